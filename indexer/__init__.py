@@ -1,0 +1,1 @@
+"""Batch jobs: ingest, build, verify and publish index generations."""

@@ -1,0 +1,1 @@
+"""Candidate items from statistics that a person can be subtracted from, exactly."""

@@ -1,0 +1,107 @@
+"""The command ``rag-rec``. Packages contribute commands through the entry point group ``rag_rec.commands``.
+
+Every command takes ``--json``: then stdout is exactly one JSON object, progress goes to stderr, and the exit code is
+0 only on success.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from typing import Annotated, Any, ParamSpec
+
+import orjson
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from rag_rec.errors import InvalidInput, RagRecError
+
+Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
+"""The option that every command has. A command returns its result as a mapping; :func:`command` prints it."""
+
+progress_console = Console(stderr=True)
+P = ParamSpec("P")
+
+
+def command(function: Callable[P, Mapping[str, Any]]) -> Callable[P, None]:
+    """Wrap a command that returns its result: print it as JSON or as a table, and turn errors into exit code 1.
+
+    The wrapped function must have a parameter ``json`` of type :data:`Json`.
+    """
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        as_json = bool(kwargs.get("json", False))
+        try:
+            result = function(*args, **kwargs)
+        except RagRecError as error:
+            print_failure(error, as_json)
+            raise typer.Exit(1) from None
+        except ValidationError as error:
+            print_failure(InvalidInput(_settings_message(error)), as_json)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            print_failure(RagRecError("Interrupted; run the same command again to resume."), as_json)
+            raise typer.Exit(130) from None
+        print_result(result, as_json)
+        if result.get("ok") is False:
+            raise typer.Exit(1)
+
+    return run
+
+
+def print_result(result: Mapping[str, Any], as_json: bool) -> None:
+    """Print a command's result on stdout."""
+    if as_json:
+        sys.stdout.write(orjson.dumps(result, option=orjson.OPT_NON_STR_KEYS).decode() + "\n")
+        return
+    console = Console()
+    for name, value in result.items():
+        if isinstance(value, list) and value and isinstance(value[0], Mapping):
+            console.print(_table(name, value))
+        else:
+            console.print(f"[bold]{name}[/bold]: ", value, sep="")
+
+
+def print_failure(error: RagRecError, as_json: bool) -> None:
+    """Print an error: as the one JSON object on stdout, or in words on stderr."""
+    if as_json:
+        sys.stdout.write(orjson.dumps({"error": {"code": error.code, "message": str(error)}}).decode() + "\n")
+    else:
+        progress_console.print(f"[bold red]error[/bold red] ({error.code}): {error}")
+
+
+def _table(title: str, rows: list[Mapping[str, Any]]) -> Table:
+    table = Table(title=title)
+    for column in rows[0]:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(str(row.get(column, "")) for column in rows[0]))
+    return table
+
+
+def _settings_message(error: ValidationError) -> str:
+    places = (f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())
+    return "Settings cannot be used: " + "; ".join(places)
+
+
+def build_app() -> typer.Typer:
+    """The command line application with the commands of every installed package."""
+    app = typer.Typer(
+        name="rag-rec",
+        help="Recommend from retrieved evidence; forget a person completely.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    for entry in sorted(entry_points(group="rag_rec.commands"), key=lambda entry: entry.name):
+        app.add_typer(entry.load())
+    return app
+
+
+def main() -> None:
+    """Run the command line."""
+    build_app()()

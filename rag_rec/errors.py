@@ -1,0 +1,88 @@
+"""Every error that a caller can meet.
+
+Each message says what is wrong and what to do next; none contains personal data.
+"""
+
+from __future__ import annotations
+
+
+class RagRecError(Exception):
+    """Base of all errors. ``code`` is stable and machine-readable; ``status`` is the HTTP status that fits."""
+
+    code = "internal"
+    status = 500
+
+
+class InvalidInput(RagRecError):
+    """A value given by the caller cannot be accepted; nothing was changed."""
+
+    code = "invalid_input"
+    status = 422
+
+
+class UnknownUser(RagRecError):
+    """No such user."""
+
+    code = "unknown_user"
+    status = 404
+
+
+class UnknownItem(RagRecError):
+    """No such item."""
+
+    code = "unknown_item"
+    status = 404
+
+
+class UnknownRequest(RagRecError):
+    """No such forget request."""
+
+    code = "unknown_request"
+    status = 404
+
+
+class ConfirmationRequired(RagRecError):
+    """An irreversible command was given without the confirmation that it needs."""
+
+    code = "confirmation_required"
+    status = 409
+
+
+class NotReady(RagRecError):
+    """The service or a part of it cannot answer yet."""
+
+    code = "not_ready"
+    status = 503
+
+
+class CorruptIndex(RagRecError):
+    """An index file is truncated, foreign or does not match its manifest."""
+
+    code = "corrupt_index"
+
+
+class IncompatibleStore(RagRecError):
+    """The store was written by another version of the product."""
+
+    code = "incompatible_store"
+
+
+class Busy(RagRecError):
+    """Another process holds the writer's lock."""
+
+    code = "busy"
+    status = 503
+
+
+class Unauthorized(RagRecError):
+    """No API key, or one that is not known."""
+
+    code = "unauthorized"
+    status = 401
+
+
+class Forbidden(RagRecError):
+    """The API key is known but lacks the role that the call needs."""
+
+    code = "forbidden"
+    status = 403

@@ -1,0 +1,1 @@
+"""Which of a user's own interactions a prompt may see: three strategies under a token budget."""

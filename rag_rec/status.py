@@ -1,0 +1,19 @@
+"""What a running system says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """State of a running system. ``lag`` is how many changes the store is ahead of what is in memory."""
+
+    ready: bool
+    generation: str
+    epoch: int
+    lag: int
+    users: int
+    items: int
+    interactions: int
+    reason: str | None = None

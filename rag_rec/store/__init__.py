@@ -1,0 +1,1 @@
+"""System of record: users, items, interactions and the change log."""

@@ -1,0 +1,1 @@
+"""Embeddings and the three vector indices: items, profiles, interactions."""
