@@ -60,7 +60,8 @@ class VectorIndex(Protocol):
     def search(self, queries: Vectors, k: int) -> tuple[Numbers, Scores]:
         """The k best by inner product for each query [q, d]: numbers [q, k] and scores [q, k].
 
-        Best first, number -1 and score -inf where there are fewer, ties by ascending number, independent of the order in which vectors came in.
+        Best first, ties by ascending number whatever the order of insertion; number -1 and score -inf where
+        there are fewer than k.
         """
 
     def save(self, folder: Path) -> None:
