@@ -46,11 +46,24 @@ class PositiveRule:
 
     def mask(self, history: History, events: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Whether each row of ``history`` is positive; ``events[code]`` is the name of an event. Shape [n]."""
-        thresholds = np.array(
-            [np.inf if name in self.ignored else self.minimum.get(name, -np.inf) for name in events] or [np.inf]
-        )
-        threshold = thresholds[history["event"]]
+        threshold = self._thresholds(history, events)
         return np.asarray((threshold == -np.inf) | (history["value"] >= threshold), dtype=np.bool_)
+
+    def weights(self, history: History, events: Sequence[str]) -> npt.NDArray[np.float64]:
+        """How much each row says in favour of its item, float64 [n] in [0, 1].
+
+        An event that always counts weighs 1, an ignored one 0. Where a value decides, the weight grows with it and
+        reaches 1 a quarter above the minimum (on five stars with a minimum of four: at five).
+        """
+        threshold = self._thresholds(history, events)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            graded = np.clip(history["value"] / (1.25 * threshold), 0.05, 1.0)
+        weights = np.where(threshold == -np.inf, 1.0, np.nan_to_num(graded, nan=0.05))
+        return np.where(threshold == np.inf, 0.0, weights)
+
+    def _thresholds(self, history: History, events: Sequence[str]) -> npt.NDArray[np.float64]:
+        limits = [np.inf if name in self.ignored else self.minimum.get(name, -np.inf) for name in events]
+        return np.asarray(np.array(limits or [np.inf])[history["event"]], dtype=np.float64)
 
     def positives(self, history: History, events: Sequence[str]) -> History:
         """The positive rows of ``history``, in order, each item kept once at its latest time."""

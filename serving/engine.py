@@ -40,3 +40,9 @@ class Engine(Protocol):
 
     def status(self) -> Status:
         """Whether the service can answer, and from what."""
+
+    def refresh(self) -> bool:
+        """Move to the index generation that is current now. Returns whether another one was taken up."""
+
+    def close(self) -> None:
+        """Release what the engine holds."""

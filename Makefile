@@ -1,0 +1,71 @@
+# Every target does its own set-up: the first run makes .venv from requirements.lock, later runs reuse it.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+CANDIDATES := $(if $(PYTHON),$(PYTHON),python3.11 python3 python3.12 python3.13)
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+TORCH := torch==2.13.0
+WORKERS ?= 2
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+BENCHMARKS := $(filter-out __init__ report data,$(basename $(notdir $(wildcard benchmarks/*.py))))
+
+export OMP_NUM_THREADS ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test install lint format documents lock benchmarks clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: install ## Generate a world, ingest, build, serve, recommend, forget, rebuild: the whole path in one run
+	$(BIN)/rag-rec demo $(DEMO_ARGS)
+
+test: install ## Run every test
+	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+install: $(INSTALLED) ## Make the virtual environment
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@set -e; for name in $(CANDIDATES); do \
+	    if "$$name" -c '$(SUPPORTED)' 2>/dev/null; then python="$$name"; break; fi; \
+	done; \
+	if [ -z "$${python:-}" ]; then \
+	    echo "Python 3.11, 3.12 or 3.13 is needed and none was found (tried: $(CANDIDATES))." >&2; \
+	    echo "Install one, or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$python"; \
+	"$$python" -m venv --clear $(VENV) || { \
+	    echo "The venv module is missing; on Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lint: install ## Check style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install ## Put imports and layout in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+documents: install ## Write docs/settings.md, docs/cli.md and docs/api.md anew from the code
+	$(BIN)/python -m tools.document
+
+lock: install ## Resolve the newest allowed versions into requirements.lock
+	$(BIN)/python -m tools.lock
+
+benchmarks: $(BENCHMARKS:%=benchmark-%) ## Run every benchmark; results go to benchmarks/results
+
+benchmark-%: install ## Run one benchmark, for example benchmark-candidates
+	$(BIN)/python -m benchmarks.$*
+
+clean: ## Remove the virtual environment, the demo's data and caches
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -1,0 +1,93 @@
+"""A small load generator: keep-alive connections that send prepared HTTP requests one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from urllib.parse import urlsplit
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import uvloop
+
+
+@dataclass(frozen=True)
+class Load:
+    """Outcome of one run: seconds of every request, in the order of the requests, and of the whole run."""
+
+    seconds: npt.NDArray[np.float64]
+    wall: float
+
+    def percentile_ms(self, percent: float) -> float:
+        """A percentile of the time to answer, in milliseconds."""
+        return float(1000 * np.percentile(self.seconds, percent))
+
+    @property
+    def requests_per_s(self) -> float:
+        """Throughput."""
+        return len(self.seconds) / self.wall
+
+
+@dataclass(frozen=True)
+class Target:
+    """A service and a key for it."""
+
+    url: str
+    key: str
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        parts = urlsplit(self.url)
+        if parts.hostname is None or parts.port is None:
+            raise ValueError("The URL of the service needs a host and a port.")
+        return parts.hostname, parts.port
+
+    def request(self, method: str, path: str, body: object = None) -> bytes:
+        """A request in full, ready to send."""
+        content = b"" if body is None else orjson.dumps(body)
+        head = [f"{method} {path} HTTP/1.1", "Host: service", f"Authorization: Bearer {self.key}"]
+        if content:
+            head += ["Content-Type: application/json", f"Content-Length: {len(content)}"]
+        return "\r\n".join([*head, "", ""]).encode() + content
+
+
+def run_load(target: Target, requests: Sequence[bytes], connections: int = 1) -> Load:
+    """Send all requests over ``connections`` connections at once, each with one request under way at a time.
+
+    Raises:
+        RuntimeError: an answer was not a success.
+    """
+    return uvloop.run(_run(target, requests, connections))
+
+
+async def _run(target: Target, requests: Sequence[bytes], connections: int) -> Load:
+    seconds = np.zeros(len(requests))
+    work = iter(enumerate(requests))
+    streams = [await asyncio.open_connection(*target.address) for _ in range(connections)]
+    started = perf_counter()
+    await asyncio.gather(*(_send(reader, writer, work, seconds) for reader, writer in streams))
+    wall = perf_counter() - started
+    for _, writer in streams:
+        writer.close()
+    return Load(seconds, wall)
+
+
+async def _send(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    work: Iterator[tuple[int, bytes]],
+    seconds: npt.NDArray[np.float64],
+) -> None:
+    for number, request in work:
+        started = perf_counter()
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        await reader.readexactly(length)
+        seconds[number] = perf_counter() - started
+        if not head.startswith(b"HTTP/1.1 2"):
+            raise RuntimeError(f"The service answered {head[:12].decode()}; see its log.")

@@ -1,0 +1,89 @@
+"""HTTP recommendations of the real service: latency with one client, throughput with eight. Run with no other load.
+
+The service is a process of its own (``rag-rec serve``) with ML-1M loaded; users are drawn at random and the three
+strategies take turns. The health check shows what the HTTP layer alone costs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from statistics import median
+
+import numpy as np
+
+from benchmarks.home import KEY, prepared_home, running_service, user_ids
+from benchmarks.load import Load, Target, run_load
+from benchmarks.report import Row, write_results
+from rag_rec.domain import Strategy
+
+DATASET = "ml-1m"
+SEED = 0
+REQUESTS = 2_100  # per run, a multiple of the number of strategies
+WARM_UP = 300
+REPETITIONS = 3
+CONNECTIONS = 8
+STRATEGIES = tuple(Strategy)
+
+
+def main() -> None:
+    """Measure and write ``benchmarks/results/serving.json``."""
+    home, users = prepared_home(DATASET), user_ids(DATASET)
+    with running_service(home, **_settings()) as url:
+        target = Target(url, KEY)
+        run_load(target, _recommendations(target, users, SEED)[:WARM_UP])
+        measure = partial(_repeat, target, users)
+        single, many = measure(connections=1), measure(connections=CONNECTIONS)
+        health = [run_load(target, [target.request("GET", "/healthz")] * REQUESTS) for _ in range(REPETITIONS)]
+    rows = [
+        _row("recommendation, one client", single),
+        *_strategy_rows(single),
+        _row(f"recommendation, {CONNECTIONS} connections", many),
+        _row("health check, one client", health),
+    ]
+    print(write_results("serving", rows, SEED, {DATASET: rows}))  # noqa: T201 - the command's result
+
+
+def _settings() -> dict[str, str]:
+    return {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+
+
+def _repeat(target: Target, users: Sequence[str], connections: int) -> list[Load]:
+    return [
+        run_load(target, _recommendations(target, users, SEED + 1 + repetition), connections)
+        for repetition in range(REPETITIONS)
+    ]
+
+
+def _recommendations(target: Target, users: Sequence[str], seed: int) -> list[bytes]:
+    drawn = np.random.default_rng(seed).choice(users, REQUESTS)
+    bodies = (
+        {"user_id": str(user), "k": 10, "strategy": STRATEGIES[number % len(STRATEGIES)]}
+        for number, user in enumerate(drawn)
+    )
+    return [target.request("POST", "/v1/recommendations", body) for body in bodies]
+
+
+def _row(name: str, loads: Sequence[Load]) -> Row:
+    return {
+        "name": name,
+        "p50_ms": round(median(load.percentile_ms(50) for load in loads), 3),
+        "p99_ms": round(median(load.percentile_ms(99) for load in loads), 3),
+        "requests_per_s": round(median(load.requests_per_s for load in loads), 1),
+        "requests": len(loads[0].seconds),
+        "repetitions": len(loads),
+    }
+
+
+def _strategy_rows(loads: Sequence[Load]) -> list[Row]:
+    """Latency by strategy; the strategies took turns, so each has every third request."""
+    rows = []
+    for place, strategy in enumerate(STRATEGIES):
+        seconds = [load.seconds[place :: len(STRATEGIES)] for load in loads]
+        rows.append(_row(f"recommendation, {strategy}", [Load(part, float(part.sum())) for part in seconds]))
+    return rows
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""Builds an index generation from the store, verifies it, and publishes it.
+
+A build reads the store at one epoch and writes a folder that nobody reads yet. Interrupted, the same build finds what
+it has already written and goes on. Users who change meanwhile are replayed by whoever loads the generation; users who
+are forgotten meanwhile are taken out of the folder before it is published.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from indexer.item_vectors import build_items
+from indexer.people_shards import PeopleWriter
+from indexer.plan import Plan, building_folder, make_plan
+from indexer.progress import Progress
+from indexer.verify import verify_content
+from rag_rec.candidates.reader import Reader
+from rag_rec.errors import InvalidInput
+from rag_rec.evidence.clusters import InterestClusters
+from rag_rec.forgetting.files import erase_from_files
+from rag_rec.generation import Generation, Generations, Manifest, digest_files, new_id, utc_now
+from rag_rec.history import History
+from rag_rec.item_space import CLUSTERS
+from rag_rec.settings import Settings
+from rag_rec.store.protocol import ChangeKind, Store
+from rag_rec.vectors.flat import FlatIndex
+from rag_rec.vectors.protocol import Embedder
+
+KEPT_GENERATIONS = 2
+"""The current generation and the one before it, to go back to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """Builds generations of one store. ``reader`` is taken over instead of being fitted, where one is given."""
+
+    store: Store
+    generations: Generations
+    settings: Settings
+    embedder: Embedder
+    progress: Progress
+    reader: Reader | None = None
+
+    def build(self, *, fresh: bool) -> Generation:
+        """Build, verify and publish the store's present state.
+
+        Args:
+            fresh: compute every vector again instead of taking over those of the current generation.
+
+        Raises:
+            InvalidInput: the catalogue is empty.
+        """
+        plan = make_plan(self.store.epoch(), self.embedder.digest, self.settings, fresh=fresh)
+        texts = [item.text for item in self.store.items()]
+        if not texts:
+            raise InvalidInput("There are no items yet: ingest a catalogue first (`rag-rec ingest`).")
+        earlier = None if fresh else self._earlier()
+        folder = building_folder(self.generations, plan)
+        self.progress.stage("item vectors", len(texts))
+        items = build_items(folder, texts, self.embedder, earlier, self.progress.advance)
+        self._clusters(folder, items)
+        histories = dict(self.store.histories())
+        self.progress.stage("people", len(histories))
+        writer = PeopleWriter(self.store, items, self.embedder, self.settings.positive_rule, earlier)
+        writer.write(folder, histories, self.progress.advance)
+        self._reader(folder, histories, items)
+        return self._publish(folder, plan, items, histories)
+
+    def _earlier(self) -> Generation | None:
+        """The current generation, if it was made with the same embedding model."""
+        if self.generations.current_id() is None:
+            return None
+        generation = self.generations.current()
+        return generation if generation.manifest.embedding == self.embedder.digest else None
+
+    def _clusters(self, folder: Path, items: FlatIndex) -> None:
+        vectors = items.vectors(items.numbers())
+        InterestClusters.fit(vectors, self.settings.interest_clusters, self.settings.seed).save(
+            folder / "items" / CLUSTERS
+        )
+
+    def _reader(self, folder: Path, histories: Mapping[int, History], items: FlatIndex) -> None:
+        target = folder / "reader"
+        if target.is_dir():
+            return
+        reader = self.reader or self._fit(histories, items)
+        unfinished = folder / "reader-unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        reader.save(unfinished)
+        unfinished.rename(target)
+
+    def _fit(self, histories: Mapping[int, History], items: FlatIndex) -> Reader:
+        from rag_rec.candidates.training import ReaderSettings, fit_reader  # noqa: PLC0415 - imports torch
+
+        rule, events = self.settings.positive_rule, self.store.events()
+        positives = [(user, rule.positives(history, events)) for user, history in histories.items()]
+        vectors = items.vectors(items.numbers())
+        dense = len(vectors) <= self.settings.dense_items_limit
+        self.progress.stage("reader", 100)
+        told = _Percent(self.progress)
+        return fit_reader(
+            positives, vectors, len(vectors), ReaderSettings(dense=dense, seed=self.settings.seed), told.share
+        )
+
+    def _publish(self, folder: Path, plan: Plan, items: FlatIndex, histories: Mapping[int, History]) -> Generation:
+        self.progress.stage("verify and publish", 1)
+        verify_content(folder, self.store, plan.epoch)
+        with self.generations.writing():
+            self._take_out_forgotten(plan.epoch)
+            generation = self.generations.publish(folder, _manifest(folder, plan, items, histories))
+            self.generations.prune(KEPT_GENERATIONS)
+        self.progress.advance(1)
+        return generation
+
+    def _take_out_forgotten(self, since: int) -> None:
+        """Remove users who were forgotten while the build was running."""
+        for change in self.store.changes(since):
+            if change.kind is ChangeKind.FORGET:
+                erase_from_files(self.generations, change.number)
+
+
+class _Percent:
+    """Turns a finished share into steps of a hundred."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._done = 0
+
+    def share(self, finished: float) -> None:
+        """Advance to a finished share, 0 to 1."""
+        done = int(100 * finished)
+        self._progress.advance(done - self._done)
+        self._done = done
+
+
+def _manifest(folder: Path, plan: Plan, items: FlatIndex, histories: Mapping[int, History]) -> Manifest:
+    name = new_id(plan.epoch)
+    return Manifest(
+        id=name,
+        lineage=name,
+        created=utc_now(),
+        epoch=plan.epoch,
+        embedding=plan.embedding,
+        settings=plan.settings,
+        counts={
+            "items": len(items),
+            "users": len(histories),
+            "interactions": sum(map(len, histories.values())),
+        },
+        files=digest_files(folder),
+    )

@@ -1,0 +1,168 @@
+"""The commands ``rag-rec ingest`` and ``rag-rec dataset fetch``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from indexer.datasets import DATASETS, fetch
+from indexer.ingest import Ingest, IngestResult, Reading
+from indexer.progress import Bars
+from indexer.sources.batch import Kind, Source
+from indexer.sources.csv import CsvSource
+from indexer.sources.files import File
+from indexer.sources.jsonl import JsonlSource
+from indexer.sources.movielens import movielens_1m, movielens_100k
+from indexer.sources.parquet import ParquetSource
+from indexer.times import TimeUnit
+from rag_rec.cli import Json, command
+from rag_rec.errors import InvalidInput
+from rag_rec.settings import Settings
+from rag_rec.store import open_store
+from rag_rec.validation import Limits
+
+app = typer.Typer(no_args_is_help=True)
+dataset_app = typer.Typer(help="Get public data sets.", no_args_is_help=True)
+app.add_typer(dataset_app, name="dataset")
+
+
+class Format(StrEnum):
+    """File formats."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+    MOVIELENS_100K = "movielens-100k"
+    MOVIELENS_1M = "movielens-1m"
+
+
+_FIXED_LAYOUTS = (Format.MOVIELENS_100K, Format.MOVIELENS_1M)
+
+
+class DatasetName(StrEnum):
+    """Data sets that can be fetched."""
+
+    ML_100K = "ml-100k"
+    ML_1M = "ml-1m"
+
+
+Where = Annotated[Path, typer.Argument(help="The file; for MovieLens the folder or the zip file.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="Format of the file. csv and jsonl may be gzipped.")]
+KindOption = Annotated[Kind, typer.Option(help="What the rows are (MovieLens has all three).")]
+MapOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="FIELD=COLUMN",
+        help="Which column holds a field. Fields: user_id, item_id, time, event, value, text of interactions; "
+        "item_id, text, provider of items; user_id of users. By default a field is in the column of its own name. "
+        "Every other column of items and users becomes an attribute.",
+    ),
+]
+ListOption = Annotated[
+    list[str] | None, typer.Option("--list-column", help="An attribute's column that holds a list: a|b|c.")
+]
+UnitOption = Annotated[
+    TimeUnit,
+    typer.Option(
+        help="How times are written. auto: numbers below 1e11 are seconds, others milliseconds, else ISO 8601."
+    ),
+]
+EventOption = Annotated[str, typer.Option(help="Event of rows that name none.")]
+RejectsOption = Annotated[
+    Path | None, typer.Option(help="Where to list rows that cannot be stored. Default: RAGREC_HOME/rejects/.")
+]
+BatchOption = Annotated[int, typer.Option(min=1, help="Rows in one transaction.", hidden=True)]
+
+
+@app.command("ingest")
+@command
+def ingest(  # noqa: PLR0913 - one parameter for each option
+    path: Where,
+    file_format: FormatOption,
+    kind: KindOption = Kind.INTERACTIONS,
+    columns: MapOption = None,
+    list_column: ListOption = None,
+    time_unit: UnitOption = TimeUnit.AUTO,
+    event: EventOption = "rating",
+    rejects: RejectsOption = None,
+    batch_rows: BatchOption = 100_000,
+    json: Json = False,  # noqa: ARG001 - read by the wrapper
+) -> Mapping[str, Any]:
+    """Store items, users or interactions from a file. Safe to repeat and to interrupt."""
+    settings = Settings()
+    reading = Reading(tuple(columns or ()), frozenset(list_column or ()), event, time_unit)
+    if file_format in _FIXED_LAYOUTS and reading != Reading():
+        raise InvalidInput(
+            f"--map, --list-column, --time-unit and --event do not apply to {file_format}: leave them out."
+        )
+    sources = _sources(path, file_format, kind)
+    store = open_store(settings.database_url, Limits(settings.max_text_characters))
+    try:
+        with Bars() as progress:
+            limits = Limits.at(time.time_ns() // 1_000_000, settings)
+            job = Ingest(store, limits, progress, batch_rows, reading)
+            results = [job.run(source, rejects or _rejects_path(settings, path, source.kind)) for source in sources]
+        return _summary(results, store.epoch())
+    finally:
+        store.close()
+
+
+@dataset_app.command("fetch")
+@command
+def fetch_dataset(
+    name: DatasetName,
+    to: Annotated[Path, typer.Option(help="Folder for the archive.")] = Path(),
+    json: Json = False,  # noqa: ARG001 - read by the wrapper
+) -> Mapping[str, Any]:
+    """Download a public data set and check it. Its own licence applies."""
+    with Bars() as progress:
+        path = fetch(DATASETS[name], to, progress)
+    return {"path": str(path), "bytes": path.stat().st_size, "md5": DATASETS[name].md5}
+
+
+def _sources(path: Path, file_format: Format, kind: Kind) -> Sequence[Source]:
+    if not path.exists():
+        raise InvalidInput(f"There is no file or folder {path}.")
+    readers: dict[Format, Callable[[], Sequence[Source]]] = {
+        Format.CSV: lambda: [CsvSource(File.at(path), kind)],
+        Format.JSONL: lambda: [JsonlSource(File.at(path), kind)],
+        Format.PARQUET: lambda: [ParquetSource(path, kind)],
+        Format.MOVIELENS_100K: lambda: movielens_100k(path),
+        Format.MOVIELENS_1M: lambda: movielens_1m(path),
+    }
+    return readers[file_format]()
+
+
+def _rejects_path(settings: Settings, path: Path, kind: Kind) -> Path:
+    return settings.home / "rejects" / f"{path.resolve().name}.{kind}.jsonl"
+
+
+def _summary(results: Sequence[IngestResult], epoch: int) -> Mapping[str, Any]:
+    totals = {name: sum(getattr(result, name) for result in results) for name in ("accepted", "duplicates", "rejected")}
+    seconds = sum(result.seconds for result in results)
+    return {
+        "ok": totals["rejected"] == 0 or totals["accepted"] + totals["duplicates"] > 0,
+        **totals,
+        "seconds": round(seconds, 3),
+        "rows_per_s": round(sum(totals.values()) / max(seconds, 1e-9)),
+        "epoch": epoch,
+        "parts": [_part(result) for result in results],
+    }
+
+
+def _part(result: IngestResult) -> Mapping[str, Any]:
+    return {
+        "kind": str(result.kind),
+        "accepted": result.accepted,
+        "duplicates": result.duplicates,
+        "rejected": result.rejected,
+        "resumed": result.resumed,
+        "seconds": round(result.seconds, 3),
+        "rejects": str(result.rejects) if result.rejects else None,
+    }

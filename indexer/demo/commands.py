@@ -1,0 +1,34 @@
+"""The command ``rag-rec demo``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from indexer.demo.parameters import WorldParameters
+from rag_rec.cli import Json, command, progress_console
+
+app = typer.Typer()
+
+DEFAULTS = WorldParameters()
+
+
+@app.command("demo")
+@command
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where to work; what an earlier demo left is replaced.")] = Path(".demo"),
+    items: Annotated[int, typer.Option(min=100, help="Films in the catalogue.")] = DEFAULTS.items,
+    users: Annotated[int, typer.Option(min=20, help="Simulated people.")] = DEFAULTS.users,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the world.")] = DEFAULTS.seed,
+    json: Json = False,
+) -> Mapping[str, Any]:
+    """Run everything on a simulated world: ingest, build, serve, recommend, learn, forget, rebuild."""
+    from indexer.demo.story import Story  # noqa: PLC0415 - loads libraries that the other commands do not need
+
+    parameters = WorldParameters(seed=seed, users=users, items=items)
+    result = Story(folder.resolve(), parameters, progress_console if json else Console()).run()
+    return result if json else {}

@@ -1,0 +1,215 @@
+"""The demonstration, step by step: one world through every part of the product, over its real interfaces.
+
+Each step prints what happened and checks what it claims; a claim that does not hold ends the demonstration with an
+error. Read :meth:`Story.run` from top to bottom.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console
+
+from indexer.demo.behaviour import Cause
+from indexer.demo.narration import Narration
+from indexer.demo.parameters import WorldParameters
+from indexer.demo.rebuild import rebuild_under_load
+from indexer.demo.scan import traces
+from indexer.demo.service import Api, Commands, RunningService
+from indexer.demo.world import INTERACTIONS, ITEMS, USERS, World, make_world, write_world
+from rag_rec.domain import Strategy
+from rag_rec.errors import InvalidInput, RagRecError
+
+MARKER = "demo.json"
+MINUTE_MS = 60_000
+
+
+class Story:
+    """One run of the demonstration in one folder."""
+
+    def __init__(self, folder: Path, parameters: WorldParameters, console: Console) -> None:
+        self._parameters = parameters
+        self._folder = folder
+        self._home = folder / "home"
+        self._log = folder / "service.log"
+        self._tell = Narration(console)
+        self._application_key, self._privacy_key = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
+        roles = {self._application_key: ["recommend", "ingest"], self._privacy_key: ["privacy"]}
+        self._commands = Commands(self._home, {"RAGREC_API_KEYS": orjson.dumps(roles).decode()})
+        self._result: dict[str, Any] = {}
+
+    def run(self) -> Mapping[str, Any]:
+        """The whole demonstration. Returns what it measured.
+
+        Raises:
+            RagRecError: a command failed, or something did not hold that should.
+        """
+        started = time.perf_counter()
+        prepare(self._folder, self._parameters)
+        world = self._world()
+        self._ingest()
+        self._build()
+        with RunningService(self._commands, self._log) as service, self._apis(service) as (application, privacy):
+            hero = protagonist(world)
+            self._recommend(application, hero, world)
+            self._learn(application, hero, world)
+            self._forget(application, privacy, hero)
+            self._rebuild(application, world)
+        check(service.exit_code == 0, "the service stops in order")
+        self._result["seconds"] = round(time.perf_counter() - started, 1)
+        self._tell.end(self._result["seconds"], self._folder)
+        return {"ok": True, **self._result}
+
+    def _world(self) -> World:
+        """Simulate the catalogue, the people and what they did, and write it to files."""
+        self._tell.step("A simulated world", "Catalogue, people and behaviour are invented; the biases are planted.")
+        world = make_world(self._parameters)
+        write_world(world, self._folder / "world")
+        shares = {str(cause): round(share, 3) for cause, share in world.shares().items()}
+        self._result["world"] = {
+            "items": len(world.items),
+            "users": len(world.users),
+            "interactions": len(world.interactions),
+            "causes": shares,
+        }
+        self._tell.facts(self._result["world"])
+        self._tell.line(f"For example: {world.items[0].text}")
+        self._tell.line(
+            f"Planted: {shares[Cause.POPULARITY]:.0%} of the choices follow exposure instead of interest, "
+            f"{shares[Cause.GROUP]:.0%} follow what the person's gender is steered to."
+        )
+        return world
+
+    def _ingest(self) -> None:
+        """Put the files into the store."""
+        self._tell.step("Ingest", "rag-rec ingest: items, users, then interactions.")
+        rows = []
+        for kind, name in (("items", ITEMS), ("users", USERS), ("interactions", INTERACTIONS)):
+            path = self._folder / "world" / name
+            done = self._commands.run("ingest", str(path), "--format", path.suffix[1:], "--kind", kind)
+            rows.append({"kind": kind, **done})
+        self._result["ingest"] = rows
+        self._tell.rows(rows)
+        check(not any(row.get("rejected") for row in rows), "every row of the world is accepted")
+
+    def _build(self) -> None:
+        """Embed, count, fit, index, verify and publish."""
+        self._tell.step("Build", "rag-rec index build: embed the texts, count, fit the reader, verify, publish.")
+        built = self._commands.run("index", "build")
+        self._result["build"] = built
+        self._tell.facts(built)
+
+    @contextmanager
+    def _apis(self, service: RunningService) -> Iterator[tuple[Api, Api]]:
+        """The running service, seen by an application and by a privacy officer."""
+        self._tell.step("Serve", "rag-rec serve, in a process of its own, with one API key per role.")
+        url = service.wait_until_ready()
+        self._tell.line(f"Listening on {url}")
+        application, privacy = Api(url, self._application_key), Api(url, self._privacy_key)
+        try:
+            yield application, privacy
+        finally:
+            application.close()
+            privacy.close()
+
+    def _recommend(self, api: Api, user_id: str, world: World) -> None:
+        """The same question under the three strategies of choosing evidence."""
+        self._tell.step(
+            "Recommend", "The three strategies pick what may be cited; without an LLM, the order is the same."
+        )
+        self._tell.history(user_id, [row for row in world.interactions if row.user_id == user_id], world.items)
+        answers = {strategy: api.recommend(user_id, strategy) for strategy in Strategy}
+        self._tell.recommendations(answers, world.items)
+        for answer in answers.values():
+            check(answer["provenance"]["known_user"] and len(answer["items"]) == 5, "a known user gets a full list")
+            check(any(item["reasons"] for item in answer["items"]), "an answer cites the user's own interactions")
+        self._result["recommendations"] = answers
+
+    def _learn(self, api: Api, user_id: str, world: World) -> None:
+        """An event changes the next answer."""
+        self._tell.step("Learn", "One event arrives; the very next recommendation knows it.")
+        before = api.recommend(user_id)
+        taken = before["items"][0]["item_id"]
+        event = {"item_id": taken, "event": "rating", "value": 5, "time": self._parameters.end_ms + MINUTE_MS}
+        stored = api.add(user_id, event)
+        after = api.recommend(user_id)
+        self._tell.change("The best recommendation is watched and gets five stars.", before, after, world.items)
+        check(stored["accepted"] == 1, "the event is stored")
+        check(after["provenance"]["epoch"] > before["provenance"]["epoch"], "the answer is newer than the event")
+        check(taken not in [item["item_id"] for item in after["items"]], "a film already seen is not recommended")
+        cited = [reason["item_id"] for item in after["items"] for reason in item["reasons"]]
+        self._result["learn"] = {"item": taken, "cited_next": cited.count(taken)}
+
+    def _forget(self, application: Api, privacy: Api, user_id: str) -> None:
+        """Remove the person, and look for what is left."""
+        self._tell.step("Forget", "A dry run first, then DELETE /v1/users/{id} with the privacy officer's key.")
+        refused = application.call("DELETE", f"/v1/users/{user_id}", params={"confirm": user_id})
+        check(refused.status_code == 403, "the application's key may not delete")
+        before, export = traces(user_id, self._home, self._log), privacy.export(user_id).json()
+        planned = privacy.forget(user_id, dry_run=True)
+        check(privacy.export(user_id).is_success, "a dry run changes nothing")
+        outcome = privacy.forget(user_id, dry_run=False)
+        after, stranger = traces(user_id, self._home, self._log), application.recommend(user_id)
+        forgotten = {
+            "interactions_exported_before": len(export["interactions"]),
+            "export_status_after": privacy.export(user_id).status_code,
+            "removed": outcome["removed"],
+            "traces_before": asdict(before),
+            "traces_after": asdict(after),
+            "provenance_after": stranger["provenance"],
+            "timings_ms": outcome["timings_ms"],
+        }
+        self._tell.forgotten(planned, outcome, before, after, forgotten)
+        self._result["forget"] = forgotten
+        check(before.occurrences > 0, "the person was in the data folder before")
+        check(after.occurrences == 0, "no byte of the person's id is left in the data folder or the log")
+        check(forgotten["export_status_after"] == 404, "nothing is left to export")
+        check(not stranger["provenance"]["known_user"], "the person is a stranger")
+        check(stranger["provenance"]["source"] == "popularity", "a stranger gets what is popular")
+
+    def _rebuild(self, api: Api, world: World) -> None:
+        """A new generation, while the service answers."""
+        self._tell.step("Rebuild", "rag-rec index rebuild, while the service answers without a pause.")
+        users = [row.user_id for row in world.interactions[-200:]]
+        rebuilt = rebuild_under_load(api, self._commands, users)
+        self._result["rebuild"] = rebuilt
+        self._tell.facts(rebuilt)
+        check(rebuilt["failed"] == 0, "no request fails while the index is rebuilt")
+        check(rebuilt["generation_after"] == rebuilt["built"]["generation"], "the service takes up the new generation")
+
+
+def check(holds: bool, claim: str) -> None:
+    """Stop the demonstration if a claim does not hold."""
+    if not holds:
+        raise RagRecError(f"This should hold and does not: {claim}.")
+
+
+def prepare(folder: Path, parameters: WorldParameters) -> None:
+    """Make an empty folder. What an earlier demonstration left there is removed; nothing else ever is.
+
+    Raises:
+        InvalidInput: the folder holds something else.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / MARKER).is_file():
+            raise InvalidInput(f"{folder} is not empty and not a demonstration's: name another one with --folder.")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARKER).write_bytes(orjson.dumps(asdict(parameters), option=orjson.OPT_INDENT_2))
+
+
+def protagonist(world: World) -> str:
+    """The person whom the story follows: the last to act among those with a history of middle length."""
+    lengths: dict[str, int] = {}
+    for row in world.interactions:
+        lengths[row.user_id] = lengths.get(row.user_id, 0) + 1
+    wanted = sorted(lengths.values())[len(lengths) // 2]
+    return next(row.user_id for row in reversed(world.interactions) if lengths[row.user_id] >= wanted)

@@ -1,0 +1,105 @@
+"""The commands ``rag-rec index build | rebuild | verify | list | activate``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from indexer.build import Builder
+from indexer.progress import Bars
+from indexer.verify import verify_generation
+from rag_rec.cli import Json, command
+from rag_rec.generation import Generation, Generations
+from rag_rec.settings import Settings
+from rag_rec.store import open_store
+from rag_rec.vectors.embedding import open_embedder
+
+app = typer.Typer(help="Build, check and publish index generations.", no_args_is_help=True)
+
+Name = Annotated[str | None, typer.Argument(help="Name of a generation; the current one if left out.")]
+
+
+@app.command("build")
+@command
+def build(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+    """Build a generation from the store, verify it, and make it current. Vectors of unchanged texts are taken over."""
+    return _build(fresh=False)
+
+
+@app.command("rebuild")
+@command
+def rebuild(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+    """Build a generation with every vector computed again, verify it, and make it current."""
+    return _build(fresh=True)
+
+
+@app.command("verify")
+@command
+def verify(name: Name = None, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+    """Check a generation's files against its manifest, and its content against the store."""
+    settings = Settings()
+    generations = Generations(settings.generations)
+    generation = generations.open(name) if name else generations.current()
+    store = open_store(settings.database_url)
+    try:
+        checked = verify_generation(generations, generation, store)
+    finally:
+        store.close()
+    return {"generation": generation.id, "ok": True, **checked}
+
+
+@app.command("list")
+@command
+def list_generations(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+    """The generations there are, oldest first."""
+    generations = Generations(Settings().generations)
+    current = generations.current_id()
+    described = [_describe(generations.open(name), name == current) for name in generations.names()]
+    return {"current": current, "generations": described}
+
+
+@app.command("activate")
+@command
+def activate(name: str, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+    """Make a generation current, after checking its files. A running service takes it up by itself."""
+    generations = Generations(Settings().generations)
+    generations.verify(generations.open(name))
+    with generations.writing():
+        generations.activate(name)
+    return {"current": name}
+
+
+def _build(*, fresh: bool) -> Mapping[str, Any]:
+    settings = Settings()
+    store = open_store(settings.database_url)
+    embedder = open_embedder(settings.embedding_model, settings.threads)
+    started = time.perf_counter()
+    try:
+        with Bars() as bars:
+            builder = Builder(store, Generations(settings.generations), settings, embedder, bars)
+            generation = builder.build(fresh=fresh)
+    finally:
+        store.close()
+    seconds = round(time.perf_counter() - started, 3)
+    return {
+        "generation": generation.id,
+        "epoch": generation.manifest.epoch,
+        "seconds": seconds,
+        **generation.manifest.counts,
+    }
+
+
+def _describe(generation: Generation, current: bool) -> Mapping[str, Any]:
+    manifest = generation.manifest
+    size = sum(digest.size for digest in manifest.files.values())
+    return {
+        "generation": manifest.id,
+        "current": current,
+        "created": manifest.created,
+        "epoch": manifest.epoch,
+        "bytes": size,
+        **manifest.counts,
+    }

@@ -1,0 +1,77 @@
+"""CSV files with a header."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TextIO
+
+from indexer.sources.batch import Batch, Kind
+from indexer.sources.files import Content, File
+from indexer.sources.rows import NumberedRow, batches
+from rag_rec.errors import InvalidInput
+
+_LONGEST_CELL = 1 << 20
+_ENCODING = "utf-8-sig"
+
+
+@dataclass(frozen=True)
+class CsvSource:
+    """A CSV file in UTF-8 whose first line names the columns."""
+
+    file: File
+    kind: Kind
+    delimiter: str = ","
+    typed: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return self.file.name
+
+    @cached_property
+    def content(self) -> Content:
+        """Digest and number of lines."""
+        return self.file.content()
+
+    @property
+    def digest(self) -> str:
+        """Digest of the content."""
+        return self.content.digest
+
+    @property
+    def rows(self) -> int:
+        """Lines but for the header."""
+        return max(self.content.lines - 1, 0)
+
+    def batches(self, size: int, skip: int = 0) -> Iterator[Batch]:
+        """Batches of cells, all texts."""
+        csv.field_size_limit(_LONGEST_CELL)
+        with self.file.text(_ENCODING) as stream:
+            rows = _numbered_rows(stream, self.delimiter)
+            yield from batches(rows, self._header(rows), size, skip)
+
+    def _header(self, rows: Iterator[NumberedRow]) -> list[str]:
+        _, header = next(rows, (0, "is empty"))
+        if isinstance(header, str):
+            raise InvalidInput(f"{self.name} has no header: {header}.")
+        if len(set(header)) != len(header):
+            raise InvalidInput(f"The header of {self.name} names a column twice.")
+        return header
+
+
+def _numbered_rows(stream: TextIO, delimiter: str) -> Iterator[NumberedRow]:
+    reader = csv.reader(stream, delimiter=delimiter, strict=True)
+    while True:
+        line = reader.line_num + 1  # a row may span several lines; its first one counts
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield line, f"is not CSV: {error}"
+            continue
+        if cells:
+            yield line, cells

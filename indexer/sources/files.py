@@ -1,0 +1,86 @@
+"""Opens files that may be compressed, and takes their digest."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, TextIO, cast
+
+from rag_rec.errors import InvalidInput
+
+_CHUNK = 1 << 20
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A file's digest and how many lines it has."""
+
+    digest: str
+    lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file's name and how to open it for reading bytes."""
+
+    name: str
+    open: Callable[[], BinaryIO]
+
+    @classmethod
+    def at(cls, path: Path) -> File:
+        """A file on disk, compressed with gzip or not."""
+        if not path.is_file():
+            raise InvalidInput(f"There is no file {path}.")
+        return cls(path.name, lambda: decompressed(path.open("rb")))
+
+    def content(self) -> Content:
+        """Read the file once and describe it."""
+        digest, lines = hashlib.sha256(), 0
+        with readable(self.name), self.open() as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+                lines += chunk.count(b"\n")
+        return Content(digest.hexdigest(), lines)
+
+    @contextmanager
+    def text(self, encoding: str) -> Iterator[TextIO]:
+        """The file as text; bytes that are not of the encoding come as surrogates, for the reader to reject."""
+        with readable(self.name), self.open() as stream:
+            yield io.TextIOWrapper(stream, encoding, errors="surrogateescape", newline="")
+
+
+def decompressed(stream: BinaryIO) -> BinaryIO:
+    """The stream, or what it unpacks to if it is gzip."""
+    magic = stream.read(2)
+    stream.seek(0)
+    return cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if magic == _GZIP_MAGIC else stream
+
+
+@contextmanager
+def readable(name: str) -> Iterator[None]:
+    """Turn the errors of a truncated or unreadable file into one that says so."""
+    try:
+        yield
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        raise InvalidInput(
+            f"{name} is a truncated or damaged archive. What came before the damage is stored; "
+            "get the file again and repeat the command."
+        ) from None
+    except OSError as error:
+        raise InvalidInput(f"{name} cannot be read: {error.strerror}.") from None
+
+
+def is_unicode(cells: list[str]) -> bool:
+    """Whether the cells came from valid bytes."""
+    try:
+        "".join(cells).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,199 @@
+"""The running product behind one door: what the service, the demo and the tests call."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+
+from rag_rec.domain import (
+    Interaction,
+    Item,
+    Recommendation,
+    RecommendationRequest,
+    SimilarItem,
+    User,
+)
+from rag_rec.errors import CorruptIndex, InvalidInput, UnknownItem, UnknownUser
+from rag_rec.filters import compile_filter
+from rag_rec.forgetting.erase import Eraser
+from rag_rec.forgetting.files import sweep
+from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
+from rag_rec.generation import Generations
+from rag_rec.generators.passthrough import Passthrough
+from rag_rec.live import Live
+from rag_rec.recommender import Recommender
+from rag_rec.settings import Settings
+from rag_rec.status import Status
+from rag_rec.store import open_store
+from rag_rec.store.protocol import AppendResult, ForgetRecord, Store
+from rag_rec.validation import Limits, check_interaction, check_item, check_user
+from rag_rec.vectors.embedding import open_embedder
+from rag_rec.vectors.protocol import Embedder
+
+
+class Engine:
+    """Recommendations, events, forgetting and status over one store and the current index generation. Thread-safe.
+
+    Attributes:
+        settings: as given to :meth:`open`.
+        store: the system of record.
+        generations: the index generations on disk.
+        embedder: the embedding model.
+    """
+
+    def __init__(self, settings: Settings, store: Store, generations: Generations, live: Live, embedder: Embedder):
+        self.settings = settings
+        self.store = store
+        self.generations = generations
+        self.embedder = embedder
+        self._live = live
+        self._switching = threading.Lock()
+
+    @classmethod
+    def open(cls, settings: Settings, store: Store | None = None, embedder: Embedder | None = None) -> Self:
+        """Load the current generation and bring it up to the store's epoch.
+
+        Raises:
+            NotReady: there is no index generation yet.
+            CorruptIndex: the generation's files do not match its manifest.
+            IncompatibleStore: the store is from a newer version.
+        """
+        store = store or open_store(settings.database_url)
+        embedder = embedder or open_embedder(settings.embedding_model, settings.threads)
+        generations = Generations(settings.generations)
+        sweep(store, generations)
+        live = Live.load(generations.current(), store, settings, embedder)
+        return cls(settings, store, generations, live, embedder)
+
+    @property
+    def live(self) -> Live:
+        """The state that answers at present."""
+        return self._live
+
+    def recommend(self, request: RecommendationRequest) -> Recommendation:
+        """Rank items for a user. An unknown user gets popular items, and the provenance says so.
+
+        An answer that was under way while a person was being forgotten is thrown away and made again, so that nothing
+        computed from that person leaves after the removal has taken effect.
+        """
+        while True:
+            live = self._fresh()
+            erasures = live.erasures
+            answer = Recommender(live, self.store, Passthrough(), self.settings).recommend(request)
+            if live.erasures == erasures:
+                return answer
+
+    def similar(self, item_id: str, k: int, filters: str | None = None) -> list[SimilarItem]:
+        """The ``k`` items whose text is closest to this one's, best first."""
+        if not 1 <= k <= self.settings.max_k:
+            raise InvalidInput(f"k is {k}; it must lie between 1 and {self.settings.max_k}.")
+        live = self._fresh()
+        number = live.items.catalogue.number_of(item_id)
+        if number is None:
+            raise UnknownItem("There is no item with this id; add it with PUT /v1/items/{id}.")
+        vectors = live.items.vectors()
+        allowed = np.ones(len(vectors), dtype=np.bool_)
+        if filters:
+            allowed &= compile_filter(filters).mask(live.items.catalogue)[: len(vectors)]
+        allowed[number] = False
+        order = np.flatnonzero(allowed)
+        scores = vectors[order] @ vectors[number]
+        best = np.argsort(-scores.round(6), kind="stable")[:k]
+        ids, texts = live.items.catalogue.ids, live.items.catalogue.texts
+        return [SimilarItem(ids[order[place]], texts[order[place]], float(scores[place])) for place in best]
+
+    def add_interactions(self, user_id: str, interactions: Sequence[Interaction]) -> AppendResult:
+        """Store events; the next recommendation knows them."""
+        if any(interaction.user_id != user_id for interaction in interactions):
+            raise InvalidInput("Every interaction must be of the user it is posted for.")
+        limits = self._limits()
+        for interaction in interactions:
+            check_interaction(interaction, limits)
+        result = self.store.append(interactions)
+        self._live.follow()
+        return result
+
+    def put_user(self, user: User) -> None:
+        """Insert or replace a user's attributes."""
+        check_user(user, self._limits())
+        self.store.put_users([user])
+        self._live.follow()
+
+    def put_item(self, item: Item) -> None:
+        """Insert or replace an item; it can be recommended at once."""
+        check_item(item, self._limits())
+        self.store.put_items([item])
+        self._live.follow()
+
+    def export(self, user_id: str) -> tuple[User, list[Interaction]]:
+        """Everything stored about a user (right of access)."""
+        found = self.store.user(user_id)
+        if found is None or found[0] in self._live.hidden:
+            raise UnknownUser("There is no user with this id.")
+        number, user = found
+        return user, [stored.interaction for stored in self.store.interactions(number)]
+
+    def forget(self, request: ForgetRequest) -> ForgetOutcome:
+        """Remove a user, or some of a user's interactions, from every exact layer."""
+        return Eraser(self.store, self.generations, self._live).forget(request)
+
+    def forget_status(self, request_id: str) -> ForgetRecord:
+        """What became of a forget request."""
+        return Eraser(self.store, self.generations).status(request_id)
+
+    def status(self) -> Status:
+        """Whether the service can answer, and from what."""
+        live, counts, epoch = self._live, self.store.counts(), self.store.epoch()
+        return Status(
+            ready=True,
+            generation=live.generation.id,
+            epoch=live.epoch,
+            lag=epoch - live.epoch,
+            users=counts.users,
+            items=counts.items,
+            interactions=counts.interactions,
+        )
+
+    def refresh(self) -> bool:
+        """Move to the generation that is current now. Requests go on with the old one until the new one is loaded.
+
+        Returns:
+            Whether another generation was taken up.
+        """
+        with self._switching:
+            name = self.generations.current_id()
+            if name is None or name == self._live.generation.id:
+                return False
+            try:
+                generation = self.generations.current()
+            except (InvalidInput, CorruptIndex):
+                if self.generations.current_id() != name:
+                    return False  # replaced by a successor while it was read; the next call finds that one
+                raise
+            if generation.manifest.lineage == self._live.generation.manifest.lineage:
+                self._live.follow()
+                self._live.generation = generation
+                return True
+            self._live = Live.load(generation, self.store, self.settings, self.embedder)
+            return True
+
+    def close(self) -> None:
+        """Release the store."""
+        self.store.close()
+
+    def _limits(self) -> Limits:
+        return Limits.at(_now(), self.settings)
+
+    def _fresh(self) -> Live:
+        live = self._live
+        if self.store.epoch() > live.epoch:
+            live.follow()
+        return live
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

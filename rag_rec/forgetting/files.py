@@ -1,0 +1,63 @@
+"""Removes a person's vectors and history from the index files, physically."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from rag_rec.generation import Generations, overwrite
+from rag_rec.store.protocol import ChangeKind, Store
+from rag_rec.vectors.shards import holds, rewrite_without, shard_files
+
+
+def vectors_in_files(generations: Generations, user: int) -> list[Path]:
+    """The index files, of every generation and unfinished build, that hold this user."""
+    folders = [generations.root / name for name in generations.names()] + generations.building()
+    files = (folder / relative for folder in folders for relative in shard_files(user))
+    return [path for path in files if path.is_file() and holds(path, user)]
+
+
+def erase_from_files(generations: Generations, user: int) -> int:
+    """Rewrite every index file that holds this user without them. Returns how many files were rewritten.
+
+    Published generations are replaced by successors; the files of an unfinished build are replaced in place.
+    """
+    with generations.writing():
+        return sum(_erase_from(generations, folder, user) for folder in _folders(generations))
+
+
+def sweep(store: Store, generations: Generations) -> None:
+    """Finish removals that a crash cut short between the store and the files.
+
+    Every removal that the change log holds and that is newer than a generation is carried out on its files again.
+    """
+    epochs = [generations.open(name).manifest.epoch for name in generations.names()]
+    if not epochs:
+        return
+    for change in store.changes(min(epochs)):
+        if change.kind is ChangeKind.FORGET and vectors_in_files(generations, change.number):
+            erase_from_files(generations, change.number)
+
+
+def _folders(generations: Generations) -> list[Path]:
+    return [generations.root / name for name in generations.names()] + generations.building()
+
+
+def _erase_from(generations: Generations, folder: Path, user: int) -> int:
+    files = [name for name in shard_files(user) if (folder / name).is_file() and holds(folder / name, user)]
+    if not files:
+        return 0
+    if folder in generations.building():
+        for name in files:
+            _replace(folder / name, user)
+    else:
+        generations.rewrite(folder.name, {name: partial(rewrite_without, user=user) for name in files})
+    return len(files)
+
+
+def _replace(path: Path, user: int) -> None:
+    successor = path.with_suffix(".rewritten")
+    rewrite_without(path, successor, user=user)
+    if path.stat().st_nlink == 1:
+        overwrite(path)
+    successor.replace(path)

@@ -1,0 +1,269 @@
+"""Index generations: immutable folders with a manifest, and the pointer that says which one is current.
+
+A generation is written into a folder whose name starts with ``building-``, checked, renamed, and made current by
+replacing one small file. Nobody ever sees half of one. Forgetting a person does not change a generation: it makes a
+successor that shares every file but the ones that held the person, moves the pointer, and overwrites and removes the
+old files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+from filelock import FileLock, Timeout
+
+from rag_rec.errors import Busy, CorruptIndex, InvalidInput, NotReady
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+POINTER = "CURRENT"
+BUILDING = "building-"
+LOCK_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class FileDigest:
+    """Size in bytes and SHA-256 of one file."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a generation holds. ``epoch`` is the change up to which it is complete; ``lineage`` names the build that
+    it descends from by removals only, so that a running service can tell a removal from a rebuild."""
+
+    id: str
+    lineage: str
+    created: str
+    epoch: int
+    embedding: str
+    settings: Mapping[str, Any]
+    counts: Mapping[str, int]
+    files: Mapping[str, FileDigest]
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A published generation."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def id(self) -> str:
+        """The generation's name."""
+        return self.manifest.id
+
+
+class Generations:
+    """All generations under one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._lock = FileLock(root / ".lock", timeout=LOCK_SECONDS)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the lock that publishing and removing take, across processes. Raises ``Busy`` when it stays taken."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            with self._lock:
+                yield
+        except Timeout:
+            raise Busy("Another process is publishing an index generation; try again when it has finished.") from None
+
+    def current_id(self) -> str | None:
+        """Name of the current generation."""
+        try:
+            return (self.root / POINTER).read_text().strip() or None
+        except FileNotFoundError:
+            return None
+
+    def current(self) -> Generation:
+        """The current generation. Raises ``NotReady`` if there is none and ``CorruptIndex`` if it is damaged."""
+        name = self.current_id()
+        if name is None:
+            raise NotReady("There is no index yet: run `rag-rec index build`.")
+        return self.open(name)
+
+    def open(self, name: str) -> Generation:
+        """A generation by name, its manifest read and the size of every file checked."""
+        folder = self.root / name
+        if name.startswith((".", BUILDING)) or "/" in name or not folder.is_dir():
+            raise InvalidInput(f"There is no index generation named {name!r}: see `rag-rec index list`.")
+        manifest = read_manifest(folder)
+        for relative, digest in manifest.files.items():
+            path = folder / relative
+            if not path.is_file() or path.stat().st_size != digest.size:
+                raise CorruptIndex(_damaged(name, relative))
+        return Generation(folder, manifest)
+
+    def names(self) -> list[str]:
+        """Names of the published generations, oldest first."""
+        if not self.root.is_dir():
+            return []
+        folders = (path for path in self.root.iterdir() if (path / MANIFEST).is_file())
+        return sorted(path.name for path in folders if not path.name.startswith(BUILDING))
+
+    def building(self) -> list[Path]:
+        """Folders of builds that have not been published, each complete or not."""
+        return sorted(path for path in self.root.glob(f"{BUILDING}*") if path.is_dir())
+
+    def publish(self, folder: Path, manifest: Manifest) -> Generation:
+        """Seal a building folder with its manifest, rename it to its name and make it current."""
+        generation = self._seal(folder, manifest)
+        self.activate(generation.id)
+        return generation
+
+    def activate(self, name: str) -> None:
+        """Make a generation current: one atomic replacement of the pointer."""
+        self.open(name)
+        pointer = self.root / f".{POINTER}.{secrets.token_hex(4)}"
+        write_durably(pointer, name.encode() + b"\n")
+        pointer.replace(self.root / POINTER)
+        sync_folder(self.root)
+
+    def verify(self, generation: Generation) -> None:
+        """Check the SHA-256 of every file, and that there is no file that the manifest does not name."""
+        for relative, digest in generation.manifest.files.items():
+            if file_digest(generation.folder / relative) != digest:
+                raise CorruptIndex(_damaged(generation.id, relative))
+        present = set(relative_files(generation.folder)) - {MANIFEST}
+        foreign = present - set(generation.manifest.files)
+        if foreign:
+            raise CorruptIndex(f"Index generation {generation.id} holds files that are not its own: {sorted(foreign)}.")
+
+    def rewrite(self, name: str, files: Mapping[str, Callable[[Path, Path], object]]) -> Generation:
+        """Make a successor of a generation in which some files are rewritten, and destroy the original.
+
+        ``files`` maps a relative path to ``write(source, target)``. All other files are shared by hard links.
+        """
+        old = self.open(name)
+        folder = self.root / f"{BUILDING}{name}-{secrets.token_hex(4)}"
+        digests = dict(old.manifest.files)
+        for relative in old.manifest.files:
+            target = folder / relative
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if relative in files:
+                files[relative](old.folder / relative, target)
+                digests[relative] = file_digest(target)
+            else:
+                target.hardlink_to(old.folder / relative)
+        successor = self._seal(folder, replace(old.manifest, id=new_id(old.manifest.epoch), files=digests))
+        if self.current_id() == name:
+            self.activate(successor.id)
+        destroy(old.folder)
+        return successor
+
+    def prune(self, keep: int) -> list[str]:
+        """Destroy all but the newest ``keep`` generations, never the current one. Returns the names of those gone."""
+        names = [name for name in self.names() if name != self.current_id()]
+        gone = names[: max(0, len(names) - max(0, keep - 1))]
+        for name in gone:
+            destroy(self.root / name)
+        return gone
+
+    def _seal(self, folder: Path, manifest: Manifest) -> Generation:
+        write_durably(folder / MANIFEST, orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2))
+        for path in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
+            sync_folder(path)
+        target = self.root / manifest.id
+        folder.rename(target)
+        sync_folder(self.root)
+        return Generation(target, manifest)
+
+
+def new_id(epoch: int) -> str:
+    """A name that sorts by time of creation."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-e{epoch}"
+
+
+def utc_now() -> str:
+    """The present time as ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check a manifest. Raises ``CorruptIndex``."""
+    try:
+        fields = orjson.loads((folder / MANIFEST).read_bytes())
+        files = {name: FileDigest(**digest) for name, digest in fields.pop("files").items()}
+        manifest = Manifest(files=files, **fields)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        raise CorruptIndex(_damaged(folder.name, MANIFEST)) from None
+    if manifest.format != FORMAT:
+        raise CorruptIndex(
+            f"Index generation {folder.name} has format {manifest.format}, this version reads {FORMAT}: "
+            "run `rag-rec index rebuild`."
+        )
+    return manifest
+
+
+def digest_files(folder: Path) -> dict[str, FileDigest]:
+    """Digests of every file under a folder, by relative path."""
+    return {relative: file_digest(folder / relative) for relative in relative_files(folder) if relative != MANIFEST}
+
+
+def relative_files(folder: Path) -> list[str]:
+    """Relative paths of all files under a folder, sorted."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def file_digest(path: Path) -> FileDigest:
+    """Size and SHA-256 of a file."""
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return FileDigest(path.stat().st_size, digest)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file and wait until it is on the disk."""
+    with path.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until a folder's entries are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def destroy(folder: Path) -> None:
+    """Overwrite every file of a folder that nobody else links to, then remove the folder."""
+    for path in folder.rglob("*"):
+        if path.is_file() and path.stat().st_nlink == 1:
+            overwrite(path)
+    shutil.rmtree(folder)
+
+
+def overwrite(path: Path) -> None:
+    """Replace a file's bytes by zeros, in place and durably."""
+    with path.open("r+b") as stream:
+        stream.write(b"\0" * path.stat().st_size)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _damaged(name: str, relative: str) -> str:
+    return (
+        f"Index generation {name} is damaged ({relative} does not match its manifest): "
+        "activate another one (`rag-rec index list`) or run `rag-rec index rebuild`."
+    )

@@ -1,0 +1,161 @@
+"""The state in memory that answers requests: an index generation brought up to the store's epoch.
+
+Everything about one user is brought up to date by one function, :meth:`Live._sync_user`: it reads the user's present
+history from the store, takes the old one out of every structure and puts the new one in. An event, a partial forget
+and a whole one are that same operation; it can be repeated without harm, and the order in which users are treated
+does not matter.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from rag_rec.candidates.model import CandidateModel
+from rag_rec.candidates.reader import Reader
+from rag_rec.candidates.statistics import Statistics
+from rag_rec.errors import CorruptIndex, NotReady
+from rag_rec.generation import Generation
+from rag_rec.history import History
+from rag_rec.item_space import ItemSpace
+from rag_rec.people import People
+from rag_rec.settings import Settings
+from rag_rec.store.protocol import Change, ChangeKind, Store
+from rag_rec.vectors.protocol import Embedder
+from rag_rec.vectors.shards import read_people
+
+MANY = 500
+"""From this many changed users on, the statistics are built afresh instead of user by user."""
+
+
+class Live:
+    """Items, people and statistics at one epoch. One thread at a time brings them forward; any number may read."""
+
+    def __init__(  # noqa: PLR0913 - the parts of the state
+        self,
+        generation: Generation,
+        store: Store,
+        settings: Settings,
+        embedder: Embedder,
+        items: ItemSpace,
+        people: People,
+        reader: Reader,
+    ) -> None:
+        self.generation = generation
+        self.epoch = generation.manifest.epoch
+        self.erasures = 0
+        self.hidden: set[int] = set()
+        self.events: Sequence[str] = store.events()
+        self.items = items
+        self.people = people
+        self.reader = reader
+        self._store = store
+        self._settings = settings
+        self._embedder = embedder
+        self._rule = settings.positive_rule
+        self._writer = threading.RLock()
+        self._statistics: Statistics | None = None
+        self._model: CandidateModel | None = None
+
+    @classmethod
+    def load(cls, generation: Generation, store: Store, settings: Settings, embedder: Embedder) -> Self:
+        """Read a generation, replay the changes since its epoch, and build the statistics.
+
+        Raises:
+            CorruptIndex: the files are damaged or were made with another embedding model.
+        """
+        if generation.manifest.embedding != embedder.digest:
+            raise CorruptIndex(
+                f"Index generation {generation.id} was built with another embedding model: "
+                "set the model it was built with, or run `rag-rec index rebuild`."
+            )
+        items = ItemSpace.load(generation.folder / "items", store.items(), embedder)
+        people = read_people(generation.folder, items.index)
+        reader = Reader.load(generation.folder / "reader")
+        live = cls(generation, store, settings, embedder, items, people, reader)
+        live.follow()
+        live._build_statistics()
+        return live
+
+    @property
+    def model(self) -> CandidateModel:
+        """The candidate model over the present statistics."""
+        if self._model is None:
+            raise NotReady("The index is still being loaded; try again in a moment.")
+        return self._model
+
+    @property
+    def statistics(self) -> Statistics:
+        """What is known of people together."""
+        return self.model.statistics
+
+    def positives(self, history: History) -> History:
+        """The positive rows of a history, each item once."""
+        return self._rule.positives(history, self.events)
+
+    def follow(self) -> None:
+        """Bring everything up to the store's epoch by replaying its change log."""
+        with self._writer:
+            changes = self._store.changes(self.epoch)
+            if not changes:
+                return
+            self.events = self._store.events()
+            self._sync_items(sorted({change.number for change in changes if change.kind is ChangeKind.ITEM}))
+            self._sync_users(changes)
+            self.epoch = changes[-1].epoch
+
+    def hide(self, user: int) -> None:
+        """Let no read path see a user any more."""
+        self.hidden.add(user)
+
+    def _sync_items(self, numbers: Sequence[int]) -> None:
+        for number, item in zip(numbers, self._store.items_by_number(numbers), strict=True):
+            self.items.put(number, item)
+        if self._statistics is not None and numbers:
+            self._statistics.grow(len(self.items))
+
+    def _sync_users(self, changes: Sequence[Change]) -> None:
+        users = sorted({change.number for change in changes if change.kind is not ChangeKind.ITEM})
+        afresh = len(users) >= MANY
+        for user in users:
+            self._sync_user(user, None if afresh else self._statistics)
+        if self._statistics is not None and afresh:
+            self._build_statistics()
+        if any(change.kind is ChangeKind.FORGET for change in changes):
+            if self._statistics is not None:
+                self._statistics.flush()
+            self.erasures += 1
+
+    def _sync_user(self, user: int, statistics: Statistics | None) -> None:
+        """Make everything about one user what the store says at present; nothing at all if it has nothing."""
+        old, new = self.people.history(user), self._store.history(user)
+        if statistics is not None:
+            statistics.replace(self.positives(old), self.positives(new))
+        own = self._own_vectors(user, new)
+        self.people.put(user, new, self._rule.mask(new, self.events), own)
+
+    def _own_vectors(self, user: int, history: History) -> dict[int, npt.NDArray[np.float32]]:
+        """Vectors of the interactions with a text of their own: those held already, and the new ones embedded."""
+        wanted = [int(number) for number in history["interaction"][history["own_text"]]]
+        held = self.people.own_vectors(user)
+        missing = [number for number in wanted if number not in held]
+        if missing:
+            stored = self._store.interactions(user, missing)
+            vectors = self._embedder.embed([row.interaction.text or "" for row in stored])
+            held |= {row.number: vector for row, vector in zip(stored, vectors, strict=True)}
+        return {number: held[number] for number in wanted if number in held}
+
+    def _build_statistics(self) -> None:
+        histories = ((user, self.positives(history)) for user, history in self.people.histories())
+        count = len(self.items)
+        statistics = Statistics.build(histories, count, dense=count <= self._settings.dense_items_limit)
+        self._model = CandidateModel(statistics, self.items.vectors, self.people.profiles, self._neighbour, self.reader)
+        self._statistics = statistics
+
+    def _neighbour(self, user: int) -> History:
+        """Positive history of a profile's neighbour."""
+        return self.positives(self.people.history(user))

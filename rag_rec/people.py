@@ -1,0 +1,99 @@
+"""The personal side of the state in memory: histories, interaction vectors and profiles, all by user number.
+
+Each user's part is separate from everybody else's: putting or removing one touches nothing of another.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from rag_rec.history import HISTORY_DTYPE, History, empty_history
+from rag_rec.profile import profile_vector
+from rag_rec.vectors.protocol import InteractionVectors, VectorIndex, Vectors
+
+OwnVectors = Mapping[int, npt.NDArray[np.float32]]
+"""Vectors of the interactions that have a text of their own, by interaction number."""
+
+
+class People:
+    """Histories, interaction vectors and profiles of all users that have interactions."""
+
+    def __init__(self, interactions: InteractionVectors, profiles: VectorIndex) -> None:
+        self.interactions = interactions
+        self.profiles = profiles
+        self._histories: dict[int, History] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._histories)
+
+    def histories(self) -> Iterator[tuple[int, History]]:
+        """All histories, by user number."""
+        for number in sorted(self._histories):
+            yield number, self._histories[number]
+
+    def history(self, user: int) -> History:
+        """A user's history; empty for a user who has none."""
+        return self._histories.get(user, empty_history())
+
+    def adopt(self, user: int, history: History) -> None:
+        """Take over a history whose vectors are held already (read from an index generation)."""
+        self._histories[user] = history
+
+    def put(self, user: int, history: History, positive: npt.NDArray[np.bool_], own: OwnVectors) -> None:
+        """Replace everything about a user. ``positive`` bool [n] marks the rows that make up the profile."""
+        if not len(history):
+            self.remove(user)
+            return
+        old = self.history(user)
+        with self._lock:
+            self.interactions.put(user, history["interaction"].copy(), history["item"].copy(), own)
+            self._histories[user] = history
+        if not np.isin(old["interaction"], history["interaction"]).all():
+            _overwrite(old)
+        profile = profile_vector(self.interactions.vectors(user)[positive])
+        if profile is None:
+            self.profiles.remove(np.array([user]))
+        else:
+            self.profiles.put(np.array([user]), profile[None])
+
+    def remove(self, user: int) -> None:
+        """Remove everything about a user; the bytes are overwritten."""
+        with self._lock:
+            history = self._histories.pop(user, None)
+            self.interactions.remove(user)
+        if history is not None:
+            _overwrite(history)
+        self.profiles.remove(np.array([user]))
+
+    def own_vectors(self, user: int) -> dict[int, npt.NDArray[np.float32]]:
+        """Vectors of the user's interactions that have a text of their own."""
+        history = self.history(user)
+        own = np.flatnonzero(history["own_text"])
+        if not len(own):
+            return {}
+        vectors = self.interactions.vectors(user)
+        return {int(history["interaction"][row]): vectors[row] for row in own}
+
+    def profile(self, user: int | None) -> npt.NDArray[np.float32] | None:
+        """A user's profile vector as the index stores it, float32 [d]; None where there is none."""
+        if user is None:
+            return None
+        try:
+            return np.asarray(self.profiles.vectors(np.array([user]))[0])
+        except KeyError:
+            return None
+
+    def recall(self, user: int) -> tuple[History, Vectors]:
+        """A user's history and, row by row, its vectors float32 [n, d], as of one moment."""
+        with self._lock:
+            return self.history(user), self.interactions.vectors(user)
+
+
+def _overwrite(history: History) -> None:
+    """Leave nothing of a removed row in memory, even where the array is not freed at once."""
+    history[...] = np.zeros((), dtype=HISTORY_DTYPE)

@@ -1,0 +1,57 @@
+"""Which of the user's own interactions speak for a recommended item."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from rag_rec.domain import Reason
+from rag_rec.live import Live
+from rag_rec.memory import Recollection
+
+REASONS = 3
+"""How many interactions an item cites at most."""
+
+
+def cite(
+    live: Live, items: npt.NDArray[np.int32], memory: Recollection, chosen: npt.NDArray[np.int64]
+) -> list[tuple[Reason, ...]]:
+    """For each item, the rows of the evidence that support it most.
+
+    Support is the sum of two cosines in [0, 1]: of the texts (item and interaction), and of the people who liked both
+    (G_ij / sqrt(G_ii G_jj), from the co-occurrence counts). A reason's weight is its share of the support by all the
+    evidence. Only the evidence of the same user is looked at, so nobody else can be cited.
+
+    Args:
+        live: the state to read vectors and counts from.
+        items: int32 [k] numbers of the recommended items.
+        memory: the user's history, m rows.
+        chosen: int64 [e] rows of the memory that are the evidence.
+
+    Returns:
+        k tuples of at most :data:`REASONS` reasons, strongest first; empty where nothing supports an item.
+    """
+    if not len(chosen) or not len(items):
+        return [() for _ in items]
+    history = memory.history[chosen]
+    by_text = live.items.vectors()[items] @ memory.rows.vectors[chosen].T
+    by_people = live.statistics.affinity(items, history["item"])
+    support = (np.clip(by_text, 0, 1) + by_people) * memory.rows.weights[chosen]
+    return [_strongest(live, history, row) for row in support]
+
+
+def _strongest(live: Live, history: npt.NDArray[np.void], support: npt.NDArray[np.float64]) -> tuple[Reason, ...]:
+    total = float(support.sum())
+    if total <= 0:
+        return ()
+    order = np.argsort(-support.round(9), kind="stable")[:REASONS]
+    return tuple(
+        Reason(
+            item_id=live.items.catalogue.ids[history["item"][row]],
+            event=live.events[history["event"][row]],
+            time=int(history["time"][row]),
+            weight=float(support[row] / total),
+        )
+        for row in order
+        if support[row] > 0
+    )

@@ -1,0 +1,193 @@
+"""The pipeline that turns a request into a recommendation. Read it from top to bottom."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rag_rec.candidates.query import CandidateList, Query
+from rag_rec.domain import (
+    Candidate,
+    Evidence,
+    Provenance,
+    Recommendation,
+    RecommendationRequest,
+    RecommendedItem,
+    Source,
+    Strategy,
+    User,
+)
+from rag_rec.errors import InvalidInput
+from rag_rec.evidence import strategy as evidence_strategy
+from rag_rec.filters import compile_filter
+from rag_rec.generators.protocol import Generator, Prompt
+from rag_rec.history import History, empty_history
+from rag_rec.live import Live
+from rag_rec.memory import Recollection, recollect
+from rag_rec.reasons import cite
+from rag_rec.settings import Settings
+from rag_rec.store.protocol import Store
+from rag_rec.vectors.protocol import Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What is known of the person who asks, at one epoch. ``number`` is None for a stranger."""
+
+    user: User
+    number: int | None
+    history: History
+    positives: History
+    vectors: Vectors
+
+
+class Recommender:
+    """Answers requests from one live state. Holds nothing personal itself."""
+
+    def __init__(self, live: Live, store: Store, generator: Generator, settings: Settings) -> None:
+        self._live = live
+        self._store = store
+        self._generator = generator
+        self._settings = settings
+
+    def recommend(self, request: RecommendationRequest) -> Recommendation:
+        """The ``k`` best items for a user, with reasons and provenance.
+
+        Raises:
+            InvalidInput: k is out of range, or the filter cannot be understood.
+        """
+        self._check(request)
+        deadline = time.monotonic() + request.deadline_ms / 1000 if request.deadline_ms else None
+        epoch = self._live.epoch
+        context = self._context(request.user_id)
+        found = self._candidates(context, request)
+        memory = self._memory(context)
+        chosen = self._evidence(memory, found, request.strategy)
+        scores = self._generate(context, found, memory, chosen, request.strategy, deadline)
+        best = np.argsort(-scores.round(9), kind="stable")[: request.k]
+        return Recommendation(
+            items=self._answer(found, scores, best, memory, chosen),
+            provenance=Provenance(
+                epoch=epoch,
+                generation=self._live.generation.id,
+                strategy=request.strategy,
+                source=self._source(context),
+                known_user=context.number is not None,
+                evidence_tokens=int(memory.rows.tokens[chosen].sum()),
+            ),
+        )
+
+    def _check(self, request: RecommendationRequest) -> None:
+        if not 1 <= request.k <= self._settings.max_k:
+            raise InvalidInput(f"k is {request.k}; it must lie between 1 and {self._settings.max_k}.")
+        if request.deadline_ms is not None and request.deadline_ms < 1:
+            raise InvalidInput("deadline_ms must be at least 1.")
+
+    def _context(self, user_id: str) -> Context:
+        """The user's live interactions."""
+        found = self._store.user(user_id)
+        if found is None or found[0] in self._live.hidden:
+            nothing = empty_history()
+            return Context(User(user_id), None, nothing, nothing, self._live.items.vectors()[:0])
+        number, user = found
+        history, vectors = self._live.people.recall(number)
+        return Context(user, number, history, self._live.positives(history), vectors)
+
+    def _candidates(self, context: Context, request: RecommendationRequest) -> CandidateList:
+        """The best items that the user has not seen and the filter lets through."""
+        live = self._live
+        allowed = compile_filter(request.filters).mask(live.items.catalogue) if request.filters else None
+        query = Query(
+            positives=context.positives,
+            seen=np.unique(context.history["item"]),
+            allowed=allowed,
+            profile=live.people.profile(context.number),
+            user=context.number,
+            reference_time=self._reference_time(context),
+        )
+        return live.model.candidates(query, max(self._settings.candidates, request.k))
+
+    def _reference_time(self, context: Context) -> int:
+        """The moment that "recent" refers to: the user's last positive, or the newest anybody has."""
+        if len(context.positives):
+            return int(context.positives["time"][-1])
+        return self._live.statistics.popularity.latest()
+
+    def _memory(self, context: Context) -> Recollection:
+        """What the evidence is chosen from: the user's own history."""
+        return recollect(self._live, context.history, context.vectors, self._settings.positive_rule)
+
+    def _evidence(self, memory: Recollection, found: CandidateList, strategy: Strategy) -> npt.NDArray[np.int64]:
+        """Rows of the memory that the prompt may see."""
+        vectors = self._live.items.vectors()[found.items]
+        return evidence_strategy(strategy).select(memory.rows, vectors, self._settings.evidence_tokens)
+
+    def _generate(  # noqa: PLR0913 - one argument per earlier step of the pipeline
+        self,
+        context: Context,
+        found: CandidateList,
+        memory: Recollection,
+        chosen: npt.NDArray[np.int64],
+        strategy: Strategy,
+        deadline: float | None,
+    ) -> npt.NDArray[np.float64]:
+        """Final scores of the candidates. A generator without an opinion is not asked."""
+        if not self._generator.ranks:
+            return found.scores
+        catalogue = self._live.items.catalogue
+        numbers = memory.history["item"][chosen]
+        prompt = Prompt(
+            user=context.user,
+            evidence=self._shown(context, memory, chosen, strategy),
+            evidence_items=[catalogue.item(int(number)) for number in numbers],
+            candidates=self._described(found),
+            candidate_items=[catalogue.item(int(number)) for number in found.items],
+        )
+        return found.scores + self._generator.rank(prompt, deadline).log_probabilities
+
+    def _shown(
+        self, context: Context, memory: Recollection, chosen: npt.NDArray[np.int64], strategy: Strategy
+    ) -> Evidence:
+        numbers = [int(number) for number in memory.history["interaction"][chosen]]
+        stored = self._store.interactions(context.number, numbers) if context.number is not None and numbers else []
+        tokens = int(memory.rows.tokens[chosen].sum())
+        interactions = tuple(row.interaction for row in stored)
+        return Evidence(strategy, interactions, tokens, self._settings.evidence_tokens)
+
+    def _described(self, found: CandidateList) -> Sequence[Candidate]:
+        ids = self._live.items.catalogue.ids
+        return [
+            Candidate(ids[number], float(score), sources)
+            for number, score, sources in zip(found.items, found.scores, found.sources, strict=True)
+        ]
+
+    def _answer(
+        self,
+        found: CandidateList,
+        scores: npt.NDArray[np.float64],
+        best: npt.NDArray[np.int64],
+        memory: Recollection,
+        chosen: npt.NDArray[np.int64],
+    ) -> tuple[RecommendedItem, ...]:
+        """The best candidates, each with the interactions of the same user that speak for it."""
+        catalogue = self._live.items.catalogue
+        reasons = cite(self._live, found.items[best], memory, chosen)
+        return tuple(
+            RecommendedItem(
+                item_id=catalogue.ids[found.items[place]],
+                text=catalogue.texts[found.items[place]],
+                score=float(scores[place]),
+                sources=found.sources[place],
+                reasons=why,
+            )
+            for place, why in zip(best, reasons, strict=True)
+        )
+
+    def _source(self, context: Context) -> Source:
+        if not len(context.positives):
+            return Source.POPULARITY
+        return Source.FUSED if self._generator.ranks else Source.CANDIDATES

@@ -1,0 +1,115 @@
+"""Items in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from rag_rec.domain import Item
+from rag_rec.errors import UnknownItem
+from rag_rec.store.database import Database, Query, chunks, translated_errors
+from rag_rec.store.encoding import decode_attributes, encode_attributes
+from rag_rec.store.journal import record, take
+from rag_rec.store.protocol import ChangeKind
+from rag_rec.store.schema import items
+
+_COLUMNS = (items.c.number, items.c.id, items.c.text, items.c.attributes, items.c.provider)
+_PAGE = 2000
+
+
+def write_items(connection: Connection, incoming: Sequence[Item]) -> int:
+    """Insert or replace items; the last of several with one id counts. Returns how many were inserted or changed."""
+    wanted = {item.id: _encode(item) for item in incoming}
+    stored = _stored(connection, list(wanted))
+    changed = [(stored[key][0], row) for key, row in wanted.items() if key in stored and stored[key][1] != row]
+    fresh = [row for key, row in wanted.items() if key not in stored]
+    first = take(connection, "item", len(fresh))
+    if fresh:
+        connection.execute(insert(items), [{**row, "number": first + at} for at, row in enumerate(fresh)])
+    if changed:
+        connection.execute(_UPDATE, [{**row, "target": number} for number, row in changed])
+    record(connection, ChangeKind.ITEM, [*(number for number, _ in changed), *range(first, first + len(fresh))])
+    return len(fresh) + len(changed)
+
+
+_UPDATE = (
+    update(items)
+    .where(items.c.number == bindparam("target"))
+    .values({name: bindparam(name) for name in ("id", "text", "attributes", "provider")})
+)
+
+
+class Catalogue:
+    """Reads items."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._by_id = database.query("item", lambda: select(*_COLUMNS).where(items.c.id == bindparam("key")))
+        ordered = select(*_COLUMNS).order_by(items.c.number)
+        pages = ordered.where(items.c.number >= bindparam("first"), items.c.number < bindparam("stop"))
+        self._page = database.query("items", lambda: pages)
+
+    def item(self, item_id: str) -> tuple[int, Item] | None:
+        """An item and its number."""
+        with self._database.reader() as cursor:
+            rows = self._by_id.rows(cursor, key=item_id)
+        return (rows[0][0], _decode(rows[0])) if rows else None
+
+    def items(self, first: int = 0) -> Iterator[Item]:
+        """All items from a number on."""
+        while True:
+            with self._database.reader() as cursor:
+                rows = self._page.rows(cursor, first=first, stop=first + _PAGE)
+            yield from map(_decode, rows)
+            if len(rows) < _PAGE:  # numbers have no gaps
+                return
+            first += _PAGE
+
+    def items_by_number(self, numbers: Sequence[int]) -> list[Item]:
+        """The items with these numbers, in this order."""
+        found: dict[int, Item] = {}
+        with self._database.reader() as cursor:
+            for part in chunks(numbers):
+                values = {f"n{at}": int(number) for at, number in enumerate(part)}
+                found |= {row[0]: _decode(row) for row in self._several(len(part)).rows(cursor, **values)}
+        try:
+            return [found[int(number)] for number in numbers]
+        except KeyError:
+            raise UnknownItem("No item has this number; rebuild the index if it comes from there.") from None
+
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Those of some ids that exist."""
+        with translated_errors(), self._database.engine.connect() as connection:
+            return set(item_numbers(connection, ids))
+
+    def _several(self, count: int) -> Query:
+        wanted = items.c.number.in_([bindparam(f"n{at}") for at in range(count)])
+        return self._database.query(("items", count), lambda: select(*_COLUMNS).where(wanted))
+
+
+def item_numbers(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
+    """Numbers of the items that exist, by id."""
+    numbers: dict[str, int] = {}
+    for part in chunks(ids):
+        rows = connection.execute(select(items.c.id, items.c.number).where(items.c.id.in_(part)))
+        numbers.update((row.id, row.number) for row in rows)
+    return numbers
+
+
+def _stored(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[int, dict[str, Any]]]:
+    stored = {}
+    for part in chunks(ids):
+        for number, *rest in connection.execute(select(*_COLUMNS).where(items.c.id.in_(part))):
+            stored[rest[0]] = (number, dict(zip(("id", "text", "attributes", "provider"), rest, strict=True)))
+    return stored
+
+
+def _encode(item: Item) -> dict[str, Any]:
+    attributes = encode_attributes(item.attributes)
+    return {"id": item.id, "text": item.text, "attributes": attributes, "provider": item.provider}
+
+
+def _decode(row: Sequence[Any]) -> Item:
+    return Item(row[1], row[2], decode_attributes(row[3]), row[4])

@@ -1,0 +1,136 @@
+"""Reads interactions: as arrays for the algorithms, and in full for export and prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import bindparam, func, select
+
+from rag_rec.domain import Interaction
+from rag_rec.history import HISTORY_DTYPE, History
+from rag_rec.store.database import Database
+from rag_rec.store.protocol import Counts, Selection, StoredInteraction
+from rag_rec.store.schema import events, interactions, items, users
+
+_ROWS_PER_READ = 50_000
+_stored = interactions.c
+_HISTORY = (
+    _stored.number,
+    _stored.item_number,
+    _stored.event_code,
+    _stored.value,
+    _stored.time,
+    _stored.text.is_not(None).label("own_text"),
+)
+
+
+class Histories:
+    """Reads interactions by user."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        mine = _stored.user_number == bindparam("n")
+        self._history = database.query("history", lambda: select(*_HISTORY).where(mine))
+        self._page = database.query("histories", _page_statement)
+        self._full = database.query("interactions", lambda: _full_statement().where(mine))
+        self._events = database.query("events", lambda: select(events.c.name).order_by(events.c.code))
+        self._counts = database.query("counts", _counts_statement)
+
+    def events(self) -> list[str]:
+        """Event names by code."""
+        with self._database.reader() as cursor:
+            return [name for (name,) in self._events.rows(cursor)]
+
+    def history(self, user_number: int) -> History:
+        """A user's interactions as an array, by (time, number)."""
+        with self._database.reader() as cursor:
+            rows = self._history.rows(cursor, n=int(user_number))
+        return _sorted(np.array(rows, dtype=HISTORY_DTYPE))
+
+    def histories(self) -> Iterator[tuple[int, History]]:
+        """The histories of all users that have interactions, by user number."""
+        user = -1
+        while True:
+            with self._database.reader() as cursor:
+                rows = self._page.rows(cursor, after=user, limit=_ROWS_PER_READ)
+            if not rows:
+                return
+            if len(rows) == _ROWS_PER_READ:
+                rows = _whole_users(rows)
+            if not rows:  # one user fills a page
+                user = self._next_user(user)
+                yield user, self.history(user)
+                continue
+            yield from _split(rows)
+            user = rows[-1][0]
+
+    def interactions(self, user_number: int, numbers: Sequence[int] | None = None) -> list[StoredInteraction]:
+        """A user's interactions by (time, number); only the given numbers if there are any."""
+        with self._database.reader() as cursor:
+            rows = self._full.rows(cursor, n=int(user_number))
+        wanted = None if numbers is None else {int(number) for number in numbers}
+        rows = [row for row in rows if wanted is None or row[0] in wanted]
+        rows.sort(key=lambda row: (row[1], row[0]))
+        return [
+            StoredInteraction(number, Interaction(user, item, time, event, value, text))
+            for number, time, value, text, user, item, event in rows
+        ]
+
+    def select(self, user_number: int, selection: Selection) -> list[int]:
+        """Numbers of the user's interactions that a selection means, by (time, number)."""
+        return [
+            stored.number
+            for stored in self.interactions(user_number)
+            if (not selection.item_ids or stored.interaction.item_id in selection.item_ids)
+            and (selection.before is None or stored.interaction.time < selection.before)
+            and (selection.after is None or stored.interaction.time >= selection.after)
+        ]
+
+    def counts(self) -> Counts:
+        """Rows of each kind."""
+        with self._database.reader() as cursor:
+            return Counts(*self._counts.rows(cursor)[0])
+
+    def _next_user(self, user: int) -> int:
+        with self._database.reader() as cursor:
+            return int(self._page.rows(cursor, after=user, limit=1)[0][0])
+
+
+def _counts_statement() -> Any:
+    return select(
+        *(select(func.count()).select_from(table).scalar_subquery() for table in (users, items, interactions))
+    )
+
+
+def _page_statement() -> Any:
+    page = select(_stored.user_number, *_HISTORY).where(_stored.user_number > bindparam("after"))
+    return page.order_by(_stored.user_number).limit(bindparam("limit"))
+
+
+def _full_statement() -> Any:
+    columns = (_stored.number, _stored.time, _stored.value, _stored.text, users.c.id, items.c.id, events.c.name)
+    joined = interactions.join(users).join(items).join(events)
+    return select(*columns).select_from(joined)
+
+
+def _sorted(history: History) -> History:
+    return history[np.lexsort((history["interaction"], history["time"]))]
+
+
+def _whole_users(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """The rows without the last user, whose history may go on beyond the page."""
+    last, stop = rows[-1][0], len(rows)
+    while stop and rows[stop - 1][0] == last:
+        stop -= 1
+    return rows[:stop]
+
+
+def _split(rows: list[tuple[Any, ...]]) -> Iterator[tuple[int, History]]:
+    table = np.array(rows, dtype=[("user", "<i8"), *HISTORY_DTYPE.descr])
+    table = table[np.lexsort((table["interaction"], table["time"], table["user"]))]
+    histories = table[list(HISTORY_DTYPE.names or ())].astype(HISTORY_DTYPE)
+    starts = np.flatnonzero(np.diff(table["user"], prepend=-1))
+    for user, history in zip(table["user"][starts], np.split(histories, starts[1:]), strict=True):
+        yield int(user), history

@@ -1,0 +1,54 @@
+"""Brings a store's schema to this version of the product, or says why that cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, inspect, text
+
+from rag_rec.errors import IncompatibleStore
+from rag_rec.store.database import Database, translated_errors
+
+HEAD = "0001"
+_REVISIONS = ("0001",)
+_LOCK = 0x52414752  # an arbitrary key, the same for every process that migrates a PostgreSQL store
+
+
+def migrate(database: Database) -> None:
+    """Create the tables of a new store and upgrade an older one.
+
+    Raises:
+        IncompatibleStore: for a store that a newer version wrote, and for a database that is something else.
+    """
+    with translated_errors(), database.engine.connect() as connection, connection.begin():
+        if not database.is_sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        revision = _revision(connection)
+        if revision == HEAD:
+            return
+        if revision is not None and revision not in _REVISIONS:
+            raise IncompatibleStore(
+                "The store was written by a newer version of rag-rec. Install that version, or restore a backup."
+            )
+        _upgrade(connection)
+
+
+def _revision(connection: Connection) -> str | None:
+    tables = set(inspect(connection).get_table_names())
+    if not tables:
+        return None
+    if "alembic_version" not in tables or "counters" not in tables:
+        raise IncompatibleStore(
+            "The database holds tables of something else than rag-rec. Point RAGREC_STORE_URL at an empty database."
+        )
+    revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return revision or "none"
+
+
+def _upgrade(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, HEAD)

@@ -1,0 +1,78 @@
+"""Users in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from rag_rec.domain import User
+from rag_rec.store.database import Database, chunks
+from rag_rec.store.encoding import decode_attributes, encode_attributes
+from rag_rec.store.journal import record, take
+from rag_rec.store.protocol import ChangeKind
+from rag_rec.store.schema import users
+
+_UPDATE = update(users).where(users.c.number == bindparam("target")).values(attributes=bindparam("attributes"))
+
+
+def write_users(connection: Connection, incoming: Sequence[User]) -> int:
+    """Insert or replace users; the last of several with one id counts. Returns how many were inserted or changed."""
+    wanted = {user.id: encode_attributes(user.attributes) for user in incoming}
+    stored = _stored(connection, list(wanted))
+    changed = [(stored[key][0], text) for key, text in wanted.items() if key in stored and stored[key][1] != text]
+    fresh = [key for key in wanted if key not in stored]
+    numbers = create_users(connection, fresh, wanted)
+    if changed:
+        connection.execute(_UPDATE, [{"target": number, "attributes": text} for number, text in changed])
+    record(connection, ChangeKind.USER, [*(number for number, _ in changed), *numbers.values()])
+    return len(fresh) + len(changed)
+
+
+def create_users(
+    connection: Connection, ids: Sequence[str], attributes: dict[str, str] | None = None
+) -> dict[str, int]:
+    """Insert users who do not exist yet. Returns their numbers by id. Writes no change."""
+    first = take(connection, "user", len(ids))
+    numbers = {key: first + at for at, key in enumerate(ids)}
+    texts = attributes or {}
+    if ids:
+        rows = [{"number": number, "id": key, "attributes": texts.get(key, "{}")} for key, number in numbers.items()]
+        connection.execute(insert(users), rows)
+    return numbers
+
+
+def user_numbers(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
+    """Numbers of the users who exist, by id."""
+    return {key: number for key, (number, _) in _stored(connection, ids).items()}
+
+
+class People:
+    """Reads users."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        columns = (users.c.number, users.c.id, users.c.attributes)
+        numbered = users.c.number == bindparam("n")
+        self._by_id = database.query("user", lambda: select(*columns).where(users.c.id == bindparam("key")))
+        self._by_number = database.query("user by number", lambda: select(*columns).where(numbered))
+
+    def user(self, user_id: str) -> tuple[int, User] | None:
+        """A user and their number."""
+        with self._database.reader() as cursor:
+            rows = self._by_id.rows(cursor, key=user_id)
+        return (rows[0][0], User(rows[0][1], decode_attributes(rows[0][2]))) if rows else None
+
+    def user_by_number(self, number: int) -> User | None:
+        """The user with this number."""
+        with self._database.reader() as cursor:
+            rows = self._by_number.rows(cursor, n=int(number))
+        return User(rows[0][1], decode_attributes(rows[0][2])) if rows else None
+
+
+def _stored(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[int, str]]:
+    stored: dict[str, tuple[int, str]] = {}
+    for part in chunks(ids):
+        rows = connection.execute(select(users.c.id, users.c.number, users.c.attributes).where(users.c.id.in_(part)))
+        stored.update((row.id, (row.number, row.attributes)) for row in rows)
+    return stored

@@ -1,0 +1,86 @@
+"""Makes deletions physical: afterwards no byte of what was deleted lies in the database's files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from rag_rec.errors import Busy
+from rag_rec.store.database import Database, translated_errors
+from rag_rec.store.residue import MAX_PAGES, zero_residue
+from rag_rec.store.schema import counters
+
+_ATTEMPTS = 20
+
+
+def scrub_pending(database: Database) -> bool:
+    """Whether something was deleted since the last scrub."""
+    query = database.query("scrub", lambda: select(counters.c.value).where(counters.c.name == "scrub"))
+    with database.reader() as cursor:
+        return bool(query.rows(cursor)[0][0])
+
+
+def scrub(database: Database) -> None:
+    """Make what was deleted disappear from the files. Costs time in proportion to the size of the database.
+
+    On SQLite the freed pages go back to the file system, the write-ahead log is emptied, and what lies in the
+    unallocated part of pages is zeroed. On PostgreSQL the tables that hold personal data are rewritten; its own
+    write-ahead log and backups are outside the reach of a client and follow the server's retention.
+
+    Raises:
+        Busy: if a reader held an old snapshot for longer than the busy timeout.
+    """
+    if not scrub_pending(database):
+        return
+    if not database.is_sqlite:
+        _rewrite_tables(database)
+        return
+    with translated_errors():
+        # A connection of its own: its page cache must not outlive what is done to the file behind its back.
+        connection = database.fresh_connection()
+        try:
+            _scrub_file(database, connection)
+        finally:
+            connection.close()
+
+
+def _scrub_file(database: Database, connection: Any) -> None:
+    page_bytes, pages = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count"))
+    if not hasattr(os, "pwrite") or pages >= MAX_PAGES:
+        connection.execute("VACUUM")
+        connection.execute("UPDATE counters SET value = 0 WHERE name = 'scrub'")
+        _empty_log(connection)
+        return
+    for _ in range(_ATTEMPTS):
+        connection.execute("PRAGMA incremental_vacuum").fetchall()
+        _empty_log(connection)
+        connection.execute("BEGIN IMMEDIATE")
+        if _log_bytes(database) == 0:
+            zero_residue(database.descriptor(), page_bytes)
+            # This commit also makes every other connection drop its cached pages, which still hold the residue.
+            connection.execute("UPDATE counters SET value = 0 WHERE name = 'scrub'")
+            connection.execute("COMMIT")
+            return
+        connection.execute("ROLLBACK")  # somebody wrote in between
+    raise Busy("The store is being written to without a pause; scrub again later.")
+
+
+def _empty_log(connection: Any) -> None:
+    blocked = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    if blocked:
+        raise Busy("Another process is still reading what was deleted; scrub again when it has finished.")
+
+
+def _log_bytes(database: Database) -> int:
+    log = Path(f"{database.path}-wal")
+    return log.stat().st_size if log.exists() else 0
+
+
+def _rewrite_tables(database: Database) -> None:
+    with database.reader() as cursor:
+        cursor.execute("VACUUM FULL interactions")
+        cursor.execute("VACUUM FULL users")
+        cursor.execute("UPDATE counters SET value = 0 WHERE name = 'scrub'")

@@ -1,0 +1,193 @@
+"""Bodies of answers, as OpenAPI documents them.
+
+The routes write the domain's dataclasses straight to JSON, which is many times faster than validating them again; the
+tests hold every answer against these models.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rag_rec.domain import Source, Strategy
+
+Milliseconds = Annotated[int, Field(description="Milliseconds since 1970 UTC.")]
+AttributeValue = str | int | float | bool | list[str]
+
+
+class Answer(BaseModel):
+    """Base of all answers: every documented field is there, and no other one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ReasonAnswer(Answer):
+    """One of the user's own interactions that speaks for the item."""
+
+    item_id: str
+    event: str
+    time: Milliseconds
+    weight: Annotated[float, Field(ge=0, le=1, description="Its share of the support for the item.")]
+
+
+class RecommendedItemAnswer(Answer):
+    """One recommended item."""
+
+    item_id: str
+    text: str
+    score: float
+    sources: Annotated[list[str], Field(description="Candidate sources that speak for the item, strongest first.")]
+    reasons: list[ReasonAnswer]
+
+
+class ProvenanceAnswer(Answer):
+    """Where the answer came from."""
+
+    epoch: Annotated[int, Field(description="Newest change of the store that the answer knows.")]
+    generation: Annotated[str, Field(description="Index generation.")]
+    strategy: Strategy
+    source: Annotated[Source, Field(description="The stage that decided the order.")]
+    known_user: Annotated[bool, Field(description="False: the user is unknown, and the items are the popular ones.")]
+    evidence_tokens: int
+
+
+class RecommendationAnswer(Answer):
+    """At most k items, best first."""
+
+    items: list[RecommendedItemAnswer]
+    provenance: ProvenanceAnswer
+
+
+class SimilarItemAnswer(Answer):
+    """An item and the cosine similarity of its text."""
+
+    item_id: str
+    text: str
+    score: float
+
+
+class SimilarAnswer(Answer):
+    """At most k items, most similar first."""
+
+    items: list[SimilarItemAnswer]
+
+
+class AppendAnswer(Answer):
+    """How many events were stored, and how many were stored already."""
+
+    accepted: int
+    duplicates: int
+
+
+class UserAnswer(Answer):
+    """A user."""
+
+    id: str
+    attributes: dict[str, AttributeValue]
+
+
+class ExportedInteraction(Answer):
+    """One event of the user."""
+
+    item_id: str
+    event: str
+    value: float | None
+    text: str | None
+    time: Milliseconds
+
+
+class ExportAnswer(Answer):
+    """Everything stored about a user, oldest event first."""
+
+    user: UserAnswer
+    interactions: list[ExportedInteraction]
+
+
+class ForgetAnswer(Answer):
+    """What went, or for a dry run what would go."""
+
+    request_id: Annotated[
+        str | None, Field(description="To ask for with GET /v1/forget/{request}; null for a dry run.")
+    ]
+    state: str
+    scope: Literal["user", "interactions"]
+    epoch_before: int
+    epoch_after: int
+    removed: Annotated[dict[str, int], Field(description="Rows and vectors, by layer.")]
+    timings_ms: dict[str, float]
+
+
+class ForgetRecordAnswer(Answer):
+    """What became of a forget request. It names nobody."""
+
+    request_id: str
+    scope: Literal["user", "interactions"]
+    state: str
+    epoch_before: int
+    epoch_after: int | None
+    created: Milliseconds
+    completed: Annotated[int | None, Field(description="Milliseconds since 1970 UTC.")]
+    removed: dict[str, int]
+    timings_ms: dict[str, float]
+
+
+class HealthAnswer(Answer):
+    """The process is there."""
+
+    status: Literal["alive"]
+
+
+class ReadyAnswer(Answer):
+    """The service can answer."""
+
+    status: Literal["ready"]
+
+
+class FieldProblem(Answer):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class ErrorContent(Answer):
+    """What is wrong, and what to do. ``code`` is stable."""
+
+    code: str
+    message: str
+    details: list[FieldProblem] = []
+
+
+class ErrorAnswer(Answer):
+    """The one shape of every error."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"error": {"code": "unknown_item", "message": "There is no item with this id."}}]
+        }
+    )
+
+    error: ErrorContent
+
+
+Responses = dict[int | str, dict[str, Any]]
+
+_ERRORS = {
+    400: "The request cannot be read: it is not JSON, or not UTF-8.",
+    401: "No API key, or an unknown one.",
+    403: "The key lacks the role.",
+    404: "No such user, item or request.",
+    409: "The confirmation is missing.",
+    413: "The body is too large.",
+    415: "The body is not declared as application/json.",
+    422: "A value cannot be accepted; nothing was changed.",
+    500: "The service failed.",
+    503: "Not ready, or at its limit; see Retry-After.",
+    504: "The answer was not ready within the deadline.",
+}
+
+
+def errors(*statuses: int) -> Responses:
+    """The documentation of these errors."""
+    return {status: {"model": ErrorAnswer, "description": _ERRORS[status]} for status in statuses}

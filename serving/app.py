@@ -1,0 +1,56 @@
+"""The application: routes, one error shape, observation, and what happens at start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+
+from fastapi import FastAPI
+
+import rag_rec
+from serving import errors
+from serving.observation import Observation
+from serving.openapi import describe
+from serving.routes import health, ingest, privacy, recommendations
+from serving.service import Service
+
+
+def create_app(service: Service) -> FastAPI:
+    """The ASGI application of a service."""
+    app = FastAPI(
+        title="rag-rec",
+        version=rag_rec.__version__,
+        openapi_url=None,  # served by a route of ours, which asks for a key
+        redirect_slashes=False,  # a redirect would repeat the identifiers of the address
+        lifespan=_lifespan,
+    )
+    app.state.service = service
+    # The longer address comes first: an identifier may contain slashes, so the shorter one matches it too.
+    for router in (
+        recommendations.router,
+        ingest.router,
+        privacy.router,
+        health.health,
+        health.metrics,
+        health.description,
+    ):
+        app.include_router(router)
+    errors.register(app)
+    app.add_middleware(Observation, service=service)
+    app.openapi = partial(describe, app, service)  # type: ignore[method-assign]
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    service: Service = app.state.service
+    follower = asyncio.create_task(service.follow_generations())
+    try:
+        yield
+    finally:
+        follower.cancel()
+        with suppress(asyncio.CancelledError):
+            await follower
+        await asyncio.to_thread(service.close)

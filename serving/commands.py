@@ -1,0 +1,70 @@
+"""The commands ``rag-rec serve`` and ``rag-rec openapi``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from rag_rec.cli import Json, command
+from rag_rec.settings import Settings
+from serving.app import create_app
+from serving.auth import Keyring
+from serving.engine import Engine
+from serving.logs import capture_libraries, open_log
+from serving.server import address_of, bind
+from serving.server import serve as run_server
+from serving.service import Service
+
+app = typer.Typer()
+
+
+@app.command("serve")
+@command
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to bind to. Default: RAGREC_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = None,
+    json: Json = False,  # noqa: ARG001
+) -> Mapping[str, Any]:
+    """Serve the HTTP interface until interrupted. Logs go to stderr, one JSON object per line."""
+    settings = Settings()
+    service = Service(settings, Keyring.from_settings(settings.api_keys), open_log())
+    capture_libraries()
+    started = time.monotonic()
+    listener = bind(settings.host if host is None else host, settings.port if port is None else port)
+    address = address_of(listener)
+    run_server(service, listener, partial(_open_engine, settings))
+    return {
+        "ok": True,
+        "host": address.host,
+        "port": address.port,
+        "requests": service.metrics.answered(),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def _open_engine(settings: Settings) -> Engine:
+    # Imported here because it brings the numerical libraries, which --help does not need.
+    from rag_rec import engine  # noqa: PLC0415
+
+    return engine.Engine.open(settings)
+
+
+@app.command("openapi")
+@command
+def openapi(json: Json = False) -> Mapping[str, Any]:
+    """Print the OpenAPI document of the HTTP interface."""
+    service = Service(Settings(), Keyring({}), open_log())
+    try:
+        document = create_app(service).openapi()
+    finally:
+        service.close()
+    if json:
+        return document
+    sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")
+    return {}

@@ -1,0 +1,131 @@
+"""The one error shape of the service, and the errors that only a service has.
+
+Every error, whoever raises it, leaves as ``{"error": {"code": ..., "message": ..., "details": [...]}}``; ``details``
+is there only where single fields are at fault. Bodies and values are never repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from rag_rec.errors import InvalidInput, RagRecError, Unauthorized
+
+JSON = "application/json"
+DETAILS = 20  # fields named in one answer; a body of a thousand bad events needs no thousand lines
+
+
+class MalformedRequest(InvalidInput):
+    """The request cannot even be read: not JSON, not UTF-8."""
+
+    code = "malformed_request"
+    status = 400
+
+
+class BodyTooLarge(InvalidInput):
+    """The body exceeds the service's limit."""
+
+    code = "body_too_large"
+    status = 413
+
+
+class UnsupportedMediaType(InvalidInput):
+    """The body is not declared as JSON."""
+
+    code = "unsupported_media_type"
+    status = 415
+
+
+class Overloaded(RagRecError):
+    """More calls wait already than the service lets wait."""
+
+    code = "overloaded"
+    status = 503
+
+
+class DeadlineExceeded(RagRecError):
+    """The answer was not there within the caller's deadline."""
+
+    code = "deadline_exceeded"
+    status = 504
+
+
+def json_response(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A response with ``content`` as JSON; dataclasses are written field by field."""
+    return Response(orjson.dumps(content), status, headers, media_type=JSON)
+
+
+def error_response(error: RagRecError, details: Sequence[Mapping[str, str]] = ()) -> Response:
+    """The response for an error."""
+    headers = {}
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
+    if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = "1"
+    return json_response(error_body(error.code, str(error), details), error.status, headers)
+
+
+def error_body(code: str, message: str, details: Sequence[Mapping[str, str]] = ()) -> dict[str, Any]:
+    """The error shape."""
+    content: dict[str, Any] = {"code": code, "message": message}
+    if details:
+        content["details"] = list(details)
+    return {"error": content}
+
+
+def internal_error() -> Response:
+    """The response for a defect: it tells the caller nothing about the inside."""
+    return error_response(RagRecError("The service failed; the log has the request under its X-Request-ID."))
+
+
+def register(app: FastAPI) -> None:
+    """Give every error raised under ``app`` the one shape."""
+    app.add_exception_handler(RagRecError, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+
+
+async def _on_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RagRecError)  # noqa: S101 - tells the type checker what the registration guarantees
+    return error_response(error)
+
+
+async def _on_invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    problems = error.errors()
+    details = [{"field": _field(problem["loc"]), "message": problem["msg"]} for problem in problems[:DETAILS]]
+    message = "The request does not fit the interface; nothing was changed. See the details and /openapi.json."
+    return error_response(InvalidInput(message), details)
+
+
+def _field(location: Sequence[str | int]) -> str:
+    return ".".join(str(part) for part in location)
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        content = error_body("unknown_route", "There is no such address; /openapi.json lists them all.")
+        return json_response(content, error.status_code)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = ", ".join(sorted(_methods(request)))
+        content = error_body("method_not_allowed", f"This address answers to {allowed} only.")
+        return json_response(content, error.status_code, {"Allow": allowed})
+    return json_response(error_body("http_error", str(error.detail)), error.status_code)
+
+
+def _methods(request: Request) -> set[str]:
+    """Methods of all routes that match the path of the request."""
+    found: set[str] = set()
+    for method in ("GET", "POST", "PUT", "DELETE"):
+        scope = {**request.scope, "method": method}
+        if any(route.matches(scope)[0] == Match.FULL for route in request.app.routes):
+            found.add(method)
+    return found

@@ -1,0 +1,59 @@
+"""Structured logs: one JSON object per line on stderr. No identifier, body or query is ever logged."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any, BinaryIO, Protocol, TextIO
+
+import orjson
+import structlog
+
+
+class Log(Protocol):
+    """What the service needs of a logger."""
+
+    def info(self, event: str, **fields: Any) -> Any:
+        """Log an event."""
+
+    def error(self, event: str, **fields: Any) -> Any:
+        """Log an event that somebody should look at."""
+
+
+def open_log(stream: BinaryIO | None = None) -> Log:
+    """A logger that writes one JSON object per line, to stderr unless told otherwise."""
+    log: Log = structlog.wrap_logger(
+        structlog.BytesLogger(stream or sys.stderr.buffer),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(serializer=orjson.dumps),
+        ],
+        cache_logger_on_first_use=True,
+    )
+    return log
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes the records of libraries as JSON, without the text of exceptions, which may quote personal data."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One JSON object."""
+        content = {
+            "event": record.getMessage() if record.exc_info is None else "exception",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(),
+        }
+        if record.exc_info and record.exc_info[0]:
+            content["error"] = record.exc_info[0].__name__
+        return orjson.dumps(content).decode()
+
+
+def capture_libraries(stream: TextIO | None = None) -> None:
+    """Send warnings and errors of the libraries through :class:`JsonFormatter`."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.captureWarnings(True)

@@ -1,0 +1,116 @@
+"""The outermost layer: numbers every request, counts and logs it, and lets no exception through.
+
+Pure ASGI, because it runs around every request.
+"""
+
+from __future__ import annotations
+
+import secrets
+import traceback
+from time import perf_counter
+from urllib.parse import unquote_to_bytes
+
+from fastapi import Response
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rag_rec.errors import InvalidInput, RagRecError
+from serving.errors import MalformedRequest, error_response, internal_error
+from serving.service import Service
+
+UNMATCHED = "unmatched"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Observation:
+    """Wraps the application."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        watch = _Watch(send)
+        self._service.metrics.in_flight.inc()
+        try:
+            await self._answer(scope, receive, watch)
+        finally:
+            self._service.metrics.in_flight.dec()
+            self._record(scope, watch)
+
+    async def _answer(self, scope: Scope, receive: Receive, watch: _Watch) -> None:
+        try:
+            _check_address(scope)
+            await self._app(scope, receive, watch)
+        except RagRecError as error:
+            await watch.answer(error_response(error), scope, receive)
+        except Exception as error:  # the outermost layer: nothing may pass
+            self._service.log.error("defect", request=watch.request_id, error=type(error).__name__, at=_place(error))
+            await watch.answer(internal_error(), scope, receive)
+
+    def _record(self, scope: Scope, watch: _Watch) -> None:
+        seconds = perf_counter() - watch.started
+        route = getattr(scope.get("route"), "path_format", UNMATCHED)
+        method = scope["method"] if scope["method"] in METHODS else "OTHER"
+        self._service.metrics.count_request(method, route, watch.status, seconds)
+        self._service.log.info(
+            "request",
+            request=watch.request_id,
+            method=method,
+            route=route,
+            status=watch.status,
+            ms=round(1000 * seconds, 3),
+        )
+
+
+class _Watch:
+    """Sends on what the application sends, with the request's number added, and remembers the status."""
+
+    def __init__(self, send: Send) -> None:
+        self.request_id = secrets.token_hex(8)
+        self.started = perf_counter()
+        self.status = 499  # stays if the client left before the answer began
+        self._send = send
+        self._begun = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._begun = True
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-ID"] = self.request_id
+            headers["Cache-Control"] = "no-store"
+        await self._send(message)
+
+    async def answer(self, response: Response, scope: Scope, receive: Receive) -> None:
+        """Send an error, unless an answer has begun already."""
+        if not self._begun:
+            await response(scope, receive, self)
+
+
+def _check_address(scope: Scope) -> None:
+    """Refuse an address whose percent-encoding hides bytes that are not UTF-8, or control characters.
+
+    Servers replace such bytes, so that different identifiers would come to mean the same one.
+    """
+    for part in (scope.get("raw_path") or b"", scope["query_string"]):
+        if b"%" not in part and part.isascii():
+            continue
+        try:
+            unquote_to_bytes(part).decode()
+        except UnicodeDecodeError:
+            raise MalformedRequest("The address is not UTF-8; percent-encode identifiers as UTF-8.") from None
+    if not scope["path"].isprintable() and any(
+        ord(character) < 32 or 127 <= ord(character) < 160 for character in scope["path"]
+    ):
+        raise InvalidInput("Identifiers may not contain control characters.")
+
+
+def _place(error: Exception) -> str:
+    """File and line where an exception was raised: its text may quote personal data, so it is not logged."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown"

@@ -1,0 +1,40 @@
+"""The OpenAPI document: what FastAPI derives from the routes, and what only the settings know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from serving.service import Service
+
+DESCRIPTION = """Recommendations from retrieved evidence, and complete removal of a person.
+
+Every call except the health checks needs an API key, as `Authorization: Bearer KEY` or `X-API-Key: KEY`; the role that
+it needs is listed with its security requirement (`admin` may call everything). Every error has the same shape.
+Identifiers in addresses are percent-encoded; a slash may be part of one.
+"""
+
+
+def describe(app: FastAPI, service: Service) -> dict[str, Any]:
+    """The document, made once."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes, tags=app.openapi_tags
+        )
+        _state_largest_k(document, service.settings.max_k)
+        components = document.setdefault("components", {})
+        components["securitySchemes"] = {
+            "bearer": {"type": "http", "scheme": "bearer"},
+            "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        }
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def _state_largest_k(document: dict[str, Any], max_k: int) -> None:
+    document["components"]["schemas"]["RecommendationBody"]["properties"]["k"]["maximum"] = max_k
+    for parameter in document["paths"]["/v1/items/{item_id}/similar"]["get"]["parameters"]:
+        if parameter["name"] == "k":
+            parameter["schema"]["maximum"] = max_k

@@ -1,0 +1,46 @@
+"""Events, users and items: everything that adds."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response
+
+from rag_rec.errors import InvalidInput
+from serving.admission import PROTECTED, WITH_BODY, needing
+from serving.answers import AppendAnswer, errors
+from serving.auth import Role
+from serving.errors import json_response
+from serving.schemas import Event, Events, Id, ItemBody, UserBody
+from serving.service import CurrentService
+
+router = APIRouter(route_class=needing(Role.INGEST), tags=["ingest"], responses={**PROTECTED, **WITH_BODY})
+
+
+@router.post("/v1/users/{user_id:path}/interactions", response_model=AppendAnswer, responses=errors(404))
+async def add_interactions(user_id: Annotated[Id, Path()], events: Events, service: CurrentService) -> Response:
+    """Store one event or a list of them, all or none. The next recommendation knows them.
+
+    A user who is unknown is created; an item must be known.
+    """
+    listed = [events] if isinstance(events, Event) else events
+    if len(listed) > service.limits.events:
+        raise InvalidInput(f"One call takes at most {service.limits.events} events; send more in several calls.")
+    now_ms = time.time_ns() // 1_000_000
+    interactions = [event.interaction(user_id, now_ms) for event in listed]
+    return json_response(await service.changes.run(service.ready_engine.add_interactions, user_id, interactions))
+
+
+@router.put("/v1/users/{user_id:path}", status_code=204, response_class=Response)
+async def put_user(user_id: Annotated[Id, Path()], body: UserBody, service: CurrentService) -> Response:
+    """Insert a user, or replace a user's attributes."""
+    await service.changes.run(service.ready_engine.put_user, body.user(user_id))
+    return Response(status_code=204)
+
+
+@router.put("/v1/items/{item_id:path}", status_code=204, response_class=Response)
+async def put_item(item_id: Annotated[Id, Path()], body: ItemBody, service: CurrentService) -> Response:
+    """Insert or replace an item. It can be recommended at once."""
+    await service.changes.run(service.ready_engine.put_item, body.item(item_id))
+    return Response(status_code=204)

@@ -1,0 +1,61 @@
+"""Recommendations and similar items."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response
+
+from rag_rec.domain import Recommendation, RecommendationRequest
+from rag_rec.errors import InvalidInput
+from serving.admission import PROTECTED, WITH_BODY, needing
+from serving.answers import RecommendationAnswer, SimilarAnswer, errors
+from serving.auth import Role
+from serving.errors import json_response
+from serving.schemas import Id, RecommendationBody, SimilarQuery
+from serving.service import CurrentService, Service
+
+router = APIRouter(route_class=needing(Role.RECOMMEND), tags=["recommendations"])
+
+
+@router.post(
+    "/v1/recommendations",
+    response_model=RecommendationAnswer,
+    responses={**PROTECTED, **WITH_BODY, **errors(504)},
+)
+async def recommend(body: RecommendationBody, service: CurrentService) -> Response:
+    """Rank items for a user. An unknown user gets popular items; the provenance says so."""
+    _check_k(body.k, service)
+    request = body.request()
+    if request.deadline_ms is None:
+        answer = await service.answers.run(service.ready_engine.recommend, request)
+    else:
+        answer = await _recommend_within(service, request, request.deadline_ms)
+    service.metrics.count_recommendation(answer)
+    return json_response(answer)
+
+
+async def _recommend_within(service: Service, request: RecommendationRequest, deadline_ms: int) -> Recommendation:
+    engine = service.ready_engine
+
+    def answer(seconds_left: float) -> Recommendation:
+        # Time spent waiting for a thread is time that the engine no longer has.
+        return engine.recommend(replace(request, deadline_ms=max(1, int(1000 * seconds_left))))
+
+    return await service.answers.run_within(deadline_ms / 1000, answer)
+
+
+@router.get("/v1/items/{item_id:path}/similar", response_model=SimilarAnswer, responses={**PROTECTED, **errors(404)})
+async def similar(
+    item_id: Annotated[Id, Path()], query: Annotated[SimilarQuery, Query()], service: CurrentService
+) -> Response:
+    """Items whose text is close to this one's."""
+    _check_k(query.k, service)
+    items = await service.answers.run(service.ready_engine.similar, item_id, query.k, query.filters)
+    return json_response({"items": items})
+
+
+def _check_k(k: int, service: Service) -> None:
+    if k > service.settings.max_k:
+        raise InvalidInput(f"k is {k}; it must lie between 1 and {service.settings.max_k}.")

@@ -1,0 +1,205 @@
+"""Bodies of requests: what the service accepts. Unknown fields are refused, and nothing is coerced silently."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    WithJsonSchema,
+)
+
+from rag_rec.domain import Attributes, Interaction, Item, RecommendationRequest, Strategy, User
+from rag_rec.errors import InvalidInput
+from rag_rec.forgetting.request import ForgetRequest
+from rag_rec.store.protocol import Selection
+from rag_rec.validation import MAX_ATTRIBUTES, MAX_EVENT_CHARACTERS, MAX_ID_CHARACTERS, MAX_TIME
+
+NO_CONTROL = r"^[^\x00-\x1f\x7f-\x9f]*$"
+MAX_DEADLINE_MS = 60_000
+MAX_FILTER_CHARACTERS = 4_000
+
+Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARACTERS, pattern=NO_CONTROL)]
+EventName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_EVENT_CHARACTERS, pattern=NO_CONTROL)]
+Whole = Annotated[int, Field(strict=True)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Yes = Annotated[bool, Field(strict=True)]
+Attribute = Annotated[str, Field(strict=True)] | Yes | Whole | Number | list[str]
+Filters = Annotated[
+    str | None,
+    Field(max_length=MAX_FILTER_CHARACTERS, description="Attribute expression that every item must meet."),
+]
+
+
+def _milliseconds(value: object) -> object:
+    """ISO 8601 text as milliseconds since 1970; text without an offset is UTC. Anything else is left as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError("is not a time: write ISO 8601, such as 2026-01-31T12:00:00Z, or milliseconds") from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def _in_range(value: int) -> int:
+    if not 0 <= value <= MAX_TIME:
+        raise ValueError("lies outside the years 1970 to 9999; whole numbers are milliseconds since 1970")
+    return value
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = datetime(1970, 1, 1, 0, 0, 0, 1000) - datetime(1970, 1, 1)
+_TIME_SCHEMA: dict[str, Any] = {
+    "anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer", "minimum": 0, "maximum": MAX_TIME}],
+    "description": "ISO 8601 (UTC where it has no offset), or whole milliseconds since 1970 UTC.",
+}
+Time = Annotated[Whole, BeforeValidator(_milliseconds), AfterValidator(_in_range), WithJsonSchema(_TIME_SCHEMA)]
+
+
+class Body(BaseModel):
+    """Base of all bodies."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+class RecommendationBody(Body):
+    """Which items to recommend to whom."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"user_id": "4711", "k": 10, "filters": "year >= 1990", "deadline_ms": 200}]}
+    )
+
+    user_id: Id
+    k: Annotated[Whole, Field(ge=1, description="How many items, at most.")] = 10
+    filters: Filters = None
+    strategy: Annotated[Strategy, Field(description="How evidence is chosen from the user's history.")] = (
+        Strategy.PREFERENCE
+    )
+    deadline_ms: Annotated[
+        Annotated[Whole, Field(ge=1, le=MAX_DEADLINE_MS)] | None,
+        Field(description="Milliseconds after which the answer is of no use; then the status is 504."),
+    ] = None
+
+    def request(self) -> RecommendationRequest:
+        """The request to the engine."""
+        return RecommendationRequest(self.user_id, self.k, self.filters, self.strategy, self.deadline_ms)
+
+
+class Event(Body):
+    """One event of a user on an item. (user, item, event, time) identifies it; a duplicate changes nothing."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"item_id": "1193", "event": "rating", "value": 5, "time": "2026-01-31T12:00Z"}]
+        }
+    )
+
+    item_id: Id
+    event: EventName = "rating"
+    value: Number | None = None
+    text: Annotated[str | None, Field(description="What the user wrote, if anything.")] = None
+    time: Annotated[Time | None, Field(description="When it happened; now, if left out.")] = None
+
+    def interaction(self, user_id: str, now_ms: int) -> Interaction:
+        """The interaction of this user, at ``now_ms`` if the event states no time."""
+        time = now_ms if self.time is None else self.time
+        return Interaction(user_id, self.item_id, time, self.event, self.value, self.text)
+
+
+def _one_or_many(value: object) -> str:
+    return "many" if isinstance(value, list) else "one"
+
+
+Events = Annotated[
+    Annotated[Event, Tag("one")] | Annotated[list[Event], Tag("many"), Field(min_length=1)],
+    Discriminator(_one_or_many),
+]
+
+
+class UserBody(Body):
+    """A user's attributes; they replace the stored ones."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"attributes": {"age": 25, "occupation": "writer"}}]})
+
+    attributes: Annotated[dict[Id, Attribute], Field(max_length=MAX_ATTRIBUTES)] = {}
+
+    def user(self, user_id: str) -> User:
+        """The user with these attributes."""
+        return User(user_id, _attributes(self.attributes))
+
+
+class ItemBody(Body):
+    """An item; it replaces the stored one."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"text": "Heat (1995): crime, thriller", "attributes": {"year": 1995}}]}
+    )
+
+    text: Annotated[str, Field(description="What is embedded and shown.")]
+    attributes: Annotated[dict[Id, Attribute], Field(max_length=MAX_ATTRIBUTES)] = {}
+    provider: Id | None = None
+
+    def item(self, item_id: str) -> Item:
+        """The item with this id."""
+        return Item(item_id, self.text, _attributes(self.attributes), self.provider)
+
+
+def _attributes(attributes: dict[str, Any]) -> Attributes:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in attributes.items()}
+
+
+class ForgetBody(Body):
+    """What to forget of a user. Conditions on interactions are joined by "and"."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"user_id": "4711", "scope": "user", "confirm": "4711"}]})
+
+    user_id: Id
+    scope: Literal["user", "interactions"]
+    item_ids: Annotated[frozenset[Id], Field(max_length=10_000)] = frozenset()
+    before: Annotated[Time | None, Field(description="Only interactions before this time.")] = None
+    after: Annotated[Time | None, Field(description="Only interactions from this time on.")] = None
+    dry_run: Annotated[Yes, Field(description="Say what would go, and change nothing.")] = False
+    confirm: Annotated[Id | None, Field(description="Repeat user_id: forgetting cannot be undone.")] = None
+
+    def request(self) -> ForgetRequest:
+        """The request to the engine.
+
+        Raises:
+            InvalidInput: conditions on interactions go with the scope ``user``, which would ignore them.
+        """
+        selection = Selection(self.item_ids, self.before, self.after)
+        if self.scope == "interactions":
+            return ForgetRequest(self.user_id, selection, self.dry_run, self.confirm)
+        if selection != Selection():
+            raise InvalidInput(
+                'item_ids, before and after need the scope "interactions"; the scope "user" is everything.'
+            )
+        return ForgetRequest(self.user_id, None, self.dry_run, self.confirm)
+
+
+class SimilarQuery(BaseModel):
+    """Query of the similar items."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    k: Annotated[int, Field(ge=1, description="How many items, at most.")] = 10
+    filters: Filters = None
+
+
+class DeleteQuery(BaseModel):
+    """Query of the deletion of a user."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    confirm: Annotated[Id | None, Field(description="Repeat the user's id: forgetting cannot be undone.")] = None
+    dry_run: Annotated[bool, Field(description="Say what would go, and change nothing.")] = False

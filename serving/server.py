@@ -1,0 +1,145 @@
+"""Runs the service: binds, loads, serves, and stops without dropping a request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import FrameType
+
+import uvicorn
+
+from rag_rec.errors import InvalidInput, RagRecError
+from serving.app import create_app
+from serving.engine import Engine
+from serving.protocol import ServiceProtocol
+from serving.service import Service
+
+# Threads hand the interpreter over after this time at the latest (the default of 5 ms is a whole recommendation).
+SWITCH_SECONDS = 0.0005
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the service listens."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """The address as a URL."""
+        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes any free port.
+
+    Raises:
+        InvalidInput: the address cannot be used.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise _unusable(host, port, error) from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise _unusable(host, port, error) from None
+    return listener
+
+
+def _unusable(host: str, port: int, error: OSError) -> InvalidInput:
+    return InvalidInput(f"Cannot listen on {host}:{port} ({error.strerror}); choose others with --host and --port.")
+
+
+def address_of(listener: socket.socket) -> Address:
+    """Where a socket listens."""
+    host, port = listener.getsockname()[:2]
+    return Address(host, port)
+
+
+class Server(uvicorn.Server):
+    """A server that loads the engine while it is alive already, and ends in order on SIGINT and SIGTERM."""
+
+    def __init__(self, service: Service, open_engine: Callable[[], Engine]) -> None:
+        super().__init__(_config(service))
+        self.failure: Exception | None = None
+        self._service = service
+        self._open_engine = open_engine
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until told to stop, or until the engine turns out not to open."""
+        loading = asyncio.create_task(self._load())
+        await super().serve(sockets)
+        await loading
+
+    async def _load(self) -> None:
+        try:
+            await asyncio.to_thread(self._service.load, self._open_engine)
+        except Exception as error:  # raised again by serve() once the server has stopped
+            self.failure = error
+            self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on a signal; unlike the base, do not raise it again afterwards: a stop by request is a success."""
+        signals = (signal.SIGINT, signal.SIGTERM)
+        try:
+            previous = {number: signal.signal(number, self._on_signal) for number in signals}
+        except ValueError:  # not the main thread: whoever started the thread sets should_exit
+            yield
+            return
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        self.force_exit = self.should_exit and number == signal.SIGINT
+        self.should_exit = True
+
+
+def _config(service: Service) -> uvicorn.Config:
+    return uvicorn.Config(
+        create_app(service),
+        http=ServiceProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=service.limits.drain_seconds,
+    )
+
+
+def serve(service: Service, listener: socket.socket, open_engine: Callable[[], Engine]) -> None:
+    """Serve on a socket until SIGINT or SIGTERM; requests under way are finished first.
+
+    Raises:
+        RagRecError: the engine cannot be opened.
+    """
+    sys.setswitchinterval(SWITCH_SECONDS)
+    address = address_of(listener)
+    service.log.info("listening", host=address.host, port=address.port, url=address.url)
+    server = Server(service, open_engine)
+    with listener:
+        server.run([listener])
+    if isinstance(server.failure, RagRecError):
+        raise server.failure
+    if server.failure is not None:
+        raise RagRecError(f"The engine could not be opened ({type(server.failure).__name__}).") from server.failure
+    if not server.started:
+        raise RagRecError("The service could not start; see the messages above.")
+    service.log.info("stopped")

@@ -1,0 +1,91 @@
+"""The running service: what the routes share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from rag_rec.errors import NotReady, RagRecError
+from rag_rec.settings import Settings
+from serving.auth import Keyring
+from serving.engine import Engine
+from serving.lanes import Lane
+from serving.limits import Limits
+from serving.logs import Log
+from serving.metrics import Metrics
+
+
+class Service:
+    """Engine, keys, limits, lanes and metrics of one process.
+
+    The engine may arrive late (``engine`` is None while it loads): the process is alive at once and ready once it has.
+    """
+
+    def __init__(
+        self, settings: Settings, keyring: Keyring, log: Log, engine: Engine | None = None, limits: Limits | None = None
+    ) -> None:
+        self.settings = settings
+        self.keyring = keyring
+        self.log = log
+        self.engine = engine
+        self.limits = limits or Limits()
+        self.answers = Lane("answers", self.limits.answer_threads, self.limits.waiting)
+        self.changes = Lane("changes", self.limits.change_threads, self.limits.waiting)
+        self.inspections = Lane("inspections", self.limits.inspection_threads, self.limits.waiting)
+        self._generations = Lane("generations", 1, 0)
+        self.metrics = Metrics(lambda: self.engine, (self.answers, self.changes, self.inspections))
+
+    @property
+    def ready_engine(self) -> Engine:
+        """The engine.
+
+        Raises:
+            NotReady: it is still loading.
+        """
+        if self.engine is None:
+            raise NotReady("The service is still loading; try again in a moment.")
+        return self.engine
+
+    def load(self, open_engine: Callable[[], Engine]) -> None:
+        """Open the engine; the service is ready afterwards."""
+        self.engine = open_engine()
+        status = self.engine.status()
+        self.log.info("ready", generation=status.generation, epoch=status.epoch, items=status.items)
+
+    async def follow_generations(self) -> None:
+        """Take up newly published index generations until cancelled; requests under way keep the old one."""
+        while True:
+            await asyncio.sleep(self.limits.refresh_seconds)
+            if self.engine is not None:
+                await self._generations.run(self.refresh, self.engine)
+
+    def refresh(self, engine: Engine) -> None:
+        """Take up the current index generation if it is another one; if it is broken, say so and keep the old one."""
+        try:
+            if engine.refresh():
+                self.log.info("generation", generation=engine.status().generation)
+        except RagRecError as error:
+            self.metrics.refresh_failures.inc()
+            self.log.error("refresh_failed", code=error.code, message=str(error))
+        except Exception as error:  # the service goes on with what it has
+            self.metrics.refresh_failures.inc()
+            self.log.error("refresh_failed", code=type(error).__name__)
+
+    def close(self) -> None:
+        """End the threads once their calls are done, and close the engine."""
+        for lane in (self._generations, self.answers, self.changes, self.inspections):
+            lane.close()
+        if self.engine is not None:
+            self.engine.close()
+
+
+async def _current(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+CurrentService = Annotated[Service, Depends(_current)]
+"""The service, as a parameter of a route's handler."""

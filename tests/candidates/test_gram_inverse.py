@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rag_rec.candidates import gram_inverse
+from rag_rec.candidates.counts import CountMatrix, count_matrix
+from rag_rec.candidates.gram_inverse import GramInverse
+
+SIZE = 9
+LAMBDA = 3.0
+Items = list[int]
+row = st.lists(st.integers(0, SIZE - 1), unique=True, max_size=SIZE)
+
+
+def gram_of(rows: list[Items], size: int = SIZE) -> CountMatrix:
+    chosen = np.zeros((len(rows), size), dtype=np.int64)
+    for user, items in enumerate(rows):
+        chosen[user, items] = 1
+    return count_matrix(scipy.sparse.coo_array(chosen.T @ chosen), dense=True)
+
+
+def add_row(gram: CountMatrix, items: Items, sign: int) -> None:
+    rows, columns = np.repeat(items, len(items)), np.tile(items, len(items))
+    gram.add(rows.astype(np.int64), columns.astype(np.int64), np.full(len(rows), sign))
+
+
+def change(inverse: GramInverse, gram: CountMatrix, items: Items, sign: int) -> None:
+    add_row(gram, items, sign)
+    inverse.change(np.array(items, dtype=np.int64), sign)
+
+
+def explicit(rows: list[Items]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    gram = gram_of(rows).block(np.arange(SIZE), np.arange(SIZE))
+    return np.asarray(np.linalg.inv(gram + LAMBDA * np.eye(SIZE)))
+
+
+@given(st.lists(row, max_size=6), st.lists(row, max_size=6), st.integers(1, 7))
+@settings(max_examples=60)
+def test_updates_agree_with_a_fresh_inverse(stay: list[Items], leave: list[Items], block: int) -> None:
+    gram = gram_of(leave)
+    inverse = GramInverse(gram, LAMBDA)
+    moves = [(items, 1) for items in stay] + [(items, -1) for items in leave]
+    for count, (items, sign) in enumerate(moves):
+        change(inverse, gram, items, sign)
+        if count % block == 0:
+            inverse.flush()
+    inverse.flush()
+    expected = explicit(stay)
+    assert np.abs(inverse.matrix - expected).max() <= 1e-9 * np.abs(expected).max()
+    assert inverse.rebuilds == 1
+
+
+def test_the_first_inverse_is_exactly_symmetric() -> None:
+    inverse = GramInverse(gram_of([[0, 1, 2], [2, 5], [1, 2, 8]]), LAMBDA)
+    assert np.array_equal(inverse.matrix, inverse.matrix.T)
+
+
+def test_scores_are_those_of_ease() -> None:
+    rows = [[0, 1, 2], [1, 2, 3], [3, 4], [2, 4, 5], [5, 6, 7, 8]]
+    matrix = GramInverse(gram_of(rows), LAMBDA).matrix
+    weights = np.eye(SIZE) - matrix / np.diag(matrix)  # B of eq. 8: its diagonal is zero
+    np.testing.assert_allclose(np.diag(weights), 0.0, atol=1e-12)
+    query = np.zeros(SIZE)
+    query[[1, 4]] = 1.0
+    outside = np.setdiff1d(np.arange(SIZE), [1, 4])
+    np.testing.assert_allclose((-(query @ matrix) / np.diag(matrix))[outside], (query @ weights)[outside], rtol=1e-12)
+
+
+def test_a_row_that_comes_and_goes_costs_nothing() -> None:
+    gram = gram_of([[0, 1]])
+    inverse = GramInverse(gram, LAMBDA)
+    before = inverse.matrix
+    change(inverse, gram, [2, 3], 1)
+    change(inverse, gram, [3, 2], -1)
+    assert inverse.pending == 0
+    inverse.flush()
+    assert inverse.matrix is before
+
+
+def test_a_reader_keeps_a_consistent_matrix() -> None:
+    gram = gram_of([[0, 1], [1, 2]])
+    inverse = GramInverse(gram, LAMBDA)
+    held = inverse.matrix
+    copy = held.copy()
+    change(inverse, gram, [1, 2], -1)
+    inverse.flush()
+    assert np.array_equal(held, copy)
+    assert not np.array_equal(inverse.matrix, copy)
+
+
+def test_drift_beyond_the_bound_is_repaired(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gram_inverse, "PROBE_EVERY", 1)
+    gram = gram_of([[0, 1], [1, 2]])
+    inverse = GramInverse(gram, LAMBDA)
+    inverse.matrix[3, 3] += 1e-6
+    assert inverse.residual() > gram_inverse.RESIDUAL_BOUND
+    change(inverse, gram, [4, 5], 1)
+    inverse.flush()
+    assert inverse.rebuilds == 2
+    np.testing.assert_allclose(inverse.matrix, explicit([[0, 1], [1, 2], [4, 5]]), rtol=0, atol=1e-14)
+
+
+def test_growing_equals_building_with_more_items() -> None:
+    gram = gram_of([[0, 1], [1, 2]])
+    inverse = GramInverse(gram, LAMBDA)
+    for size in (SIZE + 1, SIZE + 3, SIZE + 300):
+        gram.grow(size)
+        inverse.grow(size)
+        expected = GramInverse(gram_of([[0, 1], [1, 2]], size), LAMBDA).matrix
+        np.testing.assert_allclose(inverse.matrix, expected, rtol=0, atol=1e-14)
+    change(inverse, gram, [0, SIZE + 299], 1)
+    inverse.flush()
+    expected = GramInverse(gram_of([[0, 1], [1, 2], [0, SIZE + 299]], SIZE + 300), LAMBDA).matrix
+    np.testing.assert_allclose(inverse.matrix, expected, rtol=0, atol=1e-13)

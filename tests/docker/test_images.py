@@ -1,0 +1,243 @@
+"""Whatever the Dockerfiles and the compose file name exists: commands, routes, ports, paths, variables, packages."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import pytest
+import typer
+import yaml
+from fastapi import FastAPI
+from pydantic import SecretStr
+from sqlalchemy.engine import make_url
+from typer.core import TyperGroup
+
+from rag_rec.cli import build_app
+from rag_rec.settings import Settings
+from serving.app import create_app
+from serving.auth import Keyring
+from serving.logs import open_log
+from serving.service import Service
+from tests.docker.dockerfile import Stage, exec_form, read_stages
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCKER = ROOT / "docker"
+VARIABLE = re.compile(r"\$\{([A-Z_]+)(?::?[-?][^}]*)?\}")
+LOCAL_URL = re.compile(r"http://127\.0\.0\.1:(\d+)(/[a-z/]*)")
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+COMPOSE: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OWN = sorted(name for name, service in SERVICES.items() if "build" in service)
+IMAGES = ("cpu", "gpu")
+
+
+def stages(image: str) -> list[Stage]:
+    return read_stages(DOCKER / f"Dockerfile.{image}")
+
+
+@pytest.fixture(scope="module")
+def app() -> FastAPI:
+    settings = Settings(api_keys={SecretStr("key"): ["admin"]})
+    return create_app(Service(settings, Keyring.from_settings(settings.api_keys), open_log()))
+
+
+def answers(app: FastAPI, path: str) -> bool:
+    return "get" in cast(dict[str, Any], app.openapi()["paths"]).get(path, {})
+
+
+def check_setting(name: str, value: str | None = None) -> None:
+    """A RAGREC_ variable is a setting, and its value one that the setting takes."""
+    field = name.removeprefix("RAGREC_").lower()
+    assert field in Settings.model_fields, f"{name} is no setting"
+    if value is not None and "$" not in value:
+        Settings.model_validate({field: value})
+
+
+def check_command(words: list[str]) -> None:
+    """The words are a command of ``rag-rec``, with options that it has."""
+    command: Any = typer.main.get_command(build_app())
+    while isinstance(command, TyperGroup):
+        assert words, f"{command.name} needs a subcommand"
+        assert words[0] in command.commands, f"{words[0]} is no command of {command.name}"
+        command, words = command.commands[words[0]], words[1:]
+    options = {option for parameter in command.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= options
+
+
+def check_pinned(image: str) -> None:
+    name, _, tag = image.rpartition(":")
+    assert name
+    assert re.search(r"\d+\.\d+", tag), f"{image} is not pinned to a version"
+
+
+def ignored(path: str) -> bool:
+    """Whether .dockerignore, whose last matching line decides, keeps a path out of the build."""
+    verdict = False
+    for line in (ROOT / ".dockerignore").read_text().splitlines():
+        pattern = line.removeprefix("!").removeprefix("**/")
+        if pattern and fnmatch.fnmatch(path, pattern):
+            verdict = not line.startswith("!")
+    return verdict
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_base_images_are_pinned_and_the_last_stage_is_slim(image: str) -> None:
+    for stage in stages(image):
+        check_pinned(stage.image)
+    assert len(stages(image)) > 1
+    assert "slim" in stages(image)[-1].image
+    assert not stages(image)[-1].all("RUN") or "pip" not in " ".join(stages(image)[-1].all("RUN"))
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_python_is_one_that_the_project_supports(image: str) -> None:
+    versions = {re.search(r"python:(\d+\.\d+)", stage.image).group(1) for stage in stages(image)}  # type: ignore[union-attr]
+    assert versions == {PROJECT["tool"]["mypy"]["python_version"]}
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_runs_as_a_user_that_it_makes_and_that_is_not_root(image: str) -> None:
+    final = stages(image)[-1]
+    user = int(final.last("USER").partition(":")[0])
+    assert user > 0
+    assert f"useradd --uid {user}" in " ".join(final.all("RUN"))
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_copies_only_what_exists_and_reaches_the_build(image: str) -> None:
+    names = {stage.name for stage in stages(image)}
+    for stage in stages(image):
+        for value in stage.all("COPY"):
+            *sources, _ = [word for word in value.split() if not word.startswith("--")]
+            origin = re.search(r"--from=(\S+)", value)
+            if origin:
+                assert origin.group(1) in names
+                continue
+            for source in sources:
+                assert (ROOT / source).exists(), source
+                assert not ignored(source), source
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_every_package_is_copied(image: str) -> None:
+    copied = {word.rstrip("/") for value in stages(image)[0].all("COPY") for word in value.split()}
+    packages = {pattern.rstrip("*") for pattern in PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]}
+    assert packages <= copied
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_installs_the_locked_versions_with_extras_that_exist(image: str) -> None:
+    commands = " ".join(stages(image)[0].all("RUN"))
+    locked = (ROOT / "requirements.lock").read_text().splitlines()
+    assert set(re.findall(r"torch==[\d.]+", commands)) <= set(locked)
+    assert "torch==" in commands
+    assert "--constraint requirements.lock" in commands
+    extras = re.findall(r'"\.\[([a-z,]+)\]"', commands)
+    assert extras
+    assert set(extras[0].split(",")) <= set(PROJECT["project"]["optional-dependencies"])
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_variables_are_settings_and_the_home_is_the_volume(image: str) -> None:
+    final = stages(image)[-1]
+    for name, value in final.environment.items():
+        if name.startswith("RAGREC_"):
+            check_setting(name, value)
+    assert final.environment["RAGREC_HOME"] == final.last("VOLUME") == final.last("WORKDIR")
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_port_and_health_check_are_those_of_the_service(image: str, app: FastAPI) -> None:
+    final = stages(image)[-1]
+    urls = LOCAL_URL.findall(final.last("HEALTHCHECK"))
+    assert len(urls) == 1
+    port, path = urls[0]
+    assert port == final.last("EXPOSE") == final.environment["RAGREC_PORT"]
+    assert answers(app, path)
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_entry_point_and_command_exist(image: str) -> None:
+    final = stages(image)[-1]
+    script, *words = exec_form(final.last("ENTRYPOINT"))
+    assert script in PROJECT["project"]["scripts"]
+    check_command([*words, *exec_form(final.last("CMD"))])
+
+
+def test_compose_has_the_service_its_store_and_the_generators_server() -> None:
+    assert {"api", "postgres", "vllm"} <= set(SERVICES)
+    for name, service in SERVICES.items():
+        check_pinned(service["image"])
+        assert service["healthcheck"], name
+    assert all("profiles" not in SERVICES[name] for name in ("api", "postgres"))
+
+
+def test_unused_generator_server_starts_only_when_asked_for() -> None:
+    assert SERVICES["vllm"]["profiles"] == ["llm"]
+    assert all("vllm" not in service.get("depends_on", {}) for service in SERVICES.values())
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_own_services_build_run_and_are_confined(name: str) -> None:
+    service = SERVICES[name]
+    context = (DOCKER / service["build"]["context"]).resolve()
+    assert context == ROOT
+    assert (context / service["build"]["dockerfile"]).is_file()
+    assert service["image"].startswith(f"{PROJECT['project']['name']}:{PROJECT['project']['version']}-")
+    check_command(list(service["command"]))
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_own_services_keep_their_data_in_a_volume(name: str) -> None:
+    image = SERVICES[name]["build"]["dockerfile"].rpartition(".")[2]
+    assert f"data:{stages(image)[-1].environment['RAGREC_HOME']}" in SERVICES[name]["volumes"]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_own_services_know_the_store(name: str) -> None:
+    environment = SERVICES[name]["environment"]
+    for variable in environment:
+        check_setting(variable)
+    url = make_url(VARIABLE.sub("secret", environment["RAGREC_STORE_URL"]))
+    database = SERVICES[str(url.host)]["environment"]
+    assert (url.username, url.database) == (database["POSTGRES_USER"], database["POSTGRES_DB"])
+    assert url.get_dialect().name == "postgresql"
+    assert url.get_driver_name() == "psycopg"
+    assert any("psycopg" in requirement for requirement in PROJECT["project"]["optional-dependencies"]["postgres"])
+
+
+def test_api_is_published_on_the_port_that_it_listens_on(app: FastAPI) -> None:
+    final = stages("cpu")[-1]
+    (published,) = SERVICES["api"]["ports"]
+    assert published.endswith(f":{final.environment['RAGREC_PORT']}")
+    (probe,) = [word for word in SERVICES["api"]["healthcheck"]["test"] if "http" in word]
+    url = urlsplit(LOCAL_URL.search(probe).group(0))  # type: ignore[union-attr]
+    assert str(url.port) == final.environment["RAGREC_PORT"]
+    assert answers(app, url.path)
+
+
+def test_dependencies_and_volumes_are_declared() -> None:
+    for service in SERVICES.values():
+        assert set(service.get("depends_on", {})) <= set(SERVICES)
+        named = [volume.partition(":")[0] for volume in service.get("volumes", [])]
+        assert set(named) <= set(COMPOSE["volumes"])
+
+
+def test_secrets_come_from_the_environment_and_the_example_names_each() -> None:
+    text = (DOCKER / "compose.yaml").read_text()
+    lines = (DOCKER / ".env.example").read_text().splitlines()
+    example = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    assert set(VARIABLE.findall(text)) == set(example)
+    for name, value in example.items():
+        if name.startswith("RAGREC_"):
+            check_setting(name)
+            Keyring.from_settings(Settings.model_validate_json(f'{{"api_keys": {value.strip(chr(39))}}}').api_keys)

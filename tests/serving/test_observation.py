@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+if TYPE_CHECKING:
+    from tests.serving.conftest import Api
+
+
+def lines(api: Api) -> list[dict[str, object]]:
+    return [orjson.loads(line) for line in api.log.getvalue().splitlines()]
+
+
+def test_one_line_per_request(api: Api) -> None:
+    responses = [api.call("GET", "/v1/users/u1/export"), api.call("GET", "/nowhere", None)]
+    first, second = lines(api)
+    assert [line["request"] for line in (first, second)] == [r.headers["x-request-id"] for r in responses]
+    assert (first["method"], first["route"], first["status"]) == ("GET", "/v1/users/{user_id}/export", 200)
+    assert (second["route"], second["status"]) == ("unmatched", 404)
+    assert isinstance(first["ms"], float)
+
+
+def test_a_request_number_from_outside_is_not_taken_over(api: Api) -> None:
+    response = api.call("GET", "/healthz", headers={"X-Request-ID": "person-77"})
+    assert response.headers["x-request-id"] != "person-77"
+    assert "person-77" not in api.log.getvalue().decode()
+
+
+def test_no_identifier_key_or_text_is_logged(api: Api) -> None:
+    api.call("PUT", "/v1/users/person-77", json={"attributes": {"city": "person-77"}})
+    api.call("POST", "/v1/users/person-77/interactions", json={"item_id": "i1", "text": "person-77"})
+    api.call("POST", "/v1/recommendations", json={"user_id": "person-77", "filters": "a = 'person-77'"})
+    api.call("POST", "/v1/recommendations", json={"user_id": "person-77", "k": "person-77"})
+    api.call("DELETE", "/v1/users/person-77?confirm=person-77")
+    api.call("GET", "/v1/person-77")
+    log = api.log.getvalue().decode()
+    assert len(log.splitlines()) == 6
+    assert "person-77" not in log
+    assert "key-of-" not in log

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from calendar import timegm
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from rag_rec.errors import InvalidInput
+from rag_rec.store.protocol import Selection
+from rag_rec.validation import MAX_TIME, id_problem
+from serving.schemas import Event, ForgetBody, RecommendationBody
+
+moments = st.datetimes(
+    min_value=datetime(1970, 1, 2), max_value=datetime(9999, 12, 30), timezones=st.just(UTC)
+)  # away from the edges, which an offset of some hours would cross
+
+
+@given(moments, st.integers(-14 * 60, 14 * 60))
+def test_a_time_means_the_same_in_every_notation(moment: datetime, offset_minutes: int) -> None:
+    milliseconds = timegm(moment.timetuple()) * 1000 + moment.microsecond // 1000
+    local = moment.astimezone(timezone(timedelta(minutes=offset_minutes)))
+    for given_time in (milliseconds, moment.isoformat(), local.isoformat(), moment.replace(tzinfo=None).isoformat()):
+        event = Event.model_validate({"item_id": "i", "time": given_time})
+        assert event.interaction("u", 0).time == milliseconds
+
+
+@given(st.integers())
+def test_whole_numbers_are_milliseconds_in_range(value: int) -> None:
+    body = {"item_id": "i", "time": value}
+    if 0 <= value <= MAX_TIME:
+        assert Event.model_validate(body).time == value
+    else:
+        with pytest.raises(ValidationError):
+            Event.model_validate(body)
+
+
+@given(st.text(max_size=300))
+def test_every_identifier_that_can_be_stored_can_be_asked_for(text: str) -> None:
+    if id_problem(text) is None:
+        assert RecommendationBody.model_validate({"user_id": text}).request().user_id == text
+    elif text and not text.isspace():
+        with pytest.raises(ValidationError):
+            RecommendationBody.model_validate({"user_id": text})
+
+
+def test_the_scope_decides_what_conditions_mean() -> None:
+    body = ForgetBody(user_id="u", scope="interactions", item_ids=frozenset({"i"}), confirm="u")
+    assert body.request().selection == Selection(frozenset({"i"}))
+    assert ForgetBody(user_id="u", scope="user", confirm="u").request().selection is None
+    with pytest.raises(InvalidInput, match="interactions"):
+        ForgetBody(user_id="u", scope="user", item_ids=frozenset({"i"}), confirm="u").request()

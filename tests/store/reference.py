@@ -1,0 +1,197 @@
+"""A store that holds everything in dictionaries and does everything the slow and obvious way: the truth in tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from rag_rec.domain import Interaction, Item, User
+from rag_rec.errors import UnknownItem
+from rag_rec.history import HISTORY_DTYPE, History
+from rag_rec.store.encoding import encode_attributes
+from rag_rec.store.protocol import AppendResult, Change, ChangeKind, Counts, ForgetRecord, Selection, StoredInteraction
+from rag_rec.validation import check_interaction, check_item, check_user
+
+
+@dataclass
+class ReferenceStore:
+    """Implements the store protocol in memory."""
+
+    catalogue: list[Item] = field(default_factory=list)
+    people: dict[int, User] = field(default_factory=dict)
+    rows: dict[int, tuple[int, Interaction]] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+    log: list[Change] = field(default_factory=list)
+    forgotten: dict[str, ForgetRecord] = field(default_factory=dict)
+    next_user: int = 0
+    next_interaction: int = 0
+
+    def epoch(self) -> int:
+        return len(self.log)
+
+    def changes(self, after: int) -> list[Change]:
+        return [change for change in self.log if change.epoch > after]
+
+    def counts(self) -> Counts:
+        return Counts(len(self.people), len(self.catalogue), len(self.rows))
+
+    def events(self) -> Sequence[str]:
+        return list(self.names)
+
+    def put_items(self, items: Sequence[Item]) -> int:
+        for item in items:
+            check_item(item)
+        changed = []
+        for item in {item.id: item for item in items}.values():
+            known = self.item(item.id)
+            if known is None:
+                self.catalogue.append(item)
+                changed.append(len(self.catalogue) - 1)
+            elif not _same(known[1], item):
+                self.catalogue[known[0]] = item
+                changed.append(known[0])
+        self._record(ChangeKind.ITEM, changed)
+        return len(changed)
+
+    def put_users(self, users: Sequence[User]) -> int:
+        for user in users:
+            check_user(user)
+        changed = []
+        for user in {user.id: user for user in users}.values():
+            known = self.user(user.id)
+            number = known[0] if known else self._new_user(user)
+            if known is None or encode_attributes(known[1].attributes) != encode_attributes(user.attributes):
+                self.people[number] = user
+                changed.append(number)
+        self._record(ChangeKind.USER, changed)
+        return len(changed)
+
+    def append(self, interactions: Sequence[Interaction]) -> AppendResult:
+        for interaction in interactions:
+            check_interaction(interaction)
+        if any(self.item(interaction.item_id) is None for interaction in interactions):
+            raise UnknownItem("no such item")
+        touched = {self._append(interaction) for interaction in interactions} - {None}
+        accepted = [number for number in touched if number is not None]
+        self._record(ChangeKind.USER, sorted({self.rows[number][0] for number in accepted}))
+        return AppendResult(len(accepted), len(interactions) - len(accepted))
+
+    def append_frame(self, frame: pl.DataFrame) -> AppendResult:
+        return self.append([Interaction(**row) for row in frame.to_dicts()])
+
+    def item(self, item_id: str) -> tuple[int, Item] | None:
+        return next(((number, item) for number, item in enumerate(self.catalogue) if item.id == item_id), None)
+
+    def items(self, first: int = 0) -> Iterator[Item]:
+        return iter(self.catalogue[first:])
+
+    def items_by_number(self, numbers: Sequence[int]) -> list[Item]:
+        if any(not 0 <= number < len(self.catalogue) for number in numbers):
+            raise UnknownItem("no such number")
+        return [self.catalogue[number] for number in numbers]
+
+    def user(self, user_id: str) -> tuple[int, User] | None:
+        return next(((number, user) for number, user in self.people.items() if user.id == user_id), None)
+
+    def user_by_number(self, number: int) -> User | None:
+        return self.people.get(number)
+
+    def interactions(self, user_number: int, numbers: Sequence[int] | None = None) -> list[StoredInteraction]:
+        mine = [StoredInteraction(number, row) for number, (user, row) in self.rows.items() if user == user_number]
+        chosen = [stored for stored in mine if numbers is None or stored.number in numbers]
+        return sorted(chosen, key=lambda stored: (stored.interaction.time, stored.number))
+
+    def history(self, user_number: int) -> History:
+        rows = [
+            (
+                stored.number,
+                self._item_number(stored.interaction.item_id),
+                self.names.index(stored.interaction.event),
+                np.nan if stored.interaction.value is None else stored.interaction.value,
+                stored.interaction.time,
+                stored.interaction.text is not None,
+            )
+            for stored in self.interactions(user_number)
+        ]
+        return np.array(rows, dtype=HISTORY_DTYPE)
+
+    def histories(self) -> Iterator[tuple[int, History]]:
+        for user in sorted({user for user, _ in self.rows.values()}):
+            yield user, self.history(user)
+
+    def select(self, user_number: int, selection: Selection) -> list[int]:
+        chosen = []
+        for stored in self.interactions(user_number):
+            row = stored.interaction
+            if selection.item_ids and row.item_id not in selection.item_ids:
+                continue
+            if selection.before is not None and row.time >= selection.before:
+                continue
+            if selection.after is not None and row.time < selection.after:
+                continue
+            chosen.append(stored.number)
+        return chosen
+
+    def delete_user(self, user_number: int) -> Counts:
+        if user_number not in self.people:
+            return Counts(0, 0, 0)
+        gone = [number for number, (user, _) in self.rows.items() if user == user_number]
+        for number in gone:
+            del self.rows[number]
+        del self.people[user_number]
+        self._record(ChangeKind.FORGET, [user_number])
+        return Counts(1, 0, len(gone))
+
+    def delete_interactions(self, user_number: int, numbers: Sequence[int]) -> int:
+        gone = [number for number in set(numbers) if number in self.rows and self.rows[number][0] == user_number]
+        for number in gone:
+            del self.rows[number]
+        self._record(ChangeKind.FORGET, [user_number] if gone else [])
+        return len(gone)
+
+    def scrub(self) -> None:
+        """Dictionaries keep nothing that was deleted."""
+
+    def put_forget_record(self, record: ForgetRecord) -> None:
+        self.forgotten[record.request_id] = record
+
+    def forget_record(self, request_id: str) -> ForgetRecord | None:
+        return self.forgotten.get(request_id)
+
+    def close(self) -> None:
+        """There is nothing to release."""
+
+    def _append(self, row: Interaction) -> int | None:
+        known = self.user(row.user_id)
+        number = known[0] if known else self._new_user(User(row.user_id))
+        key = (row.item_id, row.event, row.time)
+        if any((old.item_id, old.event, old.time) == key for user, old in self.rows.values() if user == number):
+            return None
+        if row.event not in self.names:
+            self.names.append(row.event)
+        self.rows[self.next_interaction] = (number, row)
+        self.next_interaction += 1
+        return self.next_interaction - 1
+
+    def _new_user(self, user: User) -> int:
+        self.people[self.next_user] = user
+        self.next_user += 1
+        return self.next_user - 1
+
+    def _item_number(self, item_id: str) -> int:
+        return next(number for number, item in enumerate(self.catalogue) if item.id == item_id)
+
+    def _record(self, kind: ChangeKind, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            self.log.append(Change(len(self.log) + 1, kind, number))
+
+
+def _same(left: Item, right: Item) -> bool:
+    return (left.text, left.provider, encode_attributes(left.attributes)) == (
+        right.text,
+        right.provider,
+        encode_attributes(right.attributes),
+    )

@@ -1,0 +1,104 @@
+"""The rules of the repository: who may import whom, what the README promises, and what never happens in the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("rag_rec", "indexer", "serving")
+README = (ROOT / "README.md").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+
+
+def modules(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            assert node.level == 0, f"{path} imports relatively"
+            yield node.module
+
+
+def imported_packages(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imports(path)}
+
+
+@pytest.mark.parametrize(("package", "forbidden"), [("rag_rec", {"indexer", "serving"}), ("indexer", {"serving"})])
+def test_arrows_point_one_way(package: str, forbidden: set[str]) -> None:
+    assert modules(package)
+    for path in modules(package):
+        assert not imported_packages(path) & forbidden, path
+
+
+def test_serving_does_not_import_the_batch_jobs() -> None:
+    for path in modules("serving"):
+        assert "indexer" not in imported_packages(path), path
+
+
+def test_domain_imports_nothing_of_the_project() -> None:
+    assert not imported_packages(ROOT / "rag_rec/domain.py") & set(PACKAGES)
+
+
+def test_nothing_is_pickled() -> None:
+    for path in modules(*PACKAGES, "benchmarks", "tools"):
+        assert not imported_packages(path) & {"pickle", "shelve", "marshal", "joblib", "dill", "cloudpickle"}, path
+        assert "allow_pickle=True" not in path.read_text(), path
+
+
+def test_no_module_is_called_utils() -> None:
+    assert not [path for path in modules(*PACKAGES) if re.search(r"util|helper|common|misc", path.stem)]
+
+
+def test_readme_opens_with_the_two_commands_and_make_has_them() -> None:
+    opening = README.split("\n## ")[0]
+    for command in ("make demo", "make test"):
+        assert command in opening
+        assert re.search(rf"^{command.split()[1]}: install\b", MAKEFILE, re.MULTILINE)
+
+
+def test_every_target_named_in_the_pages_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
+    targets |= {f"benchmark-{path.stem}" for path in (ROOT / "benchmarks").glob("*.py")}
+    for page in PAGES:
+        named = set(re.findall(r"(?:`|^|&& )make ([a-z_-]+)", page.read_text(), re.MULTILINE))
+        assert named <= targets, page
+
+
+def test_continuous_integration_runs_the_commands_of_the_readme() -> None:
+    script = ROOT / ".ci/run"
+    lines = script.read_text().splitlines()
+    assert script.stat().st_mode & stat.S_IXUSR
+    assert "set -euo pipefail" in lines
+    assert {"make lint", "make test", "make demo"} <= set(lines)
+
+
+def test_torch_is_the_same_version_everywhere() -> None:
+    files = ("Makefile", "pyproject.toml", "requirements.lock", "docker/Dockerfile.cpu", "docker/Dockerfile.gpu")
+    found = {version for name in files for version in re.findall(r"torch==([\d.]+\d)", (ROOT / name).read_text())}
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text())
+    for target in targets:
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_named_in_the_pages_exist(page: Path) -> None:
+    named = re.findall(r"`((?:rag_rec|indexer|serving|tests|benchmarks|docs|docker|tools)/[\w./-]+)`", page.read_text())
+    for name in named:
+        assert (ROOT / name).exists(), name
