@@ -45,7 +45,7 @@ def _measure(name: str, folder: Path, commands: list[list[str]]) -> Row:
     """Run the commands into a new store several times; the last one is measured, the median is reported."""
     results, again = [], {}
     for repetition in range(REPETITIONS):
-        home = folder / f"home-{name.split(',')[0]}-{repetition}"
+        home = folder / f"home-{name.split(',', maxsplit=1)[0]}-{repetition}"
         *preparations, measured = commands
         for command in preparations:
             _run(home, command)

@@ -8,22 +8,27 @@ from dataclasses import dataclass
 from time import perf_counter
 from urllib.parse import urlsplit
 
+import httpx
 import numpy as np
 import numpy.typing as npt
 import orjson
 import uvloop
+from prometheus_client.parser import text_string_to_metric_families
+
+PROCESSOR = "process_cpu_seconds_total"
 
 
 @dataclass(frozen=True)
 class Load:
-    """Outcome of one run: seconds of every request, in the order of the requests, and of the whole run."""
+    """Outcome of one run: seconds of every request, in the order of the requests, and of the whole run.
+
+    ``processor`` is the processor time of the service in seconds; unlike the others it hardly depends on what else the
+    machine does.
+    """
 
     seconds: npt.NDArray[np.float64]
     wall: float
-
-    def percentile_ms(self, percent: float) -> float:
-        """A percentile of the time to answer, in milliseconds."""
-        return float(1000 * np.percentile(self.seconds, percent))
+    processor: float
 
     @property
     def requests_per_s(self) -> float:
@@ -46,6 +51,13 @@ class Target:
             raise ValueError("The URL of the service needs a host and a port.")
         return parts.hostname, parts.port
 
+    def metrics(self) -> dict[str, float]:
+        """The metrics of the service that have no labels."""
+        headers = {"Authorization": f"Bearer {self.key}"}
+        text = httpx.get(f"{self.url}/metrics", headers=headers, timeout=60, trust_env=False).raise_for_status().text
+        families = text_string_to_metric_families(text)
+        return {sample.name: sample.value for family in families for sample in family.samples if not sample.labels}
+
     def request(self, method: str, path: str, body: object = None) -> bytes:
         """A request in full, ready to send."""
         content = b"" if body is None else orjson.dumps(body)
@@ -61,10 +73,12 @@ def run_load(target: Target, requests: Sequence[bytes], connections: int = 1) ->
     Raises:
         RuntimeError: an answer was not a success.
     """
-    return uvloop.run(_run(target, requests, connections))
+    before = target.metrics()[PROCESSOR]
+    seconds, wall = uvloop.run(_run(target, requests, connections))
+    return Load(seconds, wall, target.metrics()[PROCESSOR] - before)
 
 
-async def _run(target: Target, requests: Sequence[bytes], connections: int) -> Load:
+async def _run(target: Target, requests: Sequence[bytes], connections: int) -> tuple[npt.NDArray[np.float64], float]:
     seconds = np.zeros(len(requests))
     work = iter(enumerate(requests))
     streams = [await asyncio.open_connection(*target.address) for _ in range(connections)]
@@ -73,7 +87,7 @@ async def _run(target: Target, requests: Sequence[bytes], connections: int) -> L
     wall = perf_counter() - started
     for _, writer in streams:
         writer.close()
-    return Load(seconds, wall)
+    return seconds, wall
 
 
 async def _send(

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
-from prometheus_client.parser import text_string_to_metric_families
-
 from benchmarks.home import BENCH, KEY, build_home, building, prepared_home, running_service, user_ids
 from benchmarks.load import Target, run_load
 from benchmarks.report import Row, write_results
@@ -49,9 +46,7 @@ def measure(home: Path, users: list[str]) -> dict[str, float]:
             for number in range(WARM_UP)
         )
         run_load(target, list(requests))
-        text = httpx.get(f"{url}/metrics", headers={"X-API-Key": KEY}, timeout=60, trust_env=False).text
-    families = text_string_to_metric_families(text)
-    return {sample.name: sample.value for family in families for sample in family.samples if not sample.labels}
+        return target.metrics()
 
 
 def _catalogue_home() -> Path:

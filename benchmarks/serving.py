@@ -12,6 +12,7 @@ from functools import partial
 from statistics import median
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.home import KEY, prepared_home, running_service, user_ids
 from benchmarks.load import Load, Target, run_load
@@ -67,21 +68,29 @@ def _recommendations(target: Target, users: Sequence[str], seed: int) -> list[by
 
 def _row(name: str, loads: Sequence[Load]) -> Row:
     return {
-        "name": name,
-        "p50_ms": round(median(load.percentile_ms(50) for load in loads), 3),
-        "p99_ms": round(median(load.percentile_ms(99) for load in loads), 3),
+        **_latency(name, [load.seconds for load in loads]),
         "requests_per_s": round(median(load.requests_per_s for load in loads), 1),
-        "requests": len(loads[0].seconds),
+        "processor_ms": round(median(1000 * load.processor / len(load.seconds) for load in loads), 3),
         "repetitions": len(loads),
     }
 
 
-def _strategy_rows(loads: Sequence[Load]) -> list[Row]:
+def _latency(name: str, runs: Sequence[npt.NDArray[np.float64]]) -> dict[str, object]:
+    """Medians over the runs of the percentiles of each."""
+    return {
+        "name": name,
+        "p50_ms": round(median(1000 * float(np.percentile(run, 50)) for run in runs), 3),
+        "p99_ms": round(median(1000 * float(np.percentile(run, 99)) for run in runs), 3),
+        "requests": len(runs[0]),
+    }
+
+
+def _strategy_rows(loads: Sequence[Load]) -> Sequence[Row]:
     """Latency by strategy; the strategies took turns, so each has every third request."""
     rows = []
     for place, strategy in enumerate(STRATEGIES):
         seconds = [load.seconds[place :: len(STRATEGIES)] for load in loads]
-        rows.append(_row(f"recommendation, {strategy}", [Load(part, float(part.sum())) for part in seconds]))
+        rows.append(_latency(f"recommendation, {strategy}", seconds))
     return rows
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from indexer.datasets import DATASETS, fetch
+from indexer.index_commands import app as index_app
 from indexer.ingest import Ingest, IngestResult, Reading
 from indexer.progress import Bars
 from indexer.sources.batch import Kind, Source
@@ -29,6 +30,7 @@ from rag_rec.validation import Limits
 app = typer.Typer(no_args_is_help=True)
 dataset_app = typer.Typer(help="Get public data sets.", no_args_is_help=True)
 app.add_typer(dataset_app, name="dataset")
+app.add_typer(index_app, name="index")
 
 
 class Format(StrEnum):

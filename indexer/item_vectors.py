@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,15 @@ CHUNK = 2048
 """Items embedded between two checkpoints."""
 
 Advance = Callable[[int], None]
+Known = dict[bytes, tuple[npt.NDArray[np.float32], int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Vectors float32 [n, d] and token counts int32 [n] of consecutive items."""
+
+    vectors: Vectors
+    tokens: npt.NDArray[np.int32]
 
 
 def build_items(
@@ -43,8 +53,8 @@ def build_items(
     tokens = np.empty(len(texts), dtype=np.int32)
     for start, stop in _chunks(len(texts)):
         chunk = _checkpointed(folder, start, texts[start:stop], digests[start:stop], embedder, known)
-        index.put(np.arange(start, stop), chunk["vectors"])
-        tokens[start:stop] = chunk["tokens"]
+        index.put(np.arange(start, stop), chunk.vectors)
+        tokens[start:stop] = chunk.tokens
         advance(stop - start)
     _write(target, index, ItemTexts(digests, tokens))
     shutil.rmtree(folder / "partial", ignore_errors=True)
@@ -56,7 +66,7 @@ def _chunks(count: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + CHUNK, count)
 
 
-def _known(earlier: Generation | None) -> dict[bytes, tuple[npt.NDArray[np.float32], int]]:
+def _known(earlier: Generation | None) -> Known:
     """Vectors and token counts of an earlier generation by digest of the text."""
     if earlier is None:
         return {}
@@ -75,28 +85,22 @@ def _checkpointed(  # noqa: PLR0913 - one chunk and what it is made from
     texts: Sequence[str],
     digests: npt.NDArray[np.uint8],
     embedder: Embedder,
-    known: dict[bytes, tuple[npt.NDArray[np.float32], int]],
-) -> dict[str, npt.NDArray[np.generic]]:
+    known: Known,
+) -> Chunk:
     path = folder / "partial" / f"{start:09d}.safetensors"
     if path.is_file():
-        chunk = load_file(path)
-        if np.array_equal(chunk["digests"], digests):
-            return chunk
-    vectors, tokens = _vectors(texts, digests, embedder, known)
-    chunk = {"vectors": vectors, "tokens": tokens, "digests": digests.copy()}
+        held = load_file(path)
+        if np.array_equal(held["digests"], digests):
+            return Chunk(held["vectors"], held["tokens"])
+    chunk = _embedded(texts, digests, embedder, known)
     path.parent.mkdir(exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
-    save_file(chunk, unfinished)
+    save_file({"vectors": chunk.vectors, "tokens": chunk.tokens, "digests": digests.copy()}, unfinished)
     unfinished.replace(path)
     return chunk
 
 
-def _vectors(
-    texts: Sequence[str],
-    digests: npt.NDArray[np.uint8],
-    embedder: Embedder,
-    known: dict[bytes, tuple[npt.NDArray[np.float32], int]],
-) -> tuple[Vectors, npt.NDArray[np.int32]]:
+def _embedded(texts: Sequence[str], digests: npt.NDArray[np.uint8], embedder: Embedder, known: Known) -> Chunk:
     vectors = np.empty((len(texts), embedder.dimension), dtype=np.float32)
     tokens = np.empty(len(texts), dtype=np.int32)
     missing = []
@@ -110,7 +114,7 @@ def _vectors(
         unseen = [texts[place] for place in missing]
         vectors[missing] = embedder.embed(unseen)
         tokens[missing] = embedder.count_tokens(unseen)
-    return vectors, tokens
+    return Chunk(vectors, tokens)
 
 
 def _write(target: Path, index: FlatIndex, texts: ItemTexts) -> None:

@@ -32,6 +32,11 @@ def empty_history() -> History:
     return np.empty(0, dtype=HISTORY_DTYPE)
 
 
+def overwrite(history: History) -> None:
+    """Leave nothing of a removed history in memory, even where the array is not freed at once."""
+    history[...] = np.zeros((), dtype=HISTORY_DTYPE)
+
+
 @dataclass(frozen=True)
 class PositiveRule:
     """Which interactions count as liking an item.

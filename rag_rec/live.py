@@ -20,7 +20,7 @@ from rag_rec.candidates.reader import Reader
 from rag_rec.candidates.statistics import Statistics
 from rag_rec.errors import CorruptIndex, NotReady
 from rag_rec.generation import Generation
-from rag_rec.history import History
+from rag_rec.history import History, empty_history, overwrite
 from rag_rec.item_space import ItemSpace
 from rag_rec.people import People
 from rag_rec.settings import Settings
@@ -58,6 +58,7 @@ class Live:
         self._embedder = embedder
         self._rule = settings.positive_rule
         self._writer = threading.RLock()
+        self._positives: dict[int, History] = {}
         self._statistics: Statistics | None = None
         self._model: CandidateModel | None = None
 
@@ -132,11 +133,21 @@ class Live:
 
     def _sync_user(self, user: int, statistics: Statistics | None) -> None:
         """Make everything about one user what the store says at present; nothing at all if it has nothing."""
-        old, new = self.people.history(user), self._store.history(user)
+        new = self._store.history(user)
+        positives = self.positives(new)
         if statistics is not None:
-            statistics.replace(self.positives(old), self.positives(new))
+            statistics.replace(self._neighbour(user), positives)
         own = self._own_vectors(user, new)
         self.people.put(user, new, self._rule.mask(new, self.events), own)
+        self._remember(user, positives)
+
+    def _remember(self, user: int, positives: History) -> None:
+        """Keep the positives that the statistics have counted; what is given up is overwritten."""
+        old = self._positives.pop(user, None)
+        if old is not None and not np.isin(old["interaction"], positives["interaction"]).all():
+            overwrite(old)
+        if len(positives):
+            self._positives[user] = positives
 
     def _own_vectors(self, user: int, history: History) -> dict[int, npt.NDArray[np.float32]]:
         """Vectors of the interactions with a text of their own: those held already, and the new ones embedded."""
@@ -150,12 +161,13 @@ class Live:
         return {number: held[number] for number in wanted if number in held}
 
     def _build_statistics(self) -> None:
-        histories = ((user, self.positives(history)) for user, history in self.people.histories())
+        for user, history in self.people.histories():
+            self._remember(user, self.positives(history))
         count = len(self.items)
-        statistics = Statistics.build(histories, count, dense=count <= self._settings.dense_items_limit)
+        statistics = Statistics.build(self._positives.items(), count, dense=count <= self._settings.dense_items_limit)
         self._model = CandidateModel(statistics, self.items.vectors, self.people.profiles, self._neighbour, self.reader)
         self._statistics = statistics
 
     def _neighbour(self, user: int) -> History:
-        """Positive history of a profile's neighbour."""
-        return self.positives(self.people.history(user))
+        """The positives of a user that the statistics have counted."""
+        return self._positives.get(user, empty_history())

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from rag_rec.history import HISTORY_DTYPE, History, empty_history
+from rag_rec.history import History, empty_history, overwrite
 from rag_rec.profile import profile_vector
 from rag_rec.vectors.protocol import InteractionVectors, VectorIndex, Vectors
 
@@ -54,7 +54,7 @@ class People:
             self.interactions.put(user, history["interaction"].copy(), history["item"].copy(), own)
             self._histories[user] = history
         if not np.isin(old["interaction"], history["interaction"]).all():
-            _overwrite(old)
+            overwrite(old)
         profile = profile_vector(self.interactions.vectors(user)[positive])
         if profile is None:
             self.profiles.remove(np.array([user]))
@@ -67,17 +67,14 @@ class People:
             history = self._histories.pop(user, None)
             self.interactions.remove(user)
         if history is not None:
-            _overwrite(history)
+            overwrite(history)
         self.profiles.remove(np.array([user]))
 
     def own_vectors(self, user: int) -> dict[int, npt.NDArray[np.float32]]:
         """Vectors of the user's interactions that have a text of their own."""
-        history = self.history(user)
-        own = np.flatnonzero(history["own_text"])
-        if not len(own):
-            return {}
-        vectors = self.interactions.vectors(user)
-        return {int(history["interaction"][row]): vectors[row] for row in own}
+        numbers, vectors = self.interactions.interactions(user), self.interactions.vectors(user)
+        own = np.isin(numbers, self.interactions.own_numbers(user))
+        return dict(zip(numbers[own].tolist(), vectors[own], strict=True))
 
     def profile(self, user: int | None) -> npt.NDArray[np.float32] | None:
         """A user's profile vector as the index stores it, float32 [d]; None where there is none."""
@@ -92,8 +89,3 @@ class People:
         """A user's history and, row by row, its vectors float32 [n, d], as of one moment."""
         with self._lock:
             return self.history(user), self.interactions.vectors(user)
-
-
-def _overwrite(history: History) -> None:
-    """Leave nothing of a removed row in memory, even where the array is not freed at once."""
-    history[...] = np.zeros((), dtype=HISTORY_DTYPE)

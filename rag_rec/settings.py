@@ -5,6 +5,7 @@ Each comes from the environment (``RAGREC_...``) or the caller; the help text is
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -49,7 +50,9 @@ class Settings(BaseSettings):
         default=300, ge=0, description="How far in the future an event's time may lie before it is refused."
     )
     seed: int = Field(default=0, description="Seed of everything that draws random numbers.")
-    threads: int = Field(default=1, ge=1, description="Threads for linear algebra and torch.")
+    threads: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, ge=1, description="How many texts are embedded side by side."
+    )
 
     api_keys: dict[SecretStr, list[str]] = Field(
         default_factory=dict,

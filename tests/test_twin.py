@@ -107,7 +107,7 @@ def relative_error(mine: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64
 
 
 @settings(
-    max_examples=40,
+    max_examples=30,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # an example costs two builds: shrinking takes too long
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

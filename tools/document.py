@@ -56,7 +56,7 @@ def commands(command: Any, path: str) -> Iterator[tuple[str, TyperCommand]]:
 
 
 def _command(path: str, command: TyperCommand) -> str:
-    options = [parameter for parameter in command.params if isinstance(parameter, TyperOption)]
+    options = [parameter for parameter in command.params if isinstance(parameter, TyperOption) and not parameter.hidden]
     arguments = [_argument(parameter) for parameter in command.params if isinstance(parameter, TyperArgument)]
     usage = " ".join([path, *arguments, *(["[OPTIONS]"] if options else [])])
     return "\n".join([f"### `{usage}`", "", _flat(command.help), "", *map(_option, options)])
@@ -69,8 +69,8 @@ def _argument(argument: TyperArgument) -> str:
 
 def _option(option: TyperOption) -> str:
     value = "" if option.is_flag else f" {_value(option.type_descriptor.annotation)}"
-    notes = f"{' Repeatable.' if option.multiple else ''}{' Required.' if option.required else ''}"
-    return f"- `{'/'.join(option.opts + option.secondary_opts)}{value}`: {_flat(option.help)}{notes}"
+    needed = " Required." if option.required else ""
+    return f"- `{'/'.join(option.opts + option.secondary_opts)}{value}`: {_flat(option.help)}{needed}"
 
 
 def _value(annotation: Any) -> str:

@@ -15,6 +15,7 @@ from rag_rec.cli import Json, command, progress_console
 app = typer.Typer()
 
 DEFAULTS = WorldParameters()
+WIDTH = 120
 
 
 @app.command("demo")
@@ -30,5 +31,13 @@ def demo(
     from indexer.demo.story import Story  # noqa: PLC0415 - loads libraries that the other commands do not need
 
     parameters = WorldParameters(seed=seed, users=users, items=items)
-    result = Story(folder.resolve(), parameters, progress_console if json else Console()).run()
+    result = Story(folder.resolve(), parameters, _console(json)).run()
     return result if json else {}
+
+
+def _console(json: bool) -> Console:
+    """Where the story is told: beside the JSON object, or on stdout, wide enough for its tables in a file, too."""
+    if json:
+        return progress_console
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH)

@@ -14,6 +14,7 @@ from indexer.demo.scan import Traces
 from rag_rec.domain import Interaction, Item, Strategy
 
 SHOWN_HISTORY = 6
+SHOWN_ITEMS = 5
 
 
 class Narration:
@@ -71,14 +72,25 @@ class Narration:
         provenance.pop("strategy")
         self.facts(provenance)
 
-    def change(self, event: str, before: Mapping[str, Any], after: Mapping[str, Any], items: Sequence[Item]) -> None:
-        """Two lists beside each other."""
+    def learnt(  # noqa: PLR0913 - both answers and what happened between them
+        self,
+        taken: str,
+        sequel: str | None,
+        places: Sequence[int | None],
+        before: Mapping[str, Any],
+        after: Mapping[str, Any],
+        items: Sequence[Item],
+    ) -> None:
+        """Two answers beside each other, and the event between them."""
         titles = _titles(items)
-        self.line(event)
+        self.line(f"{titles[taken]} is watched and gets five stars.")
         table = Table(*(f"{when} (epoch {answer['provenance']['epoch']})" for when, answer in _both(before, after)))
-        for old, new in zip(before["items"], after["items"], strict=False):
+        for old, new in list(zip(before["items"], after["items"], strict=False))[:SHOWN_ITEMS]:
             table.add_row(escape(titles[old["item_id"]]), escape(titles[new["item_id"]]))
         self._console.print(table)
+        if sequel is not None:
+            was, now = (f"place {place}" if place else f"not among the first {len(after['items'])}" for place in places)
+            self.line(f"Its next part, {titles[sequel]}: {was} before, {now} after.")
 
     def forgotten(
         self,

@@ -18,9 +18,9 @@ class WorldParameters:
     """
 
     seed: int = 0
-    users: int = 1500
-    items: int = 1500
-    mean_interactions: float = 45.0
+    users: int = 800
+    items: int = 800
+    mean_interactions: float = 40.0
     days: int = 730
     end_ms: int = END_MS
 
@@ -46,5 +46,5 @@ class WorldParameters:
 
     watchlist_share: float = 0.15
     """Share of interactions that are a watchlist entry, without a rating."""
-    review_share: float = 0.08
+    review_share: float = 0.03
     """Share of ratings that come with a written review."""

@@ -13,7 +13,7 @@ import numpy as np
 from indexer.demo.service import Api, Commands
 
 SWITCH_SECONDS = 60.0
-PAUSE_SECONDS = 0.02  # between requests, so that the rebuild gets its share of a small machine
+PAUSE_SECONDS = 0.1  # between requests, so that the rebuild gets its share of a small machine
 
 
 def rebuild_under_load(api: Api, commands: Commands, users: Sequence[str]) -> dict[str, Any]:

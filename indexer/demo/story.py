@@ -6,6 +6,7 @@ error. Read :meth:`Story.run` from top to bottom.
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import time
@@ -30,6 +31,7 @@ from rag_rec.errors import InvalidInput, RagRecError
 
 MARKER = "demo.json"
 MINUTE_MS = 60_000
+LONG_LIST = 50
 
 
 class Story:
@@ -43,7 +45,8 @@ class Story:
         self._tell = Narration(console)
         self._application_key, self._privacy_key = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
         roles = {self._application_key: ["recommend", "ingest"], self._privacy_key: ["privacy"]}
-        self._commands = Commands(self._home, {"RAGREC_API_KEYS": orjson.dumps(roles).decode()})
+        settings = {"RAGREC_API_KEYS": orjson.dumps(roles).decode(), "RAGREC_THREADS": str(min(os.cpu_count() or 1, 4))}
+        self._commands = Commands(self._home, settings)
         self._result: dict[str, Any] = {}
 
     def run(self) -> Mapping[str, Any]:
@@ -95,10 +98,10 @@ class Story:
         for kind, name in (("items", ITEMS), ("users", USERS), ("interactions", INTERACTIONS)):
             path = self._folder / "world" / name
             done = self._commands.run("ingest", str(path), "--format", path.suffix[1:], "--kind", kind)
-            rows.append({"kind": kind, **done})
+            rows.append({"kind": kind, **{name: done[name] for name in ("accepted", "rejected", "seconds")}})
         self._result["ingest"] = rows
         self._tell.rows(rows)
-        check(not any(row.get("rejected") for row in rows), "every row of the world is accepted")
+        check(not any(row["rejected"] for row in rows), "every row of the world is accepted")
 
     def _build(self) -> None:
         """Embed, count, fit, index, verify and publish."""
@@ -136,17 +139,17 @@ class Story:
     def _learn(self, api: Api, user_id: str, world: World) -> None:
         """An event changes the next answer."""
         self._tell.step("Learn", "One event arrives; the very next recommendation knows it.")
-        before = api.recommend(user_id)
-        taken = before["items"][0]["item_id"]
+        before = api.recommend(user_id, k=LONG_LIST)
+        taken, sequel = next_in_series(world, user_id, [item["item_id"] for item in before["items"]])
         event = {"item_id": taken, "event": "rating", "value": 5, "time": self._parameters.end_ms + MINUTE_MS}
         stored = api.add(user_id, event)
-        after = api.recommend(user_id)
-        self._tell.change("The best recommendation is watched and gets five stars.", before, after, world.items)
+        after = api.recommend(user_id, k=LONG_LIST)
+        places = [place_of(sequel, answer) for answer in (before, after)] if sequel else []
+        self._tell.learnt(taken, sequel, places, before, after, world.items)
+        self._result["learn"] = {"item": taken, "sequel": sequel, "place_of_sequel": places}
         check(stored["accepted"] == 1, "the event is stored")
         check(after["provenance"]["epoch"] > before["provenance"]["epoch"], "the answer is newer than the event")
-        check(taken not in [item["item_id"] for item in after["items"]], "a film already seen is not recommended")
-        cited = [reason["item_id"] for item in after["items"] for reason in item["reasons"]]
-        self._result["learn"] = {"item": taken, "cited_next": cited.count(taken)}
+        check(place_of(taken, after) is None, "a film already seen is not recommended")
 
     def _forget(self, application: Api, privacy: Api, user_id: str) -> None:
         """Remove the person, and look for what is left."""
@@ -184,6 +187,24 @@ class Story:
         self._tell.facts(rebuilt)
         check(rebuilt["failed"] == 0, "no request fails while the index is rebuilt")
         check(rebuilt["generation_after"] == rebuilt["built"]["generation"], "the service takes up the new generation")
+
+
+def next_in_series(world: World, user_id: str, recommended: list[str]) -> tuple[str, str | None]:
+    """The first recommended film whose next part the user has not seen, and that part; else the first one, and None."""
+    films = {film.item.id: film for film in world.films}
+    seen = {row.item_id for row in world.interactions if row.user_id == user_id}
+    parts = {(film.series, film.part): item_id for item_id, film in films.items() if film.series >= 0}
+    for item_id in recommended:
+        sequel = parts.get((films[item_id].series, films[item_id].part + 1))
+        if sequel is not None and sequel not in seen:
+            return item_id, sequel
+    return recommended[0], None
+
+
+def place_of(item_id: str, answer: Mapping[str, Any]) -> int | None:
+    """Where an item stands in an answer, from 1 on."""
+    ids = [item["item_id"] for item in answer["items"]]
+    return ids.index(item_id) + 1 if item_id in ids else None
 
 
 def check(holds: bool, claim: str) -> None:

@@ -26,8 +26,10 @@ Floats = npt.NDArray[np.float64]
 Items = npt.NDArray[np.integer]
 
 DECIMALS: Final = 6
-RECENT: Final = 50  # items of a history that transitions look at
-LIKED: Final = 120  # items of a history that EASE and item neighbours look at
+RECENT: Final = 50  # items of a history that coarse transitions look at
+CLOSE: Final = 30  # items of a history that fine transitions look at
+LIKED: Final = 100  # items of a history that EASE looks at
+ALIKE: Final = 50  # items of a history that co-occurrence looks at
 PRODUCT: Final = 10  # items of a history in products of transition probabilities
 SHRINK: Final = 20.0  # added to the popularity of an item before its transitions are divided by it
 PRIOR: Final = 5.0  # pseudo-transitions that follow popularity
@@ -45,7 +47,6 @@ COARSE: Final[dict[str, str]] = {
     "passages 2": "passages",
     "passages 4": "passages",
     "content 5": "content",
-    "content 1": "content",
     "popularity": "popularity",
 }
 """Coarse features and the source that each belongs to. "collaborative" is EASE, or ItemKNN where P is not kept."""
@@ -66,6 +67,7 @@ FINE: Final[tuple[str, ...]] = (
     "product both 5",
     "together 15",
     "together 3",
+    "content 1",
     "content max",
     "neighbours",
     "recent 1",
@@ -106,7 +108,7 @@ class Features:
             *self._followed(liked, popularity),
             *self._likes(liked),
             *self._passages(liked),
-            *self._content(liked),
+            self._content(liked),
             np.log(popularity + 1.0),
         ]
         return View(query, np.round(np.stack(columns, axis=1), DECIMALS), popularity)
@@ -117,7 +119,7 @@ class Features:
         columns = [
             *self._transitions(liked, view.popularity, items),
             *self._together(liked, view.popularity, items),
-            (self.vectors[items] @ self.vectors[liked[-PRODUCT:]].T).max(axis=1),
+            *self._similarity(liked, items),
             _neighbour_votes(neighbours, self.n_items)[items],
             *self._recency(view, items),
             *_context(liked, view.popularity, len(items)),
@@ -152,13 +154,16 @@ class Features:
         share = votes / np.maximum(votes.sum(axis=1, keepdims=True), 1.0)
         return list(np.log(share + 1e-4))
 
-    def _content(self, liked: Items) -> list[Floats]:
-        recent = self.vectors[liked[-5:]]
-        means = np.stack([recent.mean(axis=0), recent[-1]])
-        return list((self.vectors @ means.T).T.astype(np.float64))
+    def _content(self, liked: Items) -> Floats:
+        return np.asarray(self.vectors @ self.vectors[liked[-5:]].mean(axis=0), dtype=np.float64)
+
+    def _similarity(self, liked: Items, items: Items) -> list[Floats]:
+        """Text similarity to the last item, and the highest one to any recent item."""
+        similarity = (self.vectors[items] @ self.vectors[liked[-PRODUCT:]].T).astype(np.float64)
+        return [similarity[:, -1], similarity.max(axis=1)]
 
     def _transitions(self, liked: Items, popularity: Floats, items: Items) -> list[Floats]:
-        recent = liked[-RECENT:]
+        recent = liked[-CLOSE:]
         share = 1.0 / (popularity[recent] + SHRINK)
         matrices = self.statistics.transitions
         followed, preceded = (matrices[name].block(recent, items) / LAG_UNIT for name in ("followed", "preceded"))
@@ -179,7 +184,7 @@ class Features:
         ]
 
     def _together(self, liked: Items, popularity: Floats, items: Items) -> list[Floats]:
-        taken = liked[-LIKED:]
+        taken = liked[-ALIKE:]
         scale = np.sqrt(np.outer(popularity[taken] + 10.0, popularity[items] + 10.0))
         cosine = self.statistics.together.block(taken, items) / scale
         return [half_life(len(taken), 15.0) @ cosine, np.log(half_life(len(taken), 3.0) @ cosine + 1e-2)]

@@ -103,7 +103,8 @@ class CandidateModel:
         view = features.view(query)
         coarse = reader.coarse_scores(view.coarse)
         items = eligible[_best(coarse[eligible], n)]
-        return Comparison(items, view.coarse, features.fine(view, items, self._neighbours(query)))
+        neighbours = self._neighbours(query) if reader.neighbours else []
+        return Comparison(items, view.coarse, features.fine(view, items, neighbours))
 
     def _personal(self, query: Query, features: Features, eligible: npt.NDArray[np.int64], n: int) -> CandidateList:
         reader = self.reader

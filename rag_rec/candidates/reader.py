@@ -79,7 +79,8 @@ class Reader:
     """The fitted numbers.
 
     ``networks`` may be empty: then the reader is linear. The scores of the networks are averaged and added to the
-    linear one. ``examples`` counts the choices that it was fitted on, 0 for the built-in default.
+    linear one. ``neighbours`` says whether it was fitted with the votes of neighbours by profile; where not, nobody
+    needs to search for them. ``examples`` counts the choices that it was fitted on, 0 for the built-in default.
     """
 
     coarse_standard: Standard
@@ -87,6 +88,7 @@ class Reader:
     fine_standard: Standard
     fine_weights: Weights
     networks: tuple[Network, ...] = ()
+    neighbours: bool = False
     examples: int = 0
     measures: Mapping[str, float] = field(default_factory=dict)
 
@@ -116,6 +118,8 @@ class Reader:
 
     def sources(self, features: Floats, background: Floats) -> list[tuple[str, ...]]:
         """For each row of coarse features, the one to three sources that lift it most above the ``background`` rows."""
+        if not len(features):
+            return []
         weighed = self.coarse_standard.apply(features) * self.coarse_weights
         usual = (self.coarse_standard.apply(background) * self.coarse_weights).mean(axis=0)
         names = list(dict.fromkeys(COARSE.values()))
@@ -139,6 +143,7 @@ class Reader:
             "coarse": list(COARSE),
             "fine": list(FINE),
             "networks": len(self.networks),
+            "neighbours": self.neighbours,
             "examples": self.examples,
             "measures": dict(self.measures),
         }
@@ -202,6 +207,7 @@ def _from_tensors(tensors: Mapping[str, Weights], description: Mapping[str, int]
         Standard(tensors["fine.mean"], tensors["fine.scale"]),
         tensors["fine.weights"],
         networks,
+        bool(description["neighbours"]),
         description["examples"],
         description["measures"],  # type: ignore[arg-type]
     )

@@ -94,12 +94,11 @@ class Sequences:
 
     def replace(self, old: History, new: History) -> None:
         """Put ``new`` in place of ``old``, either of which may be empty."""
-        if len(old) and len(new) > len(old) and np.array_equal(old["interaction"], new["interaction"][: len(old)]):
-            slot = self._slots[_key(old)]
-            if len(new) <= slot.room:
-                self._write(new, slot, len(old))
-                return
-        if len(old):
+        slot = self._slots[_key(old)] if len(old) else None
+        if slot and len(old) <= len(new) <= slot.room and _begins_with(new, old):
+            self._write(new, slot, len(old))
+            return
+        if slot:
             self._remove(self._slots.pop(_key(old)))
         if len(new):
             self._append(new)
@@ -184,6 +183,11 @@ class Sequences:
         rows = np.zeros(len(where), dtype=[("item", "<i4"), ("interaction", "<i8")])
         rows["item"], rows["interaction"] = layout.items[where] - 1, layout.interactions[where]
         self._arrange(rows, np.repeat(np.arange(len(slots)), [slot.length for slot in slots]), len(layout.places))
+
+
+def _begins_with(new: History, old: History) -> bool:
+    names = ["item", "interaction"]
+    return np.array_equal(new[: len(old)][names], old[names])
 
 
 def _key(history: History) -> int:

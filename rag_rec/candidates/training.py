@@ -6,7 +6,7 @@ then the same one position earlier. So no example has seen its own answer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -38,7 +38,7 @@ class ReaderSettings:
         least_positives: users with fewer positives than this give no example.
         hidden: width of a network; 0 for a linear reader.
         networks: how many networks are averaged.
-        neighbours: whether neighbours by profile vote.
+        neighbours: whether neighbours by profile vote. On no benchmark set did that help, and it costs a search.
         dense, regularisation: as in :meth:`Statistics.build`.
         seed: of every draw.
     """
@@ -49,8 +49,8 @@ class ReaderSettings:
     coarse_items: int = 4000
     least_positives: int = 5
     hidden: int = 64
-    networks: int = 2
-    neighbours: bool = True
+    networks: int = 1
+    neighbours: bool = False
     dense: bool = True
     regularisation: float = REGULARISATION
     seed: int = 0
@@ -124,10 +124,10 @@ def fit_reader(
     for hidden in range(1, settings.splits + 1):
         split = make_split(histories, item_vectors, n_items, hidden, settings)
         if hidden == 1:
-            reader = _with_coarse(split, settings)
-        split.model.reader = reader
+            reader = fit_coarse(split, settings)
+        split.model.reader = replace(reader, neighbours=settings.neighbours)
         parts.append(fine_choices(split, steps.collecting(hidden - 1)))
-    return _with_fine(reader, join(parts), settings, steps)
+    return fit_fine(reader, join(parts), settings, steps.fitting)
 
 
 class _Steps:
@@ -155,7 +155,7 @@ def make_split(
 
     Queries are a sample of at most ``settings.queries``. Their user number is the position in ``histories``.
     """
-    asked = [len(history) >= max(settings.least_positives, hidden + 2) for _, history in histories]
+    asked = [len(history) >= max(settings.least_positives, hidden + 1) for _, history in histories]
     known = [history[:-hidden] if ask else history for (_, history), ask in zip(histories, asked, strict=True)]
     statistics = Statistics.build(
         enumerate(known), n_items, dense=settings.dense, regularisation=settings.regularisation
@@ -180,7 +180,7 @@ def _example(
     return Example(query, int(histories[user][1]["item"][-hidden]))
 
 
-def _with_coarse(split: Split, settings: ReaderSettings) -> Reader:
+def fit_coarse(split: Split, settings: ReaderSettings) -> Reader:
     """The built-in reader with its coarse step fitted."""
     model, generator = split.model, np.random.default_rng(settings.seed)
     n_items = model.statistics.n_items
@@ -225,15 +225,20 @@ def join(parts: Sequence[Choices]) -> Choices:
     )
 
 
-def _with_fine(reader: Reader, choices: Choices, settings: ReaderSettings, steps: _Steps) -> Reader:
-    """The reader with its fine step fitted, linear or with networks."""
+def fit_fine(
+    reader: Reader, choices: Choices, settings: ReaderSettings, step: Callable[[int, int], Progress] | None = None
+) -> Reader:
+    """The reader with its fine step fitted, linear or with networks.
+
+    ``step(network, networks)`` gives what is told the progress of one network.
+    """
     standard = choices.standard()
     scaled = choices.standardised(standard)
-    reader = replace(reader, fine_standard=standard, examples=len(choices))
+    reader = replace(reader, fine_standard=standard, examples=len(choices), neighbours=settings.neighbours)
     if not settings.hidden:
         return replace(reader, fine_weights=fit_linear(scaled, settings.seed), networks=())
     fitted = [
-        fit_network(scaled, settings.hidden, settings.seed + number, progress=steps.fitting(number, settings.networks))
+        fit_network(scaled, settings.hidden, settings.seed + number, progress=step and step(number, settings.networks))
         for number in range(settings.networks)
     ]
     weights = np.asarray(np.mean([linear for linear, _ in fitted], axis=0), dtype=np.float32)

@@ -55,7 +55,8 @@ def _scrub_file(database: Database, connection: Any) -> None:
         _empty_log(connection)
         return
     for _ in range(_ATTEMPTS):
-        connection.execute("PRAGMA incremental_vacuum").fetchall()
+        # As a script it runs to its end; executed as a query, it would give back one page.
+        connection.executescript("PRAGMA incremental_vacuum")
         _empty_log(connection)
         connection.execute("BEGIN IMMEDIATE")
         if _log_bytes(database) == 0:

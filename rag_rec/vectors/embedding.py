@@ -1,7 +1,7 @@
 """Embeds texts with a sentence-transformers model: the packaged all-MiniLM-L6-v2, or any other by name or folder.
 
 A text's vector is a function of the text alone: every text goes through the model by itself and on one core. Batches
-would give nearly twice the throughput on one core, but the last bits of a vector would then depend on the batch that
+would give about twice the throughput on one core, but the last bits of a vector would then depend on the batch that
 it was in (by measurement up to 2e-7 from padding, from the batch's size and from the number of threads), and an index
 kept up to date by events would differ from one that was built at once. Several cores embed several texts side by
 side. Equality to the bit holds on one machine with the same libraries; between machines, up to float noise.

@@ -1,8 +1,9 @@
 """Exact inner-product search over vectors by number, for items and for profiles.
 
 Vectors are kept as half-precision floats in a FAISS scalar quantiser (``QT_fp16``). Half precision needs no training:
-a learned range or codebook would itself hold something of the people that it was learned from. It halves the memory
-and the search time of single precision at a recall@10 above 0.99 (``python -m benchmarks.vector_indices``).
+a learned range or codebook would itself hold something of the people that it was learned from. It takes half the memory
+of single precision at a recall@10 above 0.999, where eight bits on a fixed scale lose a tenth of a profile's nearest
+neighbours (``python -m benchmarks.vector_indices``).
 
 FAISS finds the best rows in single precision, whose rounding depends on nothing but the vector; they are then scored
 again in double precision, so that equal vectors score equally and the order is a function of the set of vectors alone.

@@ -96,6 +96,9 @@ class InteractionVectors(Protocol):
     def interactions(self, user: int) -> Numbers:
         """The interactions of a user in the order in which they were put; empty for a user who is not held."""
 
+    def own_numbers(self, user: int) -> Numbers:
+        """The user's interactions that have a vector of their own, ascending."""
+
     def vectors(self, user: int) -> Vectors:
         """The vectors of the user's interactions in the same order, float32 [n, d]."""
 

@@ -109,5 +109,7 @@ class ReferenceInteractions:
 
     def _vector(self, row: Vectors | int) -> Vectors:
         if isinstance(row, int):
-            return self._items.vectors(np.array([row]))[0]
-        return row.astype(np.float16).astype(np.float32)
+            found: Vectors = self._items.vectors(np.array([row]))[0]
+            return found
+        rounded: Vectors = row.astype(np.float16).astype(np.float32)
+        return rounded

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import faiss
 import numpy as np
@@ -17,11 +18,13 @@ from tests.vectors.reference import ReferenceIndex
 
 DIMENSION = 24
 Factory = Callable[[int], VectorIndex]
+Index = TypeVar("Index", bound=VectorIndex)
 
 
 def unit_vectors(count: int, seed: int = 0, dimension: int = DIMENSION) -> Vectors:
     vectors = np.random.default_rng(seed).standard_normal((count, dimension)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
 
 
 @pytest.fixture(params=[FlatIndex, ReferenceIndex])
@@ -29,7 +32,7 @@ def factory(request: pytest.FixtureRequest) -> Factory:
     return request.param  # type: ignore[no-any-return]
 
 
-def filled(factory: Factory, count: int = 200) -> VectorIndex:
+def filled(factory: Callable[[int], Index], count: int = 200) -> Index:
     index = factory(DIMENSION)
     index.put(np.arange(count) * 3, unit_vectors(count))
     return index
@@ -117,19 +120,18 @@ class TestOrderOfOperations:
         for index_answer, other in zip(plain.search(vectors[:20], 50), lived.search(vectors[:20], 50), strict=True):
             np.testing.assert_array_equal(index_answer, other)
 
-    def test_a_scoring_difference_below_single_precision_is_ordered_as_in_double_precision(self) -> None:
-        index, reference = FlatIndex(384), ReferenceIndex(384)
-        base = unit_vectors(1, dimension=384)
-        near = np.repeat(base, 500, axis=0).astype(np.float16)
+    def test_vectors_that_tie_but_for_single_precision_noise_go_by_ascending_number(self) -> None:
         rng = np.random.default_rng(5)
-        near.view(np.uint16)[np.arange(500), rng.integers(0, 384, 500)] ^= 1  # one last bit of each vector
-        for held in (index, reference):
-            held.put(rng.permutation(500) if held is index else np.arange(500), near.astype(np.float32))
-        index.put(np.arange(500), near.astype(np.float32))
-        expected, scores = reference.search(base, 40)
-        numbers, found = index.search(base, 40)
-        np.testing.assert_array_equal(numbers, expected)
-        np.testing.assert_array_equal(found, scores)
+        query = unit_vectors(1, dimension=384)
+        query[0, :8] = 1e-4
+        vectors = np.repeat(unit_vectors(1, seed=1, dimension=384), 500, axis=0) + query  # scores of about 1
+        vectors[:, :8] = rng.uniform(-2e-4, 2e-4, (500, 8))  # which moves a score by some 1e-8
+        index, reference = FlatIndex(384), ReferenceIndex(384)
+        numbers = rng.permutation(500)
+        index.put(numbers, vectors)
+        reference.put(numbers, vectors)
+        for found, expected in zip(index.search(query, 40), reference.search(query, 40), strict=True):
+            np.testing.assert_array_equal(found, expected)
 
 
 class TestPhysicalRemoval:

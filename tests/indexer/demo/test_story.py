@@ -10,11 +10,11 @@ import pytest
 from rich.console import Console
 
 from indexer.demo.parameters import WorldParameters
-from indexer.demo.story import MARKER, Story, check, prepare, protagonist
+from indexer.demo.story import MARKER, Story, check, next_in_series, place_of, prepare, protagonist
 from indexer.demo.world import make_world
 from rag_rec.errors import InvalidInput, RagRecError
 
-SMALL = WorldParameters(users=60, items=150, mean_interactions=20)
+SMALL = WorldParameters(users=40, items=100, mean_interactions=20)
 
 
 @pytest.mark.integration
@@ -60,3 +60,22 @@ def test_claim_that_does_not_hold_ends_the_demonstration() -> None:
     check(holds=True, claim="holds")
     with pytest.raises(RagRecError, match="should hold and does not: this one"):
         check(holds=False, claim="this one")
+
+
+def test_next_part_is_one_that_the_user_has_not_seen() -> None:
+    world = make_world(SMALL)
+    user = world.people[0].user.id
+    seen = {row.item_id for row in world.interactions if row.user_id == user}
+    number = {film.item.id: place for place, film in enumerate(world.films)}
+    taken, sequel = next_in_series(world, user, [item.id for item in world.items])
+    assert sequel is not None
+    assert sequel not in seen
+    film, following = world.films[number[taken]], world.films[number[sequel]]
+    assert (following.series, following.part) == (film.series, film.part + 1)
+    alone = next(film.item.id for film in world.films if film.series < 0)
+    assert next_in_series(world, user, [alone]) == (alone, None)
+
+
+def test_place_of_an_item_in_an_answer() -> None:
+    answer = {"items": [{"item_id": "a"}, {"item_id": "b"}]}
+    assert [place_of(item, answer) for item in ("a", "b", "c")] == [1, 2, None]

@@ -17,7 +17,7 @@ from indexer.demo.parameters import DAY_MS, WorldParameters
 from indexer.demo.vocabulary import GENRES, SUB_GENRES
 from indexer.demo.world import INTERACTIONS, ITEMS, TRUTH, USERS, World, make_world, write_world
 
-SMALL = WorldParameters(users=300, items=400, mean_interactions=30)
+SMALL = WorldParameters(users=300, items=400, mean_interactions=30, review_share=0.08)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,105 @@
+"""Leave-one-out questions, the rank of each answer over the full catalogue, and the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+
+from rag_rec.candidates.statistics import REGULARISATION, Statistics
+from rag_rec.history import History
+
+Floats = npt.NDArray[np.floating]
+Ranks = npt.NDArray[np.int64]
+CHUNK = 256
+MISSED = 10**9  # rank of an answer that was not proposed at all
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """Everybody's known history, and whom to ask for the item that comes next.
+
+    Attributes:
+        known: known histories of all users, whether asked or not, without any answer.
+        asked: positions in ``known`` of the users who are asked.
+        answers: item number of each answer, [asked].
+        n_items: size of the catalogue.
+    """
+
+    known: list[History]
+    asked: npt.NDArray[np.int64]
+    answers: npt.NDArray[np.int64]
+    n_items: int
+
+    def statistics(self, *, dense: bool, regularisation: float = REGULARISATION) -> Statistics:
+        """What is known, counted."""
+        return Statistics.build(enumerate(self.known), self.n_items, dense=dense, regularisation=regularisation)
+
+    def matrix(self, life: float = np.inf, last: int | None = None) -> scipy.sparse.csr_array:
+        """Known items by user, the newest with weight 1, halved every ``life`` items; only the ``last`` ones."""
+        taken = [history["item"][-last:] if last else history["item"] for history in self.known]
+        weights = [0.5 ** (np.arange(len(items) - 1, -1, -1) / life) for items in taken]
+        starts = np.cumsum([0, *map(len, taken)])
+        shape = (len(taken), self.n_items)
+        return scipy.sparse.csr_array((np.concatenate(weights), np.concatenate(taken), starts), shape=shape)
+
+
+def questions(
+    histories: Sequence[tuple[int, History]], n_items: int, least: int, hidden: int, limit: int, seed: int
+) -> Questions:
+    """Hide the last ``hidden`` positives of users who have at least ``least``; ask for the first of these.
+
+    Where there are more than ``limit`` users, a sample of them is asked: the same for every ``hidden``.
+    """
+    long = np.array([len(history) >= least for _, history in histories])
+    known = [history[:-hidden] if enough else history for (_, history), enough in zip(histories, long, strict=True)]
+    able = np.flatnonzero(long)
+    asked = np.sort(np.random.default_rng(seed).permutation(able)[:limit])
+    answers = np.array([histories[user][1]["item"][-hidden] for user in asked.tolist()], dtype=np.int64)
+    return Questions(known, asked, answers, n_items)
+
+
+def ranks(questions: Questions, score: Callable[[npt.NDArray[np.int64]], Floats]) -> Ranks:
+    """Rank (0 is best) of each answer among all items but those already known; ties go by item number.
+
+    ``score`` gives the scores of all items for some users, [users, n_items].
+    """
+    found = []
+    for users, answers in _chunks(questions):
+        scores = np.array(score(users), dtype=np.float64)
+        for row, user in enumerate(users.tolist()):
+            scores[row, questions.known[user]["item"]] = -np.inf
+        reached = scores[np.arange(len(users)), answers][:, None]
+        before = np.arange(questions.n_items) < answers[:, None]
+        found.append(((scores > reached) | ((scores == reached) & before)).sum(axis=1))
+    return np.concatenate(found)
+
+
+def figures(found: Ranks, seed: int) -> dict[str, object]:
+    """NDCG and hit rates of ranks, with a 95 % bootstrap interval over users for NDCG@10."""
+    gains = np.where(found < 10, 1.0 / np.log2(found + 2.0), 0.0)
+    generator = np.random.default_rng(seed)
+    means = [gains[generator.integers(len(gains), size=len(gains))].mean() for _ in range(RESAMPLES)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    hits = {f"hr@{k}": round(float((found < k).mean()), 4) for k in (10, 50)}
+    return {
+        "ndcg@10": round(float(gains.mean()), 4),
+        "ndcg@10 interval": [round(float(low), 4), round(float(high), 4)],
+        **hits,
+        "recall@200": round(float((found < 200).mean()), 4),
+        "users": len(found),
+    }
+
+
+def ndcg(found: Ranks) -> float:
+    """NDCG@10 of ranks."""
+    return float(np.where(found < 10, 1.0 / np.log2(found + 2.0), 0.0).mean())
+
+
+def _chunks(questions: Questions) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    for start in range(0, len(questions.asked), CHUNK):
+        yield questions.asked[start : start + CHUNK], questions.answers[start : start + CHUNK]

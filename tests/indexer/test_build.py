@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import indexer.item_vectors
+from indexer.build import Builder
+from indexer.progress import Silent
+from indexer.verify import verify_generation
+from rag_rec.domain import Interaction, Item
+from rag_rec.errors import CorruptIndex, InvalidInput
+from rag_rec.forgetting.erase import Eraser
+from rag_rec.forgetting.files import vectors_in_files
+from rag_rec.forgetting.request import ForgetRequest
+from rag_rec.generation import Generations
+from rag_rec.settings import Settings
+from rag_rec.store import open_store
+from rag_rec.store.protocol import Store
+from tests.embedders import HashEmbedder
+from tests.homes import ITEMS, build, fill, settings_for
+
+DAY = 86_400_000
+LOG = [
+    Interaction(
+        f"user-{u}", ITEMS[(u + n) % 12].id, (100 + n) * DAY, "like", text="a text of its own" if n == 1 else None
+    )
+    for u in range(4)
+    for n in range(4)
+]
+
+
+class CountingEmbedder(HashEmbedder):
+    """Notes what it is asked to embed, and breaks off after a number of texts."""
+
+    def __init__(self, limit: int = 10**9) -> None:
+        self.embedded: list[str] = []
+        self._limit = limit
+
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        if len(self.embedded) + len(texts) > self._limit:
+            raise KeyboardInterrupt
+        self.embedded.extend(texts)
+        return super().embed(texts)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    settings = settings_for(tmp_path / "home")
+    fill(settings, LOG)
+    return settings
+
+
+def builder_of(settings: Settings, store: Store, embedder: HashEmbedder) -> Builder:
+    return Builder(store, Generations(settings.generations), settings, embedder, Silent())
+
+
+def test_a_generation_says_what_it_holds_and_passes_verification(settings: Settings) -> None:
+    generation = build(settings)
+    assert generation.manifest.counts == {"items": 12, "users": 4, "interactions": 16}
+    store = open_store(settings.database_url)
+    assert generation.manifest.epoch == store.epoch()
+    checked = verify_generation(Generations(settings.generations), generation, store)
+    assert (checked["items"], checked["users"]) == (12, 4)
+    store.close()
+
+
+def test_an_empty_catalogue_cannot_be_built(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    with pytest.raises(InvalidInput, match="ingest a catalogue first"):
+        build(settings)
+    assert Generations(settings.generations).current_id() is None
+
+
+def test_building_twice_takes_over_every_vector(settings: Settings) -> None:
+    build(settings)
+    store = open_store(settings.database_url)
+    store.put_items([Item("fresh", "a new text")])
+    again = CountingEmbedder()
+    builder_of(settings, store, again).build(fresh=False)
+    assert again.embedded == ["a new text"]
+    everything = CountingEmbedder()
+    builder_of(settings, store, everything).build(fresh=True)
+    assert len(everything.embedded) == 13 + 4
+    store.close()
+
+
+def test_an_interrupted_build_goes_on_where_it_was(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexer.item_vectors, "CHUNK", 4)
+    store = open_store(settings.database_url)
+    with pytest.raises(KeyboardInterrupt):
+        builder_of(settings, store, CountingEmbedder(limit=9)).build(fresh=False)
+    assert Generations(settings.generations).current_id() is None
+    rest = CountingEmbedder()
+    generation = builder_of(settings, store, rest).build(fresh=False)
+    assert rest.embedded[:4] == [item.text for item in ITEMS[8:]]
+    assert len(rest.embedded) == 4 + 4
+    verify_generation(Generations(settings.generations), generation, store)
+    store.close()
+
+
+def test_a_resumed_build_equals_one_that_was_never_interrupted(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexer.item_vectors, "CHUNK", 4)
+    store = open_store(settings.database_url)
+    for limit in (5, 5, 5):
+        with pytest.raises(KeyboardInterrupt):
+            builder_of(settings, store, CountingEmbedder(limit=limit)).build(fresh=False)
+    resumed = builder_of(settings, store, CountingEmbedder()).build(fresh=False)
+    store.close()
+    other = settings_for(tmp_path / "other")
+    fill(other, LOG)
+    assert build(other).manifest.files == resumed.manifest.files
+
+
+def test_a_user_forgotten_during_a_build_is_not_in_what_it_publishes(settings: Settings) -> None:
+    store = open_store(settings.database_url)
+    generations = Generations(settings.generations)
+    number = store.user("user-2")[0]
+
+    class Forgetting(Silent):
+        def stage(self, name: str, total: int) -> None:
+            if name == "verify and publish":
+                assert len(vectors_in_files(generations, number)) == 2
+                Eraser(store, generations).forget(ForgetRequest("user-2", confirm="user-2"))
+
+    generation = Builder(store, generations, settings, HashEmbedder(), Forgetting()).build(fresh=False)
+    assert vectors_in_files(generations, number) == []
+    generations.verify(generation)
+    verify_generation(generations, generation, store)
+    store.close()
+
+
+@pytest.mark.parametrize("victim", ["items/index/vectors.safetensors", "interactions/03.safetensors", "reader"])
+def test_damaged_files_are_refused_by_name(settings: Settings, victim: str) -> None:
+    generation = build(settings)
+    path = generation.folder / victim
+    path = next(path.glob("*.safetensors")) if path.is_dir() else path
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(CorruptIndex, match=path.name):
+        Generations(settings.generations).current()
+
+
+def test_content_that_differs_from_the_store_is_found(settings: Settings) -> None:
+    generation = build(settings)
+    store = open_store(settings.database_url)
+    other = settings_for(settings.home / "other")
+    fill(other, LOG[:-1])
+    foreign = build(other)
+    with pytest.raises(CorruptIndex, match="does not match the store"):
+        verify_generation(Generations(other.generations), foreign, store)
+    verify_generation(Generations(settings.generations), generation, store)
+    store.close()
+
+
+def test_only_two_generations_are_kept(settings: Settings) -> None:
+    made = [build(settings, fresh=True).id for _ in range(4)]
+    assert Generations(settings.generations).names() == made[-2:]

@@ -1,0 +1,130 @@
+"""The routes over the real engine: the main job from end to end, every answer held against the OpenAPI document."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from anyio.from_thread import start_blocking_portal
+
+from rag_rec.domain import Interaction, Strategy
+from serving.auth import Keyring, Role
+from serving.logs import open_log
+from serving.service import Service
+from tests.homes import ITEMS, build, running, settings_for
+from tests.serving.conftest import KEYS, Api, error_code
+
+INTERACTIONS = [
+    Interaction(f"user-{user}", ITEMS[(3 * user + step) % len(ITEMS)].id, 1_000 * step + user, value=5.0)
+    for user in range(8)
+    for step in range(5)
+]
+
+
+@pytest.fixture
+def api(tmp_path: Path, document: dict[str, Any]) -> Iterator[Api]:
+    engine = running(tmp_path, INTERACTIONS)
+    keyring = Keyring({key: frozenset({Role(role)}) for role, key in KEYS.items()})
+    service = Service(settings_for(tmp_path, max_k=50), keyring, open_log(log := io.BytesIO()), engine)
+    with start_blocking_portal() as portal:
+        yield Api(service, portal, log, document)
+    service.close()
+
+
+def recommend(api: Api, user_id: str, **options: Any) -> dict[str, Any]:
+    response = api.call("POST", "/v1/recommendations", json={"user_id": user_id, **options})
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def listed(answer: dict[str, Any]) -> list[str]:
+    return [item["item_id"] for item in answer["items"]]
+
+
+@pytest.mark.parametrize("strategy", Strategy)
+def test_a_recommendation_leaves_out_what_was_seen_and_cites_it(api: Api, strategy: Strategy) -> None:
+    answer = recommend(api, "user-1", k=5, strategy=strategy.value)
+    seen = {interaction.item_id for interaction in INTERACTIONS if interaction.user_id == "user-1"}
+    assert len(answer["items"]) == 5
+    assert not seen & set(listed(answer))
+    cited = {reason["item_id"] for item in answer["items"] for reason in item["reasons"]}
+    assert cited
+    assert cited <= seen
+    assert answer["provenance"]["known_user"]
+
+
+def test_a_stranger_gets_popular_items_that_meet_the_filter(api: Api) -> None:
+    answer = recommend(api, "stranger", k=5, filters="year >= 1996")
+    assert (answer["provenance"]["known_user"], answer["provenance"]["source"]) == (False, "popularity")
+    years = {item.id: item.attributes["year"] for item in ITEMS}
+    assert listed(answer)
+    assert all(int(str(years[item])) >= 1996 for item in listed(answer))
+
+
+def test_an_unknown_field_in_a_filter_is_a_clear_error(api: Api) -> None:
+    response = api.call("POST", "/v1/recommendations", json={"user_id": "user-1", "filters": "price > 3"})
+    assert (response.status_code, error_code(response)) == (422, "invalid_input")
+
+
+def test_the_next_recommendation_knows_an_event(api: Api) -> None:
+    before = recommend(api, "user-1")
+    event = {"item_id": listed(before)[0], "value": 5}
+    first = api.call("POST", "/v1/users/user-1/interactions", json={**event, "time": 9_000})
+    again = api.call("POST", "/v1/users/user-1/interactions", json={**event, "time": 9_000})
+    assert (first.json(), again.json()) == ({"accepted": 1, "duplicates": 0}, {"accepted": 0, "duplicates": 1})
+    after = recommend(api, "user-1")
+    assert event["item_id"] not in listed(after)
+    assert after["provenance"]["epoch"] > before["provenance"]["epoch"]
+
+
+def test_events_are_stored_all_or_none(api: Api) -> None:
+    body = [{"item_id": ITEMS[0].id}, {"item_id": "nowhere"}]
+    assert api.call("POST", "/v1/users/user-1/interactions", json=body).status_code == 404
+    assert len(api.call("GET", "/v1/users/user-1/export").json()["interactions"]) == 5
+    future = api.call("POST", "/v1/users/user-1/interactions", json={"item_id": ITEMS[0].id, "time": "9000-01-01"})
+    assert future.status_code == 422
+
+
+def test_a_new_item_is_recommendable_at_once(api: Api) -> None:
+    body = {"text": "silent stars over the sea", "attributes": {"genre": "new", "year": 2026}, "provider": "p"}
+    assert api.call("PUT", "/v1/items/new%2Fitem", json=body).status_code == 204
+    assert listed(recommend(api, "user-1", filters="genre = 'new'")) == ["new/item"]
+    similar = api.call("GET", "/v1/items/new%2Fitem/similar?k=3&filters=year%20%3C%202000").json()["items"]
+    assert len(similar) == 3
+
+
+def test_export_then_forget_then_nothing(api: Api) -> None:
+    exported = api.call("GET", "/v1/users/user-2/export").json()
+    assert len(exported["interactions"]) == 5
+    dry = api.call("DELETE", "/v1/users/user-2?dry_run=true").json()
+    assert dry["removed"]["interactions"] == 5
+    outcome = api.call("DELETE", "/v1/users/user-2?confirm=user-2").json()
+    assert api.call("GET", f"/v1/forget/{outcome['request_id']}").json()["removed"]["interactions"] == 5
+    assert api.call("GET", "/v1/users/user-2/export").status_code == 404
+    assert not recommend(api, "user-2")["provenance"]["known_user"]
+
+
+def test_forget_some_interactions(api: Api) -> None:
+    body = {"user_id": "user-3", "scope": "interactions", "before": 2_000, "confirm": "user-3"}
+    assert api.call("POST", "/v1/forget", json=body).status_code == 200
+    left = api.call("GET", "/v1/users/user-3/export").json()["interactions"]
+    assert [interaction["time"] for interaction in left] == [2_003, 3_003, 4_003]
+    assert recommend(api, "user-3")["provenance"]["known_user"]
+
+
+def test_a_new_generation_is_taken_up_between_requests(api: Api) -> None:
+    before = recommend(api, "user-1")
+    generation = build(api.service.settings)
+    api.service.refresh(api.service.ready_engine)
+    after = recommend(api, "user-1")
+    assert after["provenance"]["generation"] == generation.id != before["provenance"]["generation"]
+    assert listed(after) == listed(before)
+
+
+def test_health(api: Api) -> None:
+    assert api.call("GET", "/readyz", None).status_code == 200
+    assert "ragrec_interactions 40.0" in api.call("GET", "/metrics").text

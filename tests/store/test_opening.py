@@ -1,0 +1,129 @@
+"""Opening a store: what is created, upgraded, or refused without being touched."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, inspect, text
+
+from rag_rec.domain import Interaction, Item
+from rag_rec.errors import IncompatibleStore, InvalidInput
+from rag_rec.store import SqlStore, open_store
+from rag_rec.store.migration import HEAD
+from rag_rec.store.schema import metadata
+
+
+def url_of(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+def test_the_content_is_there_when_a_store_is_opened_again(store_url: str) -> None:
+    first = open_store(store_url)
+    first.put_items([Item("i", "t")])
+    first.append([Interaction("u", "i", 1)])
+    first.close()
+    again = open_store(store_url)
+    assert again.epoch() == 2
+    assert len(again.history(0)) == 1
+    again.close()
+
+
+def test_the_migrations_create_the_tables_of_the_schema(store_url: str) -> None:
+    open_store(store_url).close()
+    engine = create_engine(store_url)
+    found = inspect(engine)
+    assert set(found.get_table_names()) == {*metadata.tables, "alembic_version"}
+    for name, table in metadata.tables.items():
+        columns = {column["name"]: column for column in found.get_columns(name)}
+        assert list(columns) == [column.name for column in table.columns]
+        for column in table.columns:
+            assert columns[column.name]["nullable"] == column.nullable, (name, column.name)
+        assert found.get_pk_constraint(name)["constrained_columns"] == [column.name for column in table.primary_key]
+        links = {(key["constrained_columns"][0], key["referred_table"]) for key in found.get_foreign_keys(name)}
+        assert links == {(key.parent.name, key.column.table.name) for key in table.foreign_keys}
+        unique = {tuple(constraint["column_names"]) for constraint in found.get_unique_constraints(name)}
+        assert unique == ({("id",)} if name in {"users", "items"} else {("name",)} if name == "events" else set())
+    engine.dispose()
+
+
+def test_a_store_of_a_newer_version_is_refused_and_left_alone(store_url: str) -> None:
+    open_store(store_url).close()
+    engine = create_engine(store_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(IncompatibleStore, match="newer version"):
+        open_store(store_url)
+    with engine.begin() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "9999"
+        connection.execute(text("UPDATE alembic_version SET version_num = :head"), {"head": HEAD})
+    engine.dispose()
+    open_store(store_url).close()
+
+
+def test_somebody_elses_database_is_refused_and_left_alone(store_url: str) -> None:
+    engine = create_engine(store_url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE theirs (x INTEGER)"))
+    with pytest.raises(IncompatibleStore, match="something else"):
+        open_store(store_url)
+    assert inspect(engine).get_table_names() == ["theirs"]
+    engine.dispose()
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite3"
+    path.write_bytes(b"a letter to a friend" * 500)
+    with pytest.raises(IncompatibleStore):
+        open_store(url_of(path))
+    assert path.read_bytes() == b"a letter to a friend" * 500
+
+
+def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite3"
+    store = open_store(url_of(path))
+    store.put_items([Item(f"i{n}", "t" * 200) for n in range(500)])
+    store.close()
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(IncompatibleStore):
+        open_store(url_of(path))
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://host/db", "not a url"])
+def test_an_address_that_cannot_be_used_is_invalid(url: str) -> None:
+    with pytest.raises(InvalidInput):
+        open_store(url)
+
+
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(IncompatibleStore, match="cannot be created"):
+        open_store(url_of(tmp_path / "file" / "store.sqlite3"))
+
+
+def test_only_the_owner_can_read_the_files(tmp_path: Path) -> None:
+    store = open_store(url_of(tmp_path / "store.sqlite3"))
+    store.put_items([Item("i", "t")])
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes.keys() >= {"store.sqlite3", "store.sqlite3-wal"}
+    assert set(modes.values()) == {0o600}
+    store.close()
+
+
+def test_several_may_create_a_store_at_the_same_time(store_url: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        stores = list(pool.map(lambda _: open_store(store_url), range(4)))
+    assert [store.epoch() for store in stores] == [0] * 4
+    for store in stores:
+        store.close()
+
+
+def test_the_file_keeps_its_pragmas(sqlite_store: SqlStore, tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "store.sqlite3")
+    found = {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "auto_vacuum")}
+    connection.close()
+    assert found == {"journal_mode": "wal", "auto_vacuum": 2}
+    assert sqlite_store.epoch() == 0

@@ -1,0 +1,152 @@
+"""After a scrub, no byte of what was deleted lies in any file of the database."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from rag_rec.domain import Interaction, Item, User
+from rag_rec.errors import Busy
+from rag_rec.store import SqlStore, database, open_store
+
+ITEMS = [Item(f"i{n}", f"title {n}") for n in range(200)]
+
+
+def bytes_in(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def names_in(folder: Path, names: list[str]) -> list[str]:
+    content = bytes_in(folder)
+    return [name for name in names if name.encode() in content]
+
+
+def fill(store: SqlStore, seed: int) -> list[str]:
+    """Users in random order, written to again and again, so that trees split and rows move."""
+    draw = random.Random(seed)  # noqa: S311
+    names = [f"canary-{draw.randrange(10**9):09d}-u" for _ in range(400)]
+    store.put_items(ITEMS)
+    for _ in range(12):
+        rows = [
+            Interaction(
+                user,
+                f"i{draw.randrange(200)}",
+                draw.randrange(10**9),
+                "review",
+                3.0,
+                f"text of {user} " + "x" * draw.randrange(200),
+            )
+            for user in draw.choices(names, k=200)
+        ]
+        store.append(rows)
+        store.put_users([User(user, {"note": user + "y" * draw.randrange(300)}) for user in draw.choices(names, k=60)])
+    return [name for name in names if store.user(name)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_byte_of_a_deleted_user_stays(sqlite_store: SqlStore, tmp_path: Path, seed: int) -> None:
+    names = fill(sqlite_store, seed)
+    assert names_in(tmp_path, names) == names
+    gone = names[::3]
+    for name in gone:
+        found = sqlite_store.user(name)
+        assert found is not None
+        sqlite_store.delete_user(found[0])
+        sqlite_store.scrub()
+        assert names_in(tmp_path, [name]) == []
+    assert names_in(tmp_path, gone) == []
+    kept = [name for name in names if name not in set(gone)]
+    assert names_in(tmp_path, kept) == kept
+    check_integrity(tmp_path)
+
+
+def test_no_byte_of_a_deleted_text_stays(sqlite_store: SqlStore, tmp_path: Path) -> None:
+    sqlite_store.put_items(ITEMS)
+    texts = [f"secret-{n:03d}-" + "z" * (40 * n) for n in range(120)]
+    sqlite_store.append([Interaction("u", f"i{n}", n, "review", None, text) for n, text in enumerate(texts)])
+    numbers = sqlite_store.history(0)["interaction"].tolist()
+    assert sqlite_store.delete_interactions(0, numbers[::2]) == 60
+    sqlite_store.scrub()
+    content = bytes_in(tmp_path)
+    found = [f"secret-{n:03d}-".encode() in content for n in range(120)]
+    assert found == [n % 2 == 1 for n in range(120)]
+    check_integrity(tmp_path)
+
+
+def test_without_a_scrub_the_bytes_are_still_in_the_log(sqlite_store: SqlStore, tmp_path: Path) -> None:
+    """The search finds what is there, so that finding nothing means something."""
+    sqlite_store.put_items(ITEMS)
+    sqlite_store.append([Interaction("canary-user", "i0", 1)])
+    sqlite_store.delete_user(0)
+    assert names_in(tmp_path, ["canary-user"]) == ["canary-user"]
+    sqlite_store.scrub()
+    assert names_in(tmp_path, ["canary-user"]) == []
+
+
+def test_other_connections_do_not_bring_the_bytes_back(sqlite_store: SqlStore, tmp_path: Path) -> None:
+    """They hold pages from before the scrub in their caches, and write to some of them afterwards."""
+    other = open_store(f"sqlite:///{tmp_path / 'store.sqlite3'}")
+    names = fill(sqlite_store, 7)
+    for name in names[:150]:
+        assert len(list(other.histories())) > 0
+        found = other.user(name)
+        assert found is not None
+        sqlite_store.delete_user(found[0])
+        sqlite_store.scrub()
+        other.put_users([User(names[-1], {"n": found[0]})])
+        other.append([Interaction(names[-2], "i0", found[0])])
+    other.scrub()
+    other.close()
+    assert names_in(tmp_path, names[:150]) == []
+    check_integrity(tmp_path)
+
+
+def test_opening_finishes_a_scrub_that_a_crash_prevented(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path / 'store.sqlite3'}")
+    names = fill(store, 11)
+    for name in names[:100]:
+        found = store.user(name)
+        assert found is not None
+        store.delete_user(found[0])
+    store.close()
+    open_store(f"sqlite:///{tmp_path / 'store.sqlite3'}").close()
+    assert names_in(tmp_path, names[:100]) == []
+
+
+def test_a_reader_of_an_old_snapshot_makes_the_scrub_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "store.sqlite3"
+    impatient = tuple("PRAGMA busy_timeout = 1" if "busy" in pragma else pragma for pragma in database._SQLITE_PRAGMAS)
+    monkeypatch.setattr(database, "_SQLITE_PRAGMAS", impatient)
+    store = open_store(f"sqlite:///{path}")
+    store.put_items(ITEMS)
+    store.append([Interaction("canary-user", "i0", 1)])
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM users").fetchone() == (1,)
+    store.delete_user(0)
+    with pytest.raises(Busy):
+        store.scrub()
+    assert reader.execute("SELECT count(*) FROM users").fetchone() == (1,)
+    reader.close()
+    store.scrub()
+    assert names_in(tmp_path, ["canary-user"]) == []
+    store.close()
+
+
+def test_a_deletion_returns_its_pages(sqlite_store: SqlStore, tmp_path: Path) -> None:
+    sqlite_store.put_items(ITEMS)
+    rows = [Interaction("u", f"i{n}", n, "review", None, "x" * 10_000) for n in range(200)]
+    sqlite_store.append([*rows, Interaction("v", "i0", 1)])
+    sqlite_store.delete_user(0)
+    sqlite_store.scrub()
+    assert (tmp_path / "store.sqlite3").stat().st_size < 200_000
+
+
+def check_integrity(folder: Path) -> None:
+    connection = sqlite3.connect(folder / "store.sqlite3")
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    connection.close()
