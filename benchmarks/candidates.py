@@ -30,15 +30,7 @@ from rag_rec.candidates.model import CandidateModel, Comparison
 from rag_rec.candidates.query import Query
 from rag_rec.candidates.reader import Reader
 from rag_rec.candidates.statistics import REGULARISATION
-from rag_rec.candidates.training import (
-    KnownProfiles,
-    ReaderSettings,
-    fine_choices,
-    fit_coarse,
-    fit_fine,
-    join,
-    make_split,
-)
+from rag_rec.candidates.training import KnownProfiles, ReaderSettings, fit_fine, gather
 from rag_rec.settings import Settings
 
 SEEDS = (0, 1, 2)
@@ -63,8 +55,7 @@ class Run:
 
     def questions(self, hidden: int) -> Questions:
         """1 asks for the test answers, 2 for the validation answers."""
-        data = self.benchmark
-        return questions(data.histories, data.n_items, data.least, hidden, self.users, seed=0)
+        return questions(self.benchmark, hidden, self.users)
 
 
 def baseline_rows(run: Run) -> list[Row]:
@@ -120,13 +111,7 @@ def _choices(run: Run, settings: ReaderSettings) -> tuple[Reader, Choices]:
     """Examples of everything but the test answers, as :func:`rag_rec.candidates.training.fit_reader` makes them."""
     least = run.benchmark.least
     before = [(user, rows[:-1] if len(rows) >= least else rows) for user, rows in run.benchmark.histories]
-    reader, parts = Reader.default(), []
-    for hidden in range(1, settings.splits + 1):
-        split = make_split(before, run.vectors, run.benchmark.n_items, hidden, settings)
-        reader = fit_coarse(split, settings) if hidden == 1 else reader
-        split.model.reader = replace(reader, neighbours=True)
-        parts.append(fine_choices(split))
-    return reader, join(parts)
+    return gather(before, run.vectors, run.benchmark.n_items, settings)
 
 
 def _model(run: Run, test: Questions, reader: Reader, settings: ReaderSettings) -> CandidateModel:

@@ -1,11 +1,12 @@
 """Data folders with a benchmark set ingested and indexed, made once by the real commands and shared by the benchmarks.
 
-They lie under ``.bench/`` beside the code, which git ignores. Delete the folder to have them made again.
+They lie under ``.bench/`` beside the code, which git ignores. One made by other code than the present is made again.
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import shutil
 import sys
@@ -17,13 +18,15 @@ from time import perf_counter
 
 import orjson
 
-import rag_rec
 from indexer.demo.service import Commands, RunningService
 
 ROOT = Path(__file__).parents[1]
 BENCH = ROOT / ".bench"
 KEY = "key-of-the-benchmark"
 ENVIRONMENT = {"RAGREC_API_KEYS": orjson.dumps({KEY: ["admin"]}).decode()}
+NOTE = "prepared.json"
+MAKERS = ("rag_rec/candidates", "rag_rec/store", "rag_rec/vectors", "rag_rec/generation.py", "indexer")
+"""The code that decides what is in a home."""
 POSITIVE = 4  # stars from which on a rating is positive; lower ones are incomplete in the derived ML-1M
 
 
@@ -46,7 +49,7 @@ def prepared_home(dataset: str) -> Path:
     It is shared: a benchmark that changes it works on :func:`copied_home`.
     """
     home = BENCH / dataset / "home"
-    if not home.is_dir():
+    if not is_current(home):
         with building(home) as unfinished:
             source = unfinished.parent / "source"
             _write_source(dataset, source)
@@ -62,8 +65,23 @@ def build_home(home: Path, source: Path, layout: str) -> None:
     between = perf_counter()
     built = commands.run("index", "build")
     seconds = {"ingest": between - started, "build": perf_counter() - between}
-    note = {"version": rag_rec.__version__, "seconds": seconds, "ingested": ingested, "built": built}
-    (home.parent / "prepared.json").write_bytes(orjson.dumps(note, option=orjson.OPT_INDENT_2))
+    note = {"code": _code_digest(), "seconds": seconds, "ingested": ingested, "built": built}
+    (home.parent / NOTE).write_bytes(orjson.dumps(note, option=orjson.OPT_INDENT_2))
+
+
+def is_current(home: Path) -> bool:
+    """Whether a home is there and was made by the present code."""
+    note = home.parent / NOTE
+    return home.is_dir() and note.is_file() and orjson.loads(note.read_bytes())["code"] == _code_digest()
+
+
+def _code_digest() -> str:
+    digest = hashlib.sha256()
+    for maker in MAKERS:
+        path = ROOT / maker
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 @contextmanager

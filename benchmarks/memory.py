@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.home import BENCH, KEY, build_home, building, prepared_home, running_service, user_ids
+from benchmarks.home import BENCH, KEY, build_home, building, is_current, prepared_home, running_service, user_ids
 from benchmarks.load import Target, run_load
 from benchmarks.report import Row, write_results
 
@@ -52,7 +52,7 @@ def measure(home: Path, users: list[str]) -> dict[str, float]:
 def _catalogue_home() -> Path:
     """A home with the catalogue of ML-1M and nobody in it."""
     home = BENCH / CATALOGUE / "home"
-    if not home.is_dir():
+    if not is_current(home):
         prepared_home(DATASET)
         with building(home) as unfinished:
             source = unfinished.parent / "source"

@@ -146,10 +146,15 @@ class Generations:
         if foreign:
             raise CorruptIndex(f"Index generation {generation.id} holds files that are not its own: {sorted(foreign)}.")
 
-    def rewrite(self, name: str, files: Mapping[str, Callable[[Path, Path], object]]) -> Generation:
+    def rewrite(
+        self, name: str, files: Mapping[str, Callable[[Path, Path], object]], removed: Mapping[str, int]
+    ) -> Generation:
         """Make a successor of a generation in which some files are rewritten, and destroy the original.
 
-        ``files`` maps a relative path to ``write(source, target)``. All other files are shared by hard links.
+        Args:
+            name: the generation.
+            files: relative path to ``write(source, target)``. All other files are shared by hard links.
+            removed: by how much the counts of the manifest go down.
         """
         old = self.open(name)
         folder = self.root / f"{BUILDING}{name}-{secrets.token_hex(4)}"
@@ -162,7 +167,9 @@ class Generations:
                 digests[relative] = file_digest(target)
             else:
                 target.hardlink_to(old.folder / relative)
-        successor = self._seal(folder, replace(old.manifest, id=new_id(old.manifest.epoch), files=digests))
+        counts = {kind: count - removed.get(kind, 0) for kind, count in old.manifest.counts.items()}
+        manifest = replace(old.manifest, id=new_id(old.manifest.epoch), files=digests, counts=counts)
+        successor = self._seal(folder, manifest)
         if self.current_id() == name:
             self.activate(successor.id)
         destroy(old.folder)

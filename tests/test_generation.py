@@ -91,19 +91,20 @@ def test_a_manifest_of_another_format_is_refused(generations: Generations) -> No
 def test_rewriting_makes_a_successor_and_leaves_nothing_of_the_original(generations: Generations) -> None:
     old = publish(generations, {"keep": b"catalogue", "people/1": b"alice bob", "people/2": b"carol"}, epoch=7)
     kept_inode = (old.folder / "keep").stat().st_ino
-    new = generations.rewrite(old.id, {"people/1": partial(without, word=b"alice ")})
+    new = generations.rewrite(old.id, {"people/1": partial(without, word=b"alice ")}, {"items": 1})
     assert generations.current() == new
     assert not old.folder.exists()
     assert (new.folder / "people/1").read_bytes() == b"bob"
     assert (new.folder / "keep").stat().st_ino == kept_inode
     assert (new.manifest.epoch, new.manifest.lineage) == (7, old.manifest.lineage)
+    assert new.manifest.counts == {"items": 0}
     generations.verify(new)
 
 
 def test_rewriting_an_older_generation_leaves_the_pointer_alone(generations: Generations) -> None:
     old = publish(generations, {"people/1": b"alice bob"})
     current = publish(generations, {"people/1": b"bob"})
-    generations.rewrite(old.id, {"people/1": partial(without, word=b"alice ")})
+    generations.rewrite(old.id, {"people/1": partial(without, word=b"alice ")}, {"items": 1})
     assert generations.current_id() == current.id
     assert len(generations.names()) == 2
 
@@ -111,7 +112,7 @@ def test_rewriting_an_older_generation_leaves_the_pointer_alone(generations: Gen
 def test_a_reader_with_the_old_file_open_reads_zeros_after_a_rewrite(generations: Generations) -> None:
     old = publish(generations, {"people/1": b"alice bob"})
     with (old.folder / "people/1").open("rb") as stream:
-        generations.rewrite(old.id, {"people/1": partial(without, word=b"alice ")})
+        generations.rewrite(old.id, {"people/1": partial(without, word=b"alice ")}, {"items": 1})
         assert stream.read() == bytes(9)
 
 

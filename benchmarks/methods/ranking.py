@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
+from benchmarks.data import Benchmark
 from rag_rec.candidates.statistics import REGULARISATION, Statistics
 from rag_rec.history import History
 
@@ -48,19 +49,17 @@ class Questions:
         return scipy.sparse.csr_array((np.concatenate(weights), np.concatenate(taken), starts), shape=shape)
 
 
-def questions(
-    histories: Sequence[tuple[int, History]], n_items: int, least: int, hidden: int, limit: int, seed: int
-) -> Questions:
-    """Hide the last ``hidden`` positives of users who have at least ``least``; ask for the first of these.
+def questions(benchmark: Benchmark, hidden: int, limit: int) -> Questions:
+    """Hide the last ``hidden`` positives of users who have enough; ask for the first of these.
 
     Where there are more than ``limit`` users, a sample of them is asked: the same for every ``hidden``.
     """
-    long = np.array([len(history) >= least for _, history in histories])
+    histories = benchmark.histories
+    long = np.array([len(history) >= benchmark.least for _, history in histories])
     known = [history[:-hidden] if enough else history for (_, history), enough in zip(histories, long, strict=True)]
-    able = np.flatnonzero(long)
-    asked = np.sort(np.random.default_rng(seed).permutation(able)[:limit])
+    asked = np.sort(np.random.default_rng(0).permutation(np.flatnonzero(long))[:limit])
     answers = np.array([histories[user][1]["item"][-hidden] for user in asked.tolist()], dtype=np.int64)
-    return Questions(known, asked, answers, n_items)
+    return Questions(known, asked, answers, benchmark.n_items)
 
 
 def ranks(questions: Questions, score: Callable[[npt.NDArray[np.int64]], Floats]) -> Ranks:

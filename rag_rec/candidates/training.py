@@ -31,7 +31,8 @@ class ReaderSettings:
     """How to fit a reader.
 
     Attributes:
-        splits: how many of the last positives of a history serve as answers, one after the other.
+        examples: how many examples to aim for. Few people give enough only by several of their last positives.
+        splits: at most so many of the last positives of a history serve as answers, one after the other.
         queries: most queries used of each split; a sample is drawn where there are more.
         coarse_queries: queries that the coarse step is fitted on.
         coarse_items: items that the coarse step compares in a query, drawn where there are more.
@@ -43,7 +44,8 @@ class ReaderSettings:
         seed: of every draw.
     """
 
-    splits: int = 2
+    examples: int = 12_000
+    splits: int = 6
     queries: int = 8000
     coarse_queries: int = 1000
     coarse_items: int = 4000
@@ -116,18 +118,43 @@ def fit_reader(
         The same reader for the same arguments on the same machine.
     """
     settings = settings or ReaderSettings()
-    enough = sum(len(history) >= settings.least_positives for _, history in histories)
-    if enough < LEAST_EXAMPLES:
+    if _able(histories, settings) < LEAST_EXAMPLES:
         return Reader.default()
-    steps = _Steps(progress, settings.splits)
-    parts = []
-    for hidden in range(1, settings.splits + 1):
+    splits = count_splits(histories, settings)
+    steps = _Steps(progress, splits)
+    reader, choices = gather(histories, item_vectors, n_items, settings, steps.collecting)
+    return fit_fine(reader, choices, settings, steps.fitting)
+
+
+def count_splits(histories: Sequence[tuple[int, History]], settings: ReaderSettings) -> int:
+    """How many splits give about as many examples as the settings aim for."""
+    able = max(1, min(_able(histories, settings), settings.queries))
+    return min(settings.splits, -(-settings.examples // able))
+
+
+def gather(
+    histories: Sequence[tuple[int, History]],
+    item_vectors: npt.NDArray[np.float32],
+    n_items: int,
+    settings: ReaderSettings,
+    step: Callable[[int], Progress] | None = None,
+) -> tuple[Reader, Choices]:
+    """A reader whose coarse step is fitted, and the examples for its fine step.
+
+    ``step(split)`` gives what is told the progress of one split.
+    """
+    reader, parts = Reader.default(), []
+    for hidden in range(1, count_splits(histories, settings) + 1):
         split = make_split(histories, item_vectors, n_items, hidden, settings)
         if hidden == 1:
-            reader = fit_coarse(split, settings)
-        split.model.reader = replace(reader, neighbours=settings.neighbours)
-        parts.append(fine_choices(split, steps.collecting(hidden - 1)))
-    return fit_fine(reader, join(parts), settings, steps.fitting)
+            reader = replace(fit_coarse(split, settings), neighbours=settings.neighbours)
+        split.model.reader = reader
+        parts.append(fine_choices(split, step and step(hidden - 1)))
+    return reader, join(parts)
+
+
+def _able(histories: Sequence[tuple[int, History]], settings: ReaderSettings) -> int:
+    return sum(len(history) >= settings.least_positives for _, history in histories)
 
 
 class _Steps:

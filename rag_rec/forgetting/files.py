@@ -7,14 +7,12 @@ from pathlib import Path
 
 from rag_rec.generation import Generations, overwrite
 from rag_rec.store.protocol import ChangeKind, Store
-from rag_rec.vectors.shards import holds, rewrite_without, shard_files
+from rag_rec.vectors.shards import INTERACTIONS, rewrite_without, rows_of, shard_files
 
 
 def vectors_in_files(generations: Generations, user: int) -> list[Path]:
     """The index files, of every generation and unfinished build, that hold this user."""
-    folders = [generations.root / name for name in generations.names()] + generations.building()
-    files = (folder / relative for folder in folders for relative in shard_files(user))
-    return [path for path in files if path.is_file() and holds(path, user)]
+    return [folder / name for folder in _folders(generations) for name in _rows(folder, user)]
 
 
 def erase_from_files(generations: Generations, user: int) -> int:
@@ -43,16 +41,22 @@ def _folders(generations: Generations) -> list[Path]:
     return [generations.root / name for name in generations.names()] + generations.building()
 
 
+def _rows(folder: Path, user: int) -> dict[str, int]:
+    """The files of a folder that hold the user, and how many rows of them."""
+    rows = {name: rows_of(folder / name, user) for name in shard_files(user) if (folder / name).is_file()}
+    return {name: count for name, count in rows.items() if count}
+
+
 def _erase_from(generations: Generations, folder: Path, user: int) -> int:
-    files = [name for name in shard_files(user) if (folder / name).is_file() and holds(folder / name, user)]
-    if not files:
-        return 0
+    rows = _rows(folder, user)
     if folder in generations.building():
-        for name in files:
+        for name in rows:
             _replace(folder / name, user)
-    else:
-        generations.rewrite(folder.name, {name: partial(rewrite_without, user=user) for name in files})
-    return len(files)
+    elif rows:
+        interactions = sum(count for name, count in rows.items() if name.startswith(INTERACTIONS))
+        removed = {"users": 1 if interactions else 0, "interactions": interactions}
+        generations.rewrite(folder.name, {name: partial(rewrite_without, user=user) for name in rows}, removed)
+    return len(rows)
 
 
 def _replace(path: Path, user: int) -> None:

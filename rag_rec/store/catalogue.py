@@ -23,15 +23,17 @@ def write_items(connection: Connection, incoming: Sequence[Item]) -> int:
     """Insert or replace items; the last of several with one id counts. Returns how many were inserted or changed."""
     wanted = {item.id: _encode(item) for item in incoming}
     stored = _stored(connection, list(wanted))
-    changed = [(stored[key][0], row) for key, row in wanted.items() if key in stored and stored[key][1] != row]
-    fresh = [row for key, row in wanted.items() if key not in stored]
+    fresh = [key for key in wanted if key not in stored]
+    changed = {key: stored[key][0] for key in wanted if key in stored and stored[key][1] != wanted[key]}
     first = take(connection, "item", len(fresh))
-    if fresh:
-        connection.execute(insert(items), [{**row, "number": first + at} for at, row in enumerate(fresh)])
+    created = {key: first + at for at, key in enumerate(fresh)}
+    if created:
+        connection.execute(insert(items), [{**wanted[key], "number": number} for key, number in created.items()])
     if changed:
-        connection.execute(_UPDATE, [{**row, "target": number} for number, row in changed])
-    record(connection, ChangeKind.ITEM, [*(number for number, _ in changed), *range(first, first + len(fresh))])
-    return len(fresh) + len(changed)
+        connection.execute(_UPDATE, [{**wanted[key], "target": number} for key, number in changed.items()])
+    touched = created | changed
+    record(connection, ChangeKind.ITEM, [touched[key] for key in wanted if key in touched])
+    return len(touched)
 
 
 _UPDATE = (

@@ -20,13 +20,14 @@ def write_users(connection: Connection, incoming: Sequence[User]) -> int:
     """Insert or replace users; the last of several with one id counts. Returns how many were inserted or changed."""
     wanted = {user.id: encode_attributes(user.attributes) for user in incoming}
     stored = _stored(connection, list(wanted))
-    changed = [(stored[key][0], text) for key, text in wanted.items() if key in stored and stored[key][1] != text]
-    fresh = [key for key in wanted if key not in stored]
-    numbers = create_users(connection, fresh, wanted)
+    changed = {key: stored[key][0] for key in wanted if key in stored and stored[key][1] != wanted[key]}
+    created = create_users(connection, [key for key in wanted if key not in stored], wanted)
     if changed:
-        connection.execute(_UPDATE, [{"target": number, "attributes": text} for number, text in changed])
-    record(connection, ChangeKind.USER, [*(number for number, _ in changed), *numbers.values()])
-    return len(fresh) + len(changed)
+        rows = [{"target": number, "attributes": wanted[key]} for key, number in changed.items()]
+        connection.execute(_UPDATE, rows)
+    touched = created | changed
+    record(connection, ChangeKind.USER, [touched[key] for key in wanted if key in touched])
+    return len(touched)
 
 
 def create_users(

@@ -90,9 +90,11 @@ def read_people(folder: Path, items: ItemVectors) -> People:
     return _read_shards(folder, range(SHARDS), items)
 
 
-def holds(path: Path, user: int) -> bool:
-    """Whether a shard file holds anything of a user. Raises ``CorruptIndex``."""
-    return user in _read(path)["users"]
+def rows_of(path: Path, user: int) -> int:
+    """How many vectors (profiles) or rows (interactions) of a user a shard file holds. Raises ``CorruptIndex``."""
+    arrays = _read(path)
+    mine = arrays["users"] == user
+    return int(arrays["lengths"][mine].sum() if "lengths" in arrays else mine.sum())
 
 
 def rewrite_without(source: Path, target: Path, user: int) -> int:

@@ -18,7 +18,9 @@ def history_of(choices: list[tuple[int, int]]) -> History:
 
 
 @given(st.lists(rows, max_size=5), rows)
-def test_counts_are_exact_and_what_leaves_leaves_no_trace(kept: list[list[tuple[int, int]]], gone: list[tuple[int, int]]) -> None:
+def test_counts_are_exact_and_what_leaves_leaves_no_trace(
+    kept: list[list[tuple[int, int]]], gone: list[tuple[int, int]]
+) -> None:
     popularity, expected = Popularity(5), Popularity(5)
     popularity.change(history_of(gone), 1)
     for choices in kept:

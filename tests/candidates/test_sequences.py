@@ -81,7 +81,7 @@ def test_many_events_of_one_user_are_appended_and_compacted() -> None:
     for round_ in range(200):
         user = round_ % 10
         old = everybody[user]
-        everybody[user] = old[1:] + old[:1] if round_ % 3 else [item for item in range(round_ % ITEMS + 1)]
+        everybody[user] = old[1:] + old[:1] if round_ % 3 else list(range(round_ % ITEMS + 1))
         sequences.replace(history_of(user, old), history_of(user, everybody[user]))
     assert sequences.bytes < 100_000
     asked = np.array([3, 4, 5], dtype=np.int32)

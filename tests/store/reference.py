@@ -74,8 +74,11 @@ class ReferenceStore:
             check_interaction(interaction)
         if any(self.item(interaction.item_id) is None for interaction in interactions):
             raise UnknownItem("no such item")
-        touched = {self._append(interaction) for interaction in interactions} - {None}
-        accepted = [number for number in touched if number is not None]
+        distinct = {(row.user_id, row.item_id, row.event, row.time): row for row in reversed(interactions)}
+        ordered = sorted(distinct.values(), key=interactions.index)
+        accepted = [at for at, row in enumerate(ordered, self.next_interaction) if self._append(at, row)]
+        if accepted:  # what turns out to be stored already leaves a gap in the numbers
+            self.next_interaction += len(ordered)
         self._record(ChangeKind.USER, sorted({self.rows[number][0] for number in accepted}))
         return AppendResult(len(accepted), len(interactions) - len(accepted))
 
@@ -164,17 +167,16 @@ class ReferenceStore:
     def close(self) -> None:
         """There is nothing to release."""
 
-    def _append(self, row: Interaction) -> int | None:
+    def _append(self, at: int, row: Interaction) -> bool:
         known = self.user(row.user_id)
         number = known[0] if known else self._new_user(User(row.user_id))
         key = (row.item_id, row.event, row.time)
         if any((old.item_id, old.event, old.time) == key for user, old in self.rows.values() if user == number):
-            return None
+            return False
         if row.event not in self.names:
             self.names.append(row.event)
-        self.rows[self.next_interaction] = (number, row)
-        self.next_interaction += 1
-        return self.next_interaction - 1
+        self.rows[at] = (number, row)
+        return True
 
     def _new_user(self, user: User) -> int:
         self.people[self.next_user] = user

@@ -19,9 +19,9 @@ from rag_rec.vectors.shards import (
     INTERACTIONS,
     PROFILES,
     SHARDS,
-    holds,
     read_people,
     rewrite_without,
+    rows_of,
     shard_files,
     shard_of,
     write_people,
@@ -127,8 +127,8 @@ class TestRemoval:
     def test_only_the_users_own_files_hold_them(self, tmp_path: Path) -> None:
         write_people(tmp_path, people_of(USERS))
         for name in files_of(tmp_path):
-            assert holds(tmp_path / name, 65) == (name in shard_files(65))
-        assert not holds(tmp_path / shard_files(5)[0], 5)  # no profile
+            assert bool(rows_of(tmp_path / name, 65)) == (name in shard_files(65))
+        assert not rows_of(tmp_path / shard_files(5)[0], 5)  # no profile
 
 
 def test_shards_are_named_by_the_user_number_modulo_64() -> None:
@@ -199,7 +199,7 @@ class TestBadFiles:
         with pytest.raises(CorruptIndex):
             read_people(folder, item_index())
         with pytest.raises(CorruptIndex):
-            holds(path, 0)
+            rows_of(path, 0)
         with pytest.raises(CorruptIndex):
             rewrite_without(path, folder / "rewritten", 0)
         assert not (folder / "rewritten").exists()
