@@ -175,7 +175,7 @@ def _told(row: Row, started: float) -> Row:
 def main() -> None:
     """Run the benchmark on the data sets that are there."""
     arguments = _arguments()
-    per_dataset: dict[str, list[Row]] = _earlier() if arguments.keep else {}
+    per_dataset: dict[str, list[Row]] = {}
     for name in arguments.datasets.split(","):
         try:
             benchmark = read(name)
@@ -185,7 +185,8 @@ def main() -> None:
         sys.stderr.write(f"{name}\n")
         run = Run(benchmark, item_vectors(benchmark.texts, arguments.threads), arguments.users, arguments.threads)
         per_dataset[name] = [*our_rows(run), *baseline_rows(run)]
-        write_results("candidates", per_dataset.get("ml-1m", []), seed=0, per_dataset=per_dataset)
+        every = {**(_earlier() if arguments.keep else {}), **per_dataset}
+        write_results("candidates", every.get("ml-1m", []), seed=0, per_dataset=every)
 
 
 def _earlier() -> dict[str, list[Row]]:

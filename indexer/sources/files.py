@@ -60,7 +60,19 @@ def decompressed(stream: BinaryIO) -> BinaryIO:
     """The stream, or what it unpacks to if it is gzip."""
     magic = stream.read(2)
     stream.seek(0)
-    return cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if magic == _GZIP_MAGIC else stream
+    return cast(BinaryIO, _Unpacked(stream)) if magic == _GZIP_MAGIC else stream
+
+
+class _Unpacked(gzip.GzipFile):
+    """Unpacks a stream, and closes it with itself."""
+
+    def __init__(self, packed: BinaryIO) -> None:
+        super().__init__(fileobj=packed, mode="rb")
+        self._packed = packed
+
+    def close(self) -> None:
+        super().close()
+        self._packed.close()
 
 
 @contextmanager

@@ -18,6 +18,10 @@ Floats = npt.NDArray[np.float64]
 Entries = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
+NARROW_LIMIT = 2**29
+"""Counts are kept in 32 bits when a build finds them below this: then they can still grow fourfold before a rebuild."""
+
+
 class CountMatrix(Protocol):
     """Integer counts [n, n]. One writer; any number of readers at the same time."""
 
@@ -56,10 +60,10 @@ def capacity(size: int) -> int:
 
 
 class DenseCounts:
-    """Counts in one int32 array. Rows and columns beyond ``size`` are spare room."""
+    """Counts in one array, int32 unless they are huge. Rows and columns beyond ``size`` are spare room."""
 
-    def __init__(self, values: npt.NDArray[np.int32]) -> None:
-        self._buffer = values
+    def __init__(self, values: npt.NDArray[np.int32] | npt.NDArray[np.int64]) -> None:
+        self._buffer: npt.NDArray[np.integer] = values
         self._size = len(values)
 
     @classmethod
@@ -69,7 +73,9 @@ class DenseCounts:
         rows, columns = (axis.astype(np.int64) for axis in matrix.coords)
         # Sums of integers in float64 are exact below 2**53.
         flat = np.bincount(rows * size + columns, weights=matrix.data, minlength=size * size)
-        return cls(flat.astype(np.int32).reshape(size, size))
+        narrow = flat.max(initial=0) < NARROW_LIMIT
+        flat = flat.reshape(size, size)
+        return cls(flat.astype(np.int32) if narrow else flat.astype(np.int64))
 
     @property
     def size(self) -> int:
@@ -83,7 +89,7 @@ class DenseCounts:
 
     def add(self, rows: Ids, columns: Ids, amounts: Ids) -> None:
         """Add ``amounts`` at (row, column)."""
-        self._buffer[rows, columns] += amounts.astype(np.int32)
+        self._buffer[rows, columns] += amounts.astype(self._buffer.dtype)
 
     def weighted_sum(self, rows: Ids, weights: Floats) -> Floats:
         """Weighted sums of rows."""
@@ -97,7 +103,7 @@ class DenseCounts:
     def grow(self, size: int) -> None:
         """Add empty rows and columns."""
         if size > len(self._buffer):
-            buffer = np.zeros((capacity(size),) * 2, dtype=np.int32)
+            buffer = np.zeros((capacity(size),) * 2, dtype=self._buffer.dtype)
             buffer[: self._size, : self._size] = self._buffer[: self._size, : self._size]
             self._buffer = buffer
         self._size = max(size, self._size)

@@ -44,8 +44,8 @@ COARSE: Final[dict[str, str]] = {
     "likes 15": "collaborative",
     "likes 50": "collaborative",
     "likes all": "collaborative",
-    "passages 2": "passages",
-    "passages 4": "passages",
+    "passages 2": "sequences",
+    "passages 4": "sequences",
     "content 5": "content",
     "popularity": "popularity",
 }

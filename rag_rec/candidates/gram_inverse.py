@@ -96,13 +96,13 @@ class GramInverse:
         old = len(self._matrix)
         if size <= old:
             return
-        base = self._matrix.base
-        if base is None or len(base) < size:
-            base = np.zeros((capacity(size),) * 2)
-            base[:old, :old] = self._matrix
+        room = self._matrix.base
+        if room is None or len(room) < size:
+            room = np.zeros((capacity(size),) * 2)
+            room[:old, :old] = self._matrix
         new = np.arange(old, size)
-        base[new, new] = 1.0 / self._regularisation
-        self._matrix = base[:size, :size]
+        room[new, new] = 1.0 / self._regularisation
+        self._matrix = room[:size, :size]
 
     def _dense_gram(self) -> Floats:
         gram = np.zeros((self._gram.size,) * 2)
@@ -133,7 +133,8 @@ def _updated(matrix: Floats, changes: list[tuple[Ids, int]]) -> Floats:
     core = np.stack([projected[:, items].sum(axis=1) for items, _ in changes], axis=1)  # U'PU, [k, k]
     core[np.diag_indices_from(core)] += [1.0 / sign for _, sign in changes]
     solved = np.linalg.solve(core, projected)
-    updated = np.empty(matrix.shape)
+    room = matrix.base.shape if matrix.base is not None else matrix.shape  # spare room is kept, see grow()
+    updated = np.zeros(room)[: len(matrix), : len(matrix)]
     for start in range(0, len(matrix), BAND):
         band = slice(start, start + BAND)
         np.subtract(matrix[band], projected[:, band].T @ solved, out=updated[band])

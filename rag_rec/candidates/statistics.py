@@ -33,6 +33,7 @@ within the window. ``preceded``, ``previous`` and ``before`` are their transpose
 """
 
 _TRANSPOSED: Final = {"followed": "preceded", "next": "previous", "after": "before"}
+_ALWAYS_SPARSE: Final = ("next",)  # and its transpose: few counts, and a query reads a single row of them
 
 
 class Statistics:
@@ -215,8 +216,9 @@ def _count_transitions(batches: list[LaggedPairs], n_items: int, *, dense: bool)
     for name, transposed in _TRANSPOSED.items():
         first, second, amounts = _joined(batches, name)
         forward = scipy.sparse.coo_array((amounts, (first, second)), shape=shape)
-        matrices[name] = count_matrix(forward, dense=dense)
-        matrices[transposed] = count_matrix(scipy.sparse.coo_array(forward.T), dense=dense)
+        full = dense and name not in _ALWAYS_SPARSE
+        matrices[name] = count_matrix(forward, dense=full)
+        matrices[transposed] = count_matrix(scipy.sparse.coo_array(forward.T), dense=full)
     return {name: matrices[name] for name in TRANSITIONS}
 
 

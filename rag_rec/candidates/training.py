@@ -45,7 +45,7 @@ class ReaderSettings:
     """
 
     examples: int = 12_000
-    splits: int = 6
+    splits: int = 4
     queries: int = 8000
     coarse_queries: int = 1000
     coarse_items: int = 4000

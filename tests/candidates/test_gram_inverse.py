@@ -116,3 +116,18 @@ def test_growing_equals_building_with_more_items() -> None:
     inverse.flush()
     expected = GramInverse(gram_of([[0, 1], [1, 2], [0, SIZE + 299]], SIZE + 300), LAMBDA).matrix
     np.testing.assert_allclose(inverse.matrix, expected, rtol=0, atol=1e-13)
+
+
+def test_room_is_kept_over_updates() -> None:
+    gram = gram_of([[0, 1], [1, 2]])
+    inverse = GramInverse(gram, LAMBDA)
+    for size in (SIZE + 1, SIZE + 2, SIZE + 3):
+        gram.grow(size)
+        inverse.grow(size)
+        change(inverse, gram, [0, size - 1], 1)
+        inverse.flush()
+    room = inverse.matrix.base
+    assert room is not None
+    assert len(room) > SIZE + 3
+    expected = GramInverse(gram, LAMBDA).matrix
+    np.testing.assert_allclose(inverse.matrix, expected, rtol=0, atol=1e-13)

@@ -45,7 +45,7 @@ def running_server() -> Iterator[str]:
             _wait_until_ready(server, port)
             yield f"postgresql+psycopg://tester@127.0.0.1:{port}/"
         finally:
-            server.send_signal(signal.SIGINT)
+            server.send_signal(signal.SIGQUIT)  # nobody needs the data any more
             server.wait(30)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

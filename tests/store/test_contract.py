@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rag_rec.domain import Interaction, Item, User
+from rag_rec.domain import AttributeValue, Interaction, Item, User
 from rag_rec.errors import InvalidInput, UnknownItem
 from rag_rec.history import HISTORY_DTYPE
 from rag_rec.store.protocol import AppendResult, Change, ChangeKind, Counts, ForgetRecord, Selection, Store
@@ -62,7 +62,7 @@ def test_equal_items_are_left_alone_and_changed_ones_keep_their_number(store: St
 
 
 def test_attribute_types_survive(store: Store) -> None:
-    attributes = {"s": "ä'\n\"", "i": 2**62, "f": 1.0, "b": True, "l": ("x", "y"), "e": ()}
+    attributes: dict[str, AttributeValue] = {"s": "ä'\n\"", "i": 2**62, "f": 1.0, "b": True, "l": ("x", "y"), "e": ()}
     store.put_items([Item("i", "t", attributes)])
     store.put_users([User("u", attributes)])
     found = store.item("i")
