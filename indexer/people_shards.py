@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,9 @@ from rag_rec.vectors.protocol import Embedder
 from rag_rec.vectors.shards import SHARDS, read_shard, shard_of, shard_paths, write_shard
 
 OwnVectors = dict[int, npt.NDArray[np.float32]]
+
+REMEMBERED_TEXTS = 20_000
+"""Texts whose vectors are kept during a build."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class PeopleWriter:
     embedder: Embedder
     rule: PositiveRule
     earlier: Generation | None
+    _met: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict, repr=False)
 
     def write(self, folder: Path, histories: Mapping[int, History], advance: Callable[[int], None]) -> None:
         """Write all shards into a building folder. ``advance`` is called with the number of users done."""
@@ -48,30 +52,45 @@ class PeopleWriter:
             advance(len(users))
 
     def _people(
-        self, shard: int, users: Iterable[int], histories: Mapping[int, History], events: Sequence[str]
+        self, shard: int, users: Sequence[int], histories: Mapping[int, History], events: Sequence[str]
     ) -> People:
-        known = self._known(shard)
+        own = self._own_vectors(shard, users, histories)
         people = People(InteractionIndex(self.items), FlatIndex(self.items.dimension))
         for user in users:
             history = histories[user]
-            people.put(user, history, self.rule.mask(history, events), self._own(user, history, known))
+            numbers = history["interaction"][history["own_text"]].tolist()
+            vectors = {number: own[number] for number in numbers if number in own}
+            people.put(user, history, self.rule.mask(history, events), vectors)
         return people
+
+    def _own_vectors(self, shard: int, users: Sequence[int], histories: Mapping[int, History]) -> OwnVectors:
+        """Vectors of all interactions of a shard that have a text of their own, the new texts embedded together."""
+        vectors = self._known(shard)
+        texts: dict[int, str] = {}
+        for user in users:
+            history = histories[user]
+            own = history["interaction"][history["own_text"]].tolist()
+            missing = [number for number in own if number not in vectors]
+            if missing:
+                texts |= {row.number: row.interaction.text or "" for row in self.store.interactions(user, missing)}
+        embedded = self._embed(list(texts.values()))
+        return vectors | dict(zip(texts, embedded, strict=True))
+
+    def _embed(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32]]:
+        """Vectors of texts; a text that was met lately is not embedded again, since many people write the same."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._met]
+        met = {text: self._met[text] for text in texts if text in self._met}
+        met |= dict(zip(new, self.embedder.embed(new), strict=True))
+        if len(self._met) + len(new) > REMEMBERED_TEXTS:
+            self._met.clear()
+        self._met.update({text: met[text] for text in new})
+        return [met[text] for text in texts]
 
     def _known(self, shard: int) -> OwnVectors:
         if self.earlier is None:
             return {}
         people = read_shard(self.earlier.folder, shard, self.items)
         return {number: vector for user, _ in people.histories() for number, vector in people.own_vectors(user).items()}
-
-    def _own(self, user: int, history: History, known: OwnVectors) -> OwnVectors:
-        wanted = [int(number) for number in history["interaction"][history["own_text"]]]
-        missing = [number for number in wanted if number not in known]
-        vectors = {number: known[number] for number in wanted if number in known}
-        if missing:
-            stored = self.store.interactions(user, missing)
-            embedded = self.embedder.embed([row.interaction.text or "" for row in stored])
-            vectors |= {row.number: vector for row, vector in zip(stored, embedded, strict=True)}
-        return vectors
 
 
 def _by_shard(histories: Mapping[int, History]) -> list[list[int]]:

@@ -62,7 +62,7 @@ class Engine:
             CorruptIndex: the generation's files do not match its manifest.
             IncompatibleStore: the store is from a newer version.
         """
-        store = store or open_store(settings.database_url)
+        store = store or open_store(settings.database_url, Limits(settings.max_text_characters))
         embedder = embedder or open_embedder(settings.embedding_model, settings.threads)
         generations = Generations(settings.generations)
         sweep(store, generations)

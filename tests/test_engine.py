@@ -228,7 +228,7 @@ def test_answers_stay_sound_while_people_come_and_go(engine: Engine) -> None:
                 for user in ("ann", "ben", "guest"):
                     answer = engine.recommend(RecommendationRequest(user, k=12))
                     assert len({item.item_id for item in answer.items}) == len(answer.items)
-        except BaseException as error:  # noqa: BLE001 - reported below
+        except BaseException as error:
             failures.append(error)
 
     threads = [threading.Thread(target=ask) for _ in range(2)]

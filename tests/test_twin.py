@@ -97,6 +97,8 @@ def candidate_lists(engine: Engine, users: set[str]) -> dict[tuple[str, str], li
 def assert_equal_to_twin(engine: Engine, twin: Engine, users: set[str]) -> None:
     mine, theirs = engine.live.statistics, twin.live.statistics
     assert mine.equal(theirs)
+    assert mine.inverse is not None
+    assert theirs.inverse is not None
     assert relative_error(mine.inverse.matrix, theirs.inverse.matrix) < 1e-9
     assert index_contents(engine) == index_contents(twin)
     assert candidate_lists(engine, users) == candidate_lists(twin, users)

@@ -126,9 +126,7 @@ class Eraser:
             timings_ms=watch.steps,
         )
         self._store.put_forget_record(done)
-        return ForgetOutcome(
-            record.request_id, done.state, done.scope, done.epoch_before, epoch, removed, watch.steps
-        )
+        return ForgetOutcome(record.request_id, done.state, done.scope, done.epoch_before, epoch, removed, watch.steps)
 
 
 def _now() -> int:

@@ -13,7 +13,7 @@ from rag_rec.forgetting.files import vectors_in_files
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.generation import Generations
 from rag_rec.store import open_store
-from rag_rec.store.protocol import Selection
+from rag_rec.store.protocol import Selection, Store
 from tests.homes import ITEMS, build, engine_of, fill, running, settings_for
 
 DAY = 86_400_000
@@ -45,13 +45,18 @@ def bytes_under(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
+def number_of(store: Store, user_id: str) -> int:
+    found = store.user(user_id)
+    assert found is not None
+    return found[0]
+
+
 def vectors_of(engine: Engine, user_id: str) -> list[bytes]:
     """The stored codes of a user's own vectors and profile, as they lie in files (half precision)."""
-    found = engine.store.user(user_id)
-    assert found is not None
-    profile = engine.live.people.profile(found[0])
+    number = number_of(engine.store, user_id)
+    profile = engine.live.people.profile(number)
     assert profile is not None
-    own = engine.live.people.own_vectors(found[0]).values()
+    own = engine.live.people.own_vectors(number).values()
     return [profile.astype("float16").tobytes(), *(vector.astype("float16").tobytes() for vector in own)]
 
 
@@ -68,7 +73,7 @@ def test_nothing_of_a_forgotten_user_is_left_in_any_file(engine: Engine) -> None
 
 
 def test_nothing_of_forgotten_interactions_is_left_and_the_rest_is_isolated_again(engine: Engine) -> None:
-    number = engine.store.user(CANARY)[0]
+    number = number_of(engine.store, CANARY)
     forgotten = frozenset({ITEMS[1].id, ITEMS[3].id})
     old = vectors_of(engine, CANARY)
     engine.forget(ForgetRequest(CANARY, Selection(item_ids=forgotten), confirm=CANARY))
@@ -141,7 +146,7 @@ def test_a_removal_cut_short_before_the_files_is_finished_on_opening(tmp_path: P
     fill(settings, log())
     build(settings)
     store = open_store(settings.database_url)
-    number = store.user(CANARY)[0]
+    number = number_of(store, CANARY)
     store.delete_user(number)
     store.scrub()
     store.close()

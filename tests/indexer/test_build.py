@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from tests.homes import ITEMS, build, fill, settings_for
 DAY = 86_400_000
 LOG = [
     Interaction(
-        f"user-{u}", ITEMS[(u + n) % 12].id, (100 + n) * DAY, "like", text="a text of its own" if n == 1 else None
+        f"user-{u}", ITEMS[(u + n) % 12].id, (100 + n) * DAY, "like", text=f"a text of user {u}" if n == 1 else None
     )
     for u in range(4)
     for n in range(4)
@@ -120,10 +121,12 @@ def test_a_resumed_build_equals_one_that_was_never_interrupted(
 def test_a_user_forgotten_during_a_build_is_not_in_what_it_publishes(settings: Settings) -> None:
     store = open_store(settings.database_url)
     generations = Generations(settings.generations)
-    number = store.user("user-2")[0]
+    found = store.user("user-2")
+    assert found is not None
+    number = found[0]
 
     class Forgetting(Silent):
-        def stage(self, name: str, total: int) -> None:
+        def stage(self, name: str, total: int) -> None:  # noqa: ARG002 - the seam's signature
             if name == "verify and publish":
                 assert len(vectors_in_files(generations, number)) == 2
                 Eraser(store, generations).forget(ForgetRequest("user-2", confirm="user-2"))
@@ -160,3 +163,13 @@ def test_content_that_differs_from_the_store_is_found(settings: Settings) -> Non
 def test_only_two_generations_are_kept(settings: Settings) -> None:
     made = [build(settings, fresh=True).id for _ in range(4)]
     assert Generations(settings.generations).names() == made[-2:]
+
+
+def test_equal_texts_of_many_people_are_embedded_once(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path / "home")
+    fill(settings, [replace(row, text="the same words") for row in LOG])
+    store = open_store(settings.database_url)
+    embedder = CountingEmbedder()
+    builder_of(settings, store, embedder).build(fresh=False)
+    assert embedder.embedded.count("the same words") == 1
+    store.close()
