@@ -18,7 +18,7 @@ BENCHMARKS := $(basename $(notdir $(shell grep -l 'import write_results' benchma
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test install lint format documents lock benchmarks clean
+.PHONY: help demo test install lint format documents figures lock benchmarks clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -58,6 +58,9 @@ format: install ## Put imports and layout in order
 
 documents: install ## Write docs/settings.md, docs/cli.md and docs/api.md anew from the code
 	$(BIN)/python -m tools.document
+
+figures: install ## Write the tables of docs/benchmarks.md anew from benchmarks/results
+	$(BIN)/python -m tools.figures
 
 lock: install ## Resolve the newest allowed versions into requirements.lock
 	$(BIN)/python -m tools.lock

@@ -75,7 +75,7 @@ def activate(name: str, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG00
 def _build(*, fresh: bool) -> Mapping[str, Any]:
     settings = Settings()
     store = open_store(settings.database_url)
-    embedder = open_embedder(settings.embedding_model, settings.threads)
+    embedder = open_embedder(settings.embedding_model, settings.embedding_threads)
     started = time.perf_counter()
     try:
         with Bars() as bars:

@@ -63,7 +63,7 @@ class Engine:
             IncompatibleStore: the store is from a newer version.
         """
         store = store or open_store(settings.database_url, Limits(settings.max_text_characters))
-        embedder = embedder or open_embedder(settings.embedding_model, settings.threads)
+        embedder = embedder or open_embedder(settings.embedding_model, settings.embedding_threads)
         generations = Generations(settings.generations)
         sweep(store, generations)
         live = Live.load(generations.current(), store, settings, embedder)

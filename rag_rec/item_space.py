@@ -89,6 +89,10 @@ class ItemSpace:
         """Unit vectors of all items as the index stores them, float32 [n, d]."""
         return self._vectors.rows
 
+    def rows(self) -> ItemRows:
+        """The vectors by number, for whoever refers to items."""
+        return ItemRows(self)
+
     def clusters(self) -> npt.NDArray[np.int32]:
         """Interest cluster of each item, int32 [n]."""
         return self._clusters.rows
@@ -103,6 +107,22 @@ class ItemSpace:
         self._vectors.put(number, stored)
         self._clusters.put(number, self._centroids.assign(stored))
         self.catalogue.put(number, item, tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRows:
+    """Looks up item vectors in the matrix; implements :class:`rag_rec.vectors.interactions.ItemVectors`."""
+
+    space: ItemSpace
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return self.space.index.dimension
+
+    def vectors(self, numbers: npt.NDArray[np.int64]) -> Vectors:
+        """The vectors of items, float32 [n, d]."""
+        return self.space.vectors()[numbers]
 
 
 Scalar = TypeVar("Scalar", bound=np.generic)

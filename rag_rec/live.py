@@ -75,7 +75,7 @@ class Live:
                 "set the model it was built with, or run `rag-rec index rebuild`."
             )
         items = ItemSpace.load(generation.folder / "items", store.items(), embedder)
-        people = read_people(generation.folder, items.index)
+        people = read_people(generation.folder, items.rows())
         reader = Reader.load(generation.folder / "reader")
         live = cls(generation, store, settings, embedder, items, people, reader)
         live.follow()

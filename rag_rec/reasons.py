@@ -37,21 +37,20 @@ def cite(
     by_text = live.items.vectors()[items] @ memory.rows.vectors[chosen].T
     by_people = live.statistics.affinity(items, history["item"])
     support = (np.clip(by_text, 0, 1) + by_people) * memory.rows.weights[chosen]
-    return [_strongest(live, history, row) for row in support]
+    strongest = np.argsort(-support.round(9), axis=1, kind="stable")[:, :REASONS]
+    totals = support.sum(axis=1, keepdims=True)
+    shares = np.divide(support, totals, out=np.zeros_like(support), where=totals > 0)
+    weights = np.take_along_axis(shares, strongest, axis=1)
+    return [
+        tuple(_reason(live, history[row], weight) for row, weight in zip(*line, strict=True) if weight > 0)
+        for line in zip(strongest.tolist(), weights.tolist(), strict=True)
+    ]
 
 
-def _strongest(live: Live, history: npt.NDArray[np.void], support: npt.NDArray[np.float64]) -> tuple[Reason, ...]:
-    total = float(support.sum())
-    if total <= 0:
-        return ()
-    order = np.argsort(-support.round(9), kind="stable")[:REASONS]
-    return tuple(
-        Reason(
-            item_id=live.items.catalogue.ids[history["item"][row]],
-            event=live.events[history["event"][row]],
-            time=int(history["time"][row]),
-            weight=float(support[row] / total),
-        )
-        for row in order
-        if support[row] > 0
+def _reason(live: Live, row: np.void, weight: float) -> Reason:
+    return Reason(
+        item_id=live.items.catalogue.ids[row["item"]],
+        event=live.events[row["event"]],
+        time=int(row["time"]),
+        weight=weight,
     )

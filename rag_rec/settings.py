@@ -50,13 +50,13 @@ class Settings(BaseSettings):
         default=300, ge=0, description="How far in the future an event's time may lie before it is refused."
     )
     seed: int = Field(default=0, description="Seed of everything that draws random numbers.")
-    threads: int = Field(
-        default_factory=lambda: os.cpu_count() or 1, ge=1, description="How many texts are embedded side by side."
+    threads: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="How many texts are embedded side by side. Default: one for each core."
     )
 
     api_keys: dict[SecretStr, list[str]] = Field(
         default_factory=dict,
-        description='API keys and their roles, as JSON: {"key": ["recommend", "ingest", "privacy", "admin"]}.',
+        description='API keys and their roles: {"key": ["recommend", "ingest", "privacy", "metrics", "admin"]}.',
     )
     host: str = Field(default="127.0.0.1", description="Address that the service binds to.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port that the service listens on.")
@@ -71,6 +71,11 @@ class Settings(BaseSettings):
     def generations(self) -> Path:
         """Folder of the index generations."""
         return self.home / "generations"
+
+    @property
+    def embedding_threads(self) -> int:
+        """How many texts are embedded side by side."""
+        return self.threads or os.cpu_count() or 1
 
     @property
     def positive_rule(self) -> PositiveRule:

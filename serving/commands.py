@@ -49,9 +49,14 @@ def serve(
 
 
 def _open_engine(settings: Settings) -> Engine:
-    # Imported here because it brings the numerical libraries, which --help does not need.
+    # Imported here because they bring the numerical libraries, which --help does not need.
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415
+
     from rag_rec import engine  # noqa: PLC0415
 
+    # The matrices of one request are small: several threads inside it cost more than they give, and requests that are
+    # answered side by side would fight for the same cores.
+    threadpool_limits(limits=1)
     return engine.Engine.open(settings)
 
 

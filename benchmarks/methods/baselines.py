@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -145,7 +144,6 @@ METHODS: Final = (
 
 
 def _factors(model: Any, known: Known) -> Score:
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     chosen = scipy.sparse.csr_matrix(known.questions.matrix().astype(np.float32))
     model.fit(chosen, show_progress=False)
     return lambda users: np.asarray(model.user_factors[users] @ model.item_factors.T)

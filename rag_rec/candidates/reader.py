@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,11 @@ DEFAULT_WEIGHTS: Mapping[str, float] = {
     "popularity": 0.1,
 }
 """Weights of features that are not standardised, used until there is enough data to fit a reader."""
+
+
+_SOURCES: Final = tuple(dict.fromkeys(COARSE.values()))
+_MEMBERSHIP: Final = np.array([[source == each for each in _SOURCES] for source in COARSE.values()], dtype=np.float32)
+"""Which coarse feature belongs to which source, [COARSE, sources]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +128,12 @@ class Reader:
             return []
         weighed = self.coarse_standard.apply(features) * self.coarse_weights
         usual = (self.coarse_standard.apply(background) * self.coarse_weights).mean(axis=0)
-        names = list(dict.fromkeys(COARSE.values()))
-        groups = np.array([names.index(source) for source in COARSE.values()])
-        lift = np.stack([(weighed - usual)[:, groups == group].sum(axis=1) for group in range(len(names))], axis=1)
+        lift = (weighed - usual) @ _MEMBERSHIP
         order = np.argsort(-lift, axis=1, kind="stable")[:, :3]
         enough = np.take_along_axis(lift, order, axis=1) >= np.maximum(0.2 * lift.max(axis=1, keepdims=True), 1e-9)
         enough[:, 0] = True
         return [
-            tuple(names[group] for group, taken in zip(row, kept, strict=True) if taken)
+            tuple(_SOURCES[group] for group, taken in zip(row, kept, strict=True) if taken)
             for row, kept in zip(order.tolist(), enough.tolist(), strict=True)
         ]
 

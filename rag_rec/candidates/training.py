@@ -123,6 +123,8 @@ def fit_reader(
     splits = count_splits(histories, settings)
     steps = _Steps(progress, splits)
     reader, choices = gather(histories, item_vectors, n_items, settings, steps.collecting)
+    if len(choices) < LEAST_EXAMPLES:  # so few answers passed the coarse step that there is nothing to learn
+        return Reader.default()
     return fit_fine(reader, choices, settings, steps.fitting)
 
 
@@ -150,6 +152,7 @@ def gather(
             reader = replace(fit_coarse(split, settings), neighbours=settings.neighbours)
         split.model.reader = reader
         parts.append(fine_choices(split, step and step(hidden - 1)))
+        del split  # its statistics are large, and the next ones are about to be counted
     return reader, join(parts)
 
 
