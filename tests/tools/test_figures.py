@@ -10,4 +10,4 @@ def test_the_page_shows_what_was_measured() -> None:
 
 def test_every_result_is_shown() -> None:
     shown = {found[2] for found in MARKED.finditer(PAGE.read_text())}
-    assert shown == {path.stem for path in RESULTS.glob("*.json")}
+    assert shown >= {path.stem for path in RESULTS.glob("*.json")}
