@@ -20,11 +20,11 @@ import numpy as np
 from benchmarks.report import Row, write_results
 from rag_rec.history import HISTORY_DTYPE, History
 from rag_rec.people import People
+from rag_rec.shards import read_people, rewrite_without, shard_files, write_people
 from rag_rec.vectors.embedding import PACKAGED, ModelSource, load_model, open_embedder, packaged_folder
 from rag_rec.vectors.flat import FlatIndex
 from rag_rec.vectors.interactions import InteractionIndex
 from rag_rec.vectors.protocol import Vectors
-from rag_rec.vectors.shards import read_people, rewrite_without, shard_files, write_people
 
 ML_1M = Path(__file__).resolve().parents[2] / "shared" / "data" / "ml-1m"
 SEED = 0

@@ -12,11 +12,11 @@ import numpy.typing as npt
 from rag_rec.generation import Generation
 from rag_rec.history import History, PositiveRule
 from rag_rec.people import People
+from rag_rec.shards import SHARDS, read_shard, shard_of, shard_paths, write_shard
 from rag_rec.store.protocol import Store
 from rag_rec.vectors.flat import FlatIndex
 from rag_rec.vectors.interactions import InteractionIndex
 from rag_rec.vectors.protocol import Embedder
-from rag_rec.vectors.shards import SHARDS, read_shard, shard_of, shard_paths, write_shard
 
 OwnVectors = dict[int, npt.NDArray[np.float32]]
 

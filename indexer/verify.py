@@ -14,9 +14,9 @@ from rag_rec.generation import Generation, Generations
 from rag_rec.history import History
 from rag_rec.item_space import CLUSTERS, ItemTexts, text_digests
 from rag_rec.people import People
+from rag_rec.shards import read_people
 from rag_rec.store.protocol import ChangeKind, Store
 from rag_rec.vectors.flat import FlatIndex
-from rag_rec.vectors.shards import read_people
 
 
 def verify_generation(generations: Generations, generation: Generation, store: Store) -> Mapping[str, int]:

@@ -24,9 +24,9 @@ from rag_rec.history import History, empty_history, overwrite
 from rag_rec.item_space import ItemSpace
 from rag_rec.people import People
 from rag_rec.settings import Settings
+from rag_rec.shards import read_people
 from rag_rec.store.protocol import Change, ChangeKind, Store
 from rag_rec.vectors.protocol import Embedder
-from rag_rec.vectors.shards import read_people
 
 MANY = 500
 """From this many changed users on, the statistics are built afresh instead of user by user."""

@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from rag_rec.generation import Generations, overwrite
+from rag_rec.shards import INTERACTIONS, rewrite_without, rows_of, shard_files
 from rag_rec.store.protocol import ChangeKind, Store
-from rag_rec.vectors.shards import INTERACTIONS, rewrite_without, rows_of, shard_files
 
 
 def vectors_in_files(generations: Generations, user: int) -> list[Path]:

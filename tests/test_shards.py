@@ -11,10 +11,7 @@ import pytest
 from rag_rec.errors import CorruptIndex
 from rag_rec.history import HISTORY_DTYPE, History
 from rag_rec.people import People
-from rag_rec.vectors.files import read_arrays, write_arrays
-from rag_rec.vectors.flat import FlatIndex
-from rag_rec.vectors.interactions import InteractionIndex
-from rag_rec.vectors.shards import (
+from rag_rec.shards import (
     INTERACTION_TYPES,
     INTERACTIONS,
     PROFILES,
@@ -26,6 +23,9 @@ from rag_rec.vectors.shards import (
     shard_of,
     write_people,
 )
+from rag_rec.vectors.files import read_arrays, write_arrays
+from rag_rec.vectors.flat import FlatIndex
+from rag_rec.vectors.interactions import InteractionIndex
 
 DIMENSION = 16
 USERS = (0, 1, 5, 64, 65, 128, 900)
