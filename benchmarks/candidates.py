@@ -121,7 +121,9 @@ def _model(run: Run, test: Questions, reader: Reader, settings: ReaderSettings) 
 
 
 def _comparisons(model: CandidateModel, test: Questions) -> list[Comparison]:
-    return [model.compare(query) for query in _queries(model, test)]
+    """What the fine step compares for each question; the coarse features of whole catalogues would fill the memory."""
+    compared = (model.compare(query) for query in _queries(model, test))
+    return [replace(each, coarse=each.coarse[:0].copy()) for each in compared]
 
 
 def _queries(model: CandidateModel, test: Questions) -> list[Query]:

@@ -141,8 +141,8 @@ class Features:
         weights = np.stack([half_life(len(taken), life) for life in (5.0, 15.0, 50.0, np.inf)])
         inverse = self.statistics.inverse
         if inverse is not None:
-            matrix = inverse.matrix[:, : self.n_items]
-            scores = -(weights @ matrix[taken]) / matrix.diagonal()
+            matrix, diagonal = inverse.held
+            scores = -(weights @ matrix[taken, : self.n_items]) / diagonal[: self.n_items]
         else:
             popularity = self.statistics.popularity.total.astype(np.float64) + 10.0
             sums = self.statistics.together.weighted_sum(taken, weights / np.sqrt(popularity[taken]))

@@ -41,13 +41,18 @@ class GramInverse:
         self._pending: dict[bytes, tuple[Ids, int]] = {}
         self._blocks = 0
         self.rebuilds = 0
-        self._matrix: Floats = np.empty((0, 0))
+        self._held: tuple[Floats, Floats] = (np.empty((0, 0)), np.empty(0))
         self.rebuild()
 
     @property
     def matrix(self) -> Floats:
         """P, [n, n]. Do not write."""
-        return self._matrix
+        return self._held[0]
+
+    @property
+    def held(self) -> tuple[Floats, Floats]:
+        """P and its diagonal, [n, n] and [n], as of one moment. Reading it off P costs a cache miss for every item."""
+        return self._held
 
     @property
     def pending(self) -> int:
@@ -74,35 +79,38 @@ class GramInverse:
         changes = list(self._pending.values())
         self._pending.clear()
         self._blocks += 1
-        self._matrix = _updated(self._matrix, changes)
+        self._hold(_updated(self.matrix, changes))
         if self._blocks % PROBE_EVERY == 0 and self.residual() > RESIDUAL_BOUND:
             self.rebuild()
 
     def rebuild(self) -> None:
         """Compute P from the Gram matrix."""
         self._pending.clear()
-        self._matrix = _inverse(self._dense_gram())
+        self._hold(_inverse(self._dense_gram()))
         self.rebuilds += 1
 
     def residual(self) -> float:
         """How far P has drifted: |(G + lambda I) P v - v| / |v| for a fixed vector v of random signs."""
-        signs = np.random.default_rng(0).choice([-1.0, 1.0], size=len(self._matrix))
-        image = self._matrix @ signs
+        signs = np.random.default_rng(0).choice([-1.0, 1.0], size=len(self.matrix))
+        image = self.matrix @ signs
         restored = self._gram.weighted_sum(np.arange(len(image)), image[None, :])[0] + self._regularisation * image
         return float(np.linalg.norm(restored - signs) / np.linalg.norm(signs))
 
     def grow(self, size: int) -> None:
         """Add items that nobody has interacted with: their part of P is I / lambda."""
-        old = len(self._matrix)
+        old = len(self.matrix)
         if size <= old:
             return
-        room = self._matrix.base
+        room = self.matrix.base
         if room is None or len(room) < size:
             room = np.zeros((capacity(size),) * 2)
-            room[:old, :old] = self._matrix
+            room[:old, :old] = self.matrix
         new = np.arange(old, size)
         room[new, new] = 1.0 / self._regularisation
-        self._matrix = room[:size, :size]
+        self._hold(room[:size, :size])
+
+    def _hold(self, matrix: Floats) -> None:
+        self._held = (matrix, matrix.diagonal().copy())
 
     def _dense_gram(self) -> Floats:
         gram = np.zeros((self._gram.size,) * 2)
