@@ -24,7 +24,7 @@ class Limits:
     body_bytes: int = 4 * 2**20
     head_bytes: int = 64 * 2**10
     events: int = 1000
-    answer_threads: int = 1  # more of them fight for the interpreter: slower together than one alone
+    answer_threads: int = 2
     change_threads: int = 2
     inspection_threads: int = 1
     waiting: int = 64

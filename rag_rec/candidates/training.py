@@ -39,7 +39,7 @@ class ReaderSettings:
         least_positives: users with fewer positives than this give no example.
         hidden: width of a network; 0 for a linear reader.
         networks: how many networks are averaged.
-        neighbours: whether neighbours by profile vote. On no benchmark set did that help, and it costs a search.
+        neighbours: whether neighbours by profile vote. It costs a search, and helped on no benchmark set beyond noise.
         dense, regularisation: as in :meth:`Statistics.build`.
         seed: of every draw.
     """
