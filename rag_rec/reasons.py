@@ -41,16 +41,13 @@ def cite(
     totals = support.sum(axis=1, keepdims=True)
     shares = np.divide(support, totals, out=np.zeros_like(support), where=totals > 0)
     weights = np.take_along_axis(shares, strongest, axis=1)
+    ids, names = live.items.catalogue.ids, live.events
+    rows = list(zip(history["item"].tolist(), history["event"].tolist(), history["time"].tolist(), strict=True))
     return [
-        tuple(_reason(live, history[row], weight) for row, weight in zip(*line, strict=True) if weight > 0)
+        tuple(
+            Reason(ids[rows[row][0]], names[rows[row][1]], rows[row][2], weight)
+            for row, weight in zip(*line, strict=True)
+            if weight > 0
+        )
         for line in zip(strongest.tolist(), weights.tolist(), strict=True)
     ]
-
-
-def _reason(live: Live, row: np.void, weight: float) -> Reason:
-    return Reason(
-        item_id=live.items.catalogue.ids[row["item"]],
-        event=live.events[row["event"]],
-        time=int(row["time"]),
-        weight=weight,
-    )

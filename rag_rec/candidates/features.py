@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from rag_rec.candidates.lagged_pairs import LAG_UNIT, WINDOW
 from rag_rec.candidates.query import Query
+from rag_rec.candidates.similarity import TextSimilarity
 from rag_rec.candidates.statistics import Statistics
 from rag_rec.history import History
 
@@ -95,8 +96,12 @@ class Features:
     ``vectors`` are unit item vectors, float32 [n, d], n at least ``statistics.n_items``.
     """
 
-    def __init__(self, statistics: Statistics, vectors: npt.NDArray[np.float32]) -> None:
+    def __init__(
+        self, statistics: Statistics, vectors: npt.NDArray[np.float32], similarity: TextSimilarity | None = None
+    ) -> None:
         self.statistics = statistics
+        self._all_vectors = vectors
+        self._text_similarity = similarity or TextSimilarity()
         self.n_items = min(statistics.n_items, len(vectors))
         self.vectors = vectors[: self.n_items]
 
@@ -155,7 +160,7 @@ class Features:
         return list(np.log(share + 1e-4))
 
     def _content(self, liked: Items) -> Floats:
-        return np.asarray(self.vectors @ self.vectors[liked[-5:]].mean(axis=0), dtype=np.float64)
+        return self._text_similarity.mean(self._all_vectors, liked[-5:].tolist())[: self.n_items]
 
     def _similarity(self, liked: Items, items: Items) -> list[Floats]:
         """Text similarity to the last item, and the highest one to any recent item."""

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from rag_rec.candidates.features import Features
 from rag_rec.candidates.query import CandidateList, Query
 from rag_rec.candidates.reader import Reader
+from rag_rec.candidates.similarity import TextSimilarity
 from rag_rec.candidates.statistics import Statistics
 from rag_rec.history import History
 
@@ -74,18 +75,23 @@ class CandidateModel:
         self._item_vectors = item_vectors
         self._profiles = profiles
         self._neighbour_history = neighbour_history
+        self._similarity = TextSimilarity()
 
     @property
     def item_vectors(self) -> npt.NDArray[np.float32]:
         """The present item vectors."""
         return self._item_vectors()
 
+    def features(self) -> Features:
+        """Computes features from the present statistics and item vectors."""
+        return Features(self.statistics, self._item_vectors(), self._similarity)
+
     def candidates(self, query: Query, n: int) -> CandidateList:
         """The ``n`` best items for a query, fewer where the filters leave fewer.
 
         A user without positives gets what is popular, recently first. Ties go by ascending item number.
         """
-        features = Features(self.statistics, self._item_vectors())
+        features = self.features()
         eligible = _eligible(query, features.n_items)
         known = query.positives[query.positives["item"] < features.n_items]
         if not len(known):
@@ -94,7 +100,7 @@ class CandidateModel:
 
     def compare(self, query: Query, n: int = CLOSER_LOOK) -> Comparison:
         """The coarse step: the ``n`` items worth a closer look, and their features. The query must have a positive."""
-        features = Features(self.statistics, self._item_vectors())
+        features = self.features()
         return self._compare(query, features, _eligible(query, features.n_items), n, self.reader)
 
     def _compare(

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from rag_rec.candidates.features import FINE, Features
+from rag_rec.candidates.features import FINE
 from rag_rec.candidates.fitting import COARSE_LINEAR, Choices, Progress, fit_linear, fit_network
 from rag_rec.candidates.model import CLOSER_LOOK, CandidateModel
 from rag_rec.candidates.query import Query
@@ -220,7 +220,7 @@ def fit_coarse(split: Split, settings: ReaderSettings) -> Reader:
         if len(others) >= settings.coarse_items:
             others = generator.choice(others, settings.coarse_items - 1, replace=False)
         items = np.append(others, example.answer)
-        features.append(Features(model.statistics, model.item_vectors).view(example.query).coarse[items])
+        features.append(model.features().view(example.query).coarse[items])
         valid.append(~np.isin(items, example.query.seen))
         chosen.append(len(items) - 1)
     choices = Choices(np.array(features, dtype=np.float32), np.array(chosen), np.array(valid))
