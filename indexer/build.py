@@ -120,7 +120,7 @@ class Builder:
         """Remove users who were forgotten while the build was running."""
         for change in self.store.changes(since):
             if change.kind is ChangeKind.FORGET:
-                erase_from_files(self.generations, change.number)
+                erase_from_files(self.generations, change.number, change.epoch)
 
 
 class _Percent:

@@ -46,7 +46,7 @@ def make_plan(epoch: int, embedding: str, settings: Settings, *, fresh: bool) ->
 
 def building_folder(generations: Generations, plan: Plan) -> Path:
     """The folder of this plan's build. Folders of other, abandoned builds are destroyed."""
-    folder = generations.root / f"{BUILDING}{plan.key}"
+    folder = generations.root / f"{BUILDING}{plan.epoch}-{plan.key}"
     with generations.writing():
         for other in generations.building():
             if other != folder:

@@ -122,6 +122,13 @@ class Generations:
         """Folders of builds that have not been published, each complete or not."""
         return sorted(path for path in self.root.glob(f"{BUILDING}*") if path.is_dir())
 
+    def epoch_of(self, folder: Path) -> int:
+        """The epoch of the store that a folder was made from; -1 where that cannot be told any more."""
+        if not folder.name.startswith(BUILDING):
+            return read_manifest(folder).epoch
+        epoch = folder.name.removeprefix(BUILDING).split("-")[0]
+        return int(epoch) if epoch.isdigit() else -1
+
     def publish(self, folder: Path, manifest: Manifest) -> Generation:
         """Seal a building folder with its manifest, rename it to its name and make it current."""
         generation = self._seal(folder, manifest)
@@ -157,7 +164,7 @@ class Generations:
             removed: by how much the counts of the manifest go down.
         """
         old = self.open(name)
-        folder = self.root / f"{BUILDING}{name}-{secrets.token_hex(4)}"
+        folder = self.root / f"{BUILDING}successor-{secrets.token_hex(4)}"
         digests = dict(old.manifest.files)
         for relative in old.manifest.files:
             target = folder / relative

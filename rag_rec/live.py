@@ -134,12 +134,11 @@ class Live:
     def _sync_user(self, user: int, statistics: Statistics | None) -> None:
         """Make everything about one user what the store says at present; nothing at all if it has nothing."""
         new = self._store.history(user)
-        positives = self.positives(new)
+        positives, own = self.positives(new), self._own_vectors(user, new)
         if statistics is not None:
             statistics.replace(self._neighbour(user), positives)
-        own = self._own_vectors(user, new)
+        self._remember(user, positives)  # at once: what was counted must be what a later call takes out again
         self.people.put(user, new, self._rule.mask(new, self.events), own)
-        self._remember(user, positives)
 
     def _remember(self, user: int, positives: History) -> None:
         """Keep the positives that the statistics have counted; what is given up is overwritten."""

@@ -97,6 +97,12 @@ def rows_of(path: Path, user: int) -> int:
     return int(arrays["lengths"][mine].sum() if "lengths" in arrays else mine.sum())
 
 
+def users_in(folder: Path) -> set[int]:
+    """Everybody that the shard files of a folder hold; a shard that is not there (yet) holds nobody."""
+    paths = (path for shard in range(SHARDS) for path in shard_paths(folder, shard))
+    return {user for path in paths if path.is_file() for user in _read(path)["users"].tolist()}
+
+
 def rewrite_without(source: Path, target: Path, user: int) -> int:
     """Write a shard file anew without a user: no byte of the user is in ``target``, which is on the disk on return.
 

@@ -168,6 +168,20 @@ def test_events_that_came_after_the_build_are_replayed_on_opening(engine: Engine
     again.close()
 
 
+def test_an_event_that_could_not_be_embedded_is_counted_once_when_it_can(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = Interaction("ann", ITEMS[7].id, 300 * DAY, "like", text="words of her own")
+    with monkeypatch.context() as broken:
+        broken.setattr(HashEmbedder, "embed", lambda *_: (_ for _ in ()).throw(NotReady("no model")))
+        with pytest.raises(NotReady):
+            engine.add_interactions("ann", [written])
+    assert ITEMS[7].id not in items_of(engine, "ann")
+    again = engine_of(engine.settings)
+    assert engine.live.statistics.equal(again.live.statistics)
+    again.close()
+
+
 def test_a_burst_of_events_from_elsewhere_equals_the_same_events_one_by_one(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from rag_rec.forgetting.files import erase_from_files, vectors_in_files
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.generation import Generations
 from rag_rec.live import Live
-from rag_rec.store.protocol import ForgetRecord, Selection, Store
+from rag_rec.store.protocol import ChangeKind, ForgetRecord, Selection, Store
 
 
 @dataclass(slots=True)
@@ -83,7 +83,7 @@ class Eraser:
         watch.lap("accept")
         removed = self._erase_from_store(request, number, numbers)
         watch.lap("store")
-        removed["index_files"] = erase_from_files(self._generations, number)
+        removed["index_files"] = erase_from_files(self._generations, number, self._erased_at(number, record))
         watch.lap("files")
         if self._live is not None:
             self._live.follow()
@@ -111,6 +111,12 @@ class Eraser:
             removed = {"users": 0, "interactions": self._store.delete_interactions(number, numbers)}
         self._store.scrub()
         return removed
+
+    def _erased_at(self, number: int, record: ForgetRecord) -> int:
+        """The epoch of the removal from the store; -1, before every generation, if nothing had to be removed."""
+        changes = self._store.changes(record.epoch_before)
+        removals = (change for change in changes if change.kind is ChangeKind.FORGET and change.number == number)
+        return max((change.epoch for change in removals), default=-1)
 
     def _complete(self, record: ForgetRecord, removed: dict[str, int], watch: Stopwatch) -> ForgetOutcome:
         epoch = self._store.epoch()

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from rag_rec.generation import Generations, overwrite
-from rag_rec.shards import INTERACTIONS, rewrite_without, rows_of, shard_files
+from rag_rec.shards import INTERACTIONS, rewrite_without, rows_of, shard_files, users_in
 from rag_rec.store.protocol import ChangeKind, Store
 
 
@@ -15,13 +15,16 @@ def vectors_in_files(generations: Generations, user: int) -> list[Path]:
     return [folder / name for folder in _folders(generations) for name in _rows(folder, user)]
 
 
-def erase_from_files(generations: Generations, user: int) -> int:
-    """Rewrite every index file that holds this user without them. Returns how many files were rewritten.
+def erase_from_files(generations: Generations, user: int, epoch: int) -> int:
+    """Rewrite the index files that hold this user without them. Returns how many files were rewritten.
 
-    Published generations are replaced by successors; the files of an unfinished build are replaced in place.
+    Published generations are replaced by successors; the files of an unfinished build are replaced in place. What was
+    made from the store at or after ``epoch``, the removal's own, holds only what the user has kept and stays as it is:
+    nobody would replay it.
     """
     with generations.writing():
-        return sum(_erase_from(generations, folder, user) for folder in _folders(generations))
+        older = [folder for folder in _folders(generations) if generations.epoch_of(folder) < epoch]
+        return sum(_erase_from(generations, folder, user) for folder in older)
 
 
 def sweep(store: Store, generations: Generations) -> None:
@@ -29,12 +32,13 @@ def sweep(store: Store, generations: Generations) -> None:
 
     Every removal that the change log holds and that is newer than a generation is carried out on its files again.
     """
-    epochs = [generations.open(name).manifest.epoch for name in generations.names()]
-    if not epochs:
-        return
-    for change in store.changes(min(epochs)):
-        if change.kind is ChangeKind.FORGET and vectors_in_files(generations, change.number):
-            erase_from_files(generations, change.number)
+    folders = _folders(generations)
+    oldest = min((generations.epoch_of(folder) for folder in folders), default=0)
+    forgotten = [change for change in store.changes(oldest) if change.kind is ChangeKind.FORGET] if folders else []
+    held = set().union(*(users_in(folder) for folder in folders)) if forgotten else set()
+    for change in forgotten:
+        if change.number in held:
+            erase_from_files(generations, change.number, change.epoch)
 
 
 def _folders(generations: Generations) -> list[Path]:

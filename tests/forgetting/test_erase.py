@@ -156,6 +156,38 @@ def test_a_removal_cut_short_before_the_files_is_finished_on_opening(tmp_path: P
     engine.close()
 
 
+def test_a_selection_that_meets_nothing_leaves_the_index_as_it_is(engine: Engine) -> None:
+    engine.add_interactions("user-1", [Interaction("user-1", ITEMS[11].id, 300 * DAY, "like")])
+    generation = engine.generations.current_id()
+    nothing = Selection(item_ids=frozenset({ITEMS[11].id}))
+    outcome = engine.forget(ForgetRequest(CANARY, nothing, confirm=CANARY))
+    assert outcome.removed == {"users": 0, "interactions": 0, "index_files": 0}
+    assert engine.generations.current_id() == generation
+    again = engine_of(engine.settings)
+    assert len(again.live.people.history(number_of(again.store, CANARY))) == 6
+    again.close()
+
+
+def test_a_newer_generation_keeps_what_a_partly_forgotten_user_kept(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path / "home")
+    fill(settings, log())
+    older = build(settings)
+    store = open_store(settings.database_url)
+    generations = Generations(settings.generations)
+    forgotten = Selection(item_ids=frozenset({ITEMS[1].id}))
+    Eraser(store, generations).forget(ForgetRequest(CANARY, forgotten, confirm=CANARY))
+    number = number_of(store, CANARY)
+    assert vectors_in_files(generations, number) == []
+    newer = build(settings)
+    assert older.manifest.epoch < newer.manifest.epoch == store.epoch()
+    assert len(generations.names()) == 2
+    engine = engine_of(settings)
+    assert len(vectors_in_files(generations, number)) == 2
+    assert len(engine.live.people.history(number)) == 5
+    engine.close()
+    store.close()
+
+
 def test_forgetting_works_before_there_is_an_index(tmp_path: Path) -> None:
     settings = settings_for(tmp_path / "home")
     fill(settings, log())
