@@ -17,6 +17,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
+from typer.exceptions import TyperException
 
 from rag_rec.errors import InvalidInput, RagRecError
 
@@ -103,5 +104,16 @@ def build_app() -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command line."""
-    build_app()()
+    """Run the command line. With ``--json``, a command that is called wrongly answers in JSON as well."""
+    app = build_app()
+    if "--json" not in sys.argv:
+        app()
+        return
+    try:
+        sys.exit(app(standalone_mode=False))
+    except typer.Abort:
+        print_failure(RagRecError("Interrupted; run the same command again to resume."), as_json=True)
+        sys.exit(130)
+    except TyperException as error:
+        print_failure(InvalidInput(f"{error.format_message().rstrip('.')}. See the command's --help."), as_json=True)
+        sys.exit(error.exit_code)

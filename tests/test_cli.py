@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from rag_rec.cli import main
+
+
+def call(monkeypatch: pytest.MonkeyPatch, home: Path, *arguments: str) -> int:
+    monkeypatch.setenv("RAGREC_HOME", str(home))
+    monkeypatch.setattr("sys.argv", ["rag-rec", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["forget", "user"], "invalid_input"),
+        (["forget", "nothing"], "invalid_input"),
+        (["index", "list", "--bogus"], "invalid_input"),
+        (["index", "verify"], "not_ready"),
+        (["index", "activate", "nothing"], "invalid_input"),
+        (["forget", "user", "nobody", "--confirm", "nobody"], "unknown_user"),
+        (["forget", "user", "nobody"], "confirmation_required"),
+        (["forget", "interactions", "nobody", "--before", "soon", "--confirm", "nobody"], "invalid_input"),
+        (["index", "build"], "invalid_input"),
+    ],
+)
+def test_a_failure_is_one_json_object_and_an_exit_code(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: str
+) -> None:
+    assert call(monkeypatch, tmp_path, *arguments, "--json") != 0
+    printed = orjson.loads(capsys.readouterr().out)
+    assert printed["error"]["code"] == code
+    assert printed["error"]["message"]
+
+
+def test_a_success_is_one_json_object_and_exit_code_0(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, tmp_path, "index", "list", "--json") == 0
+    assert orjson.loads(capsys.readouterr().out) == {"current": None, "generations": []}
+
+
+def test_without_json_errors_are_words_on_stderr(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, tmp_path, "index", "verify") == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "rag-rec index build" in printed.err
+
+
+def test_settings_that_cannot_be_used_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RAGREC_PORT", "many")
+    assert call(monkeypatch, tmp_path, "index", "list", "--json") == 1
+    assert "port" in orjson.loads(capsys.readouterr().out)["error"]["message"]
