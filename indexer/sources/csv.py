@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TextIO
+from typing import ClassVar, TextIO
 
 from indexer.sources.batch import Batch, Kind
-from indexer.sources.files import Content, File
+from indexer.sources.files import File, LineFile
 from indexer.sources.rows import NumberedRow, batches
 from rag_rec.errors import InvalidInput
 
@@ -18,33 +17,14 @@ _ENCODING = "utf-8-sig"
 
 
 @dataclass(frozen=True)
-class CsvSource:
+class CsvSource(LineFile):
     """A CSV file in UTF-8 whose first line names the columns."""
 
     file: File
     kind: Kind
     delimiter: str = ","
     typed: bool = False
-
-    @property
-    def name(self) -> str:
-        """Name of the file."""
-        return self.file.name
-
-    @cached_property
-    def content(self) -> Content:
-        """Digest and number of lines."""
-        return self.file.content()
-
-    @property
-    def digest(self) -> str:
-        """Digest of the content."""
-        return self.content.digest
-
-    @property
-    def rows(self) -> int:
-        """Lines but for the header."""
-        return max(self.content.lines - 1, 0)
+    header_lines: ClassVar[int] = 1
 
     def batches(self, size: int, skip: int = 0) -> Iterator[Batch]:
         """Batches of cells, all texts."""

@@ -9,8 +9,9 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
+from typing import BinaryIO, ClassVar, TextIO, cast
 
 from rag_rec.errors import InvalidInput
 
@@ -54,6 +55,33 @@ class File:
         """The file as text; bytes that are not of the encoding come as surrogates, for the reader to reject."""
         with readable(self.name), self.open() as stream:
             yield io.TextIOWrapper(stream, encoding, errors="surrogateescape", newline="")
+
+
+class LineFile:
+    """What the sources that read one file line by line share: its name, its digest and its number of rows."""
+
+    file: File
+    header_lines: ClassVar[int] = 0
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return self.file.name
+
+    @cached_property
+    def content(self) -> Content:
+        """Digest and number of lines."""
+        return self.file.content()
+
+    @property
+    def digest(self) -> str:
+        """Digest of the content."""
+        return self.content.digest
+
+    @property
+    def rows(self) -> int:
+        """Lines but for the header."""
+        return max(self.content.lines - self.header_lines, 0)
 
 
 def decompressed(stream: BinaryIO) -> BinaryIO:

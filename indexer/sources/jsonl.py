@@ -4,45 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 from typing import Any
 
 import orjson
 
 from indexer.sources.batch import Batch, Kind, Reject
-from indexer.sources.files import Content, File, readable
+from indexer.sources.files import File, LineFile, readable
 
 _Parsed = tuple[int, dict[str, Any] | str]
 
 
 @dataclass(frozen=True)
-class JsonlSource:
+class JsonlSource(LineFile):
     """A file of JSON objects; those of one batch may have different names."""
 
     file: File
     kind: Kind
     typed: bool = True
-
-    @property
-    def name(self) -> str:
-        """Name of the file."""
-        return self.file.name
-
-    @cached_property
-    def content(self) -> Content:
-        """Digest and number of lines."""
-        return self.file.content()
-
-    @property
-    def digest(self) -> str:
-        """Digest of the content."""
-        return self.content.digest
-
-    @property
-    def rows(self) -> int:
-        """Lines."""
-        return self.content.lines
 
     def batches(self, size: int, skip: int = 0) -> Iterator[Batch]:
         """Batches of cells as JSON has them."""

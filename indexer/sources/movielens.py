@@ -9,12 +9,11 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from indexer.sources.batch import Batch, Kind
-from indexer.sources.files import Content, File, decompressed
+from indexer.sources.files import File, LineFile, decompressed
 from indexer.sources.rows import NumberedRow, batches
 from rag_rec.errors import InvalidInput
 
@@ -82,7 +81,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class MovieLensSource:
+class MovieLensSource(LineFile):
     """One part of a data set as a source of rows."""
 
     part: Part
@@ -93,26 +92,6 @@ class MovieLensSource:
     def kind(self) -> Kind:
         """What the rows are."""
         return self.part.kind
-
-    @property
-    def name(self) -> str:
-        """Name of the file."""
-        return self.file.name
-
-    @cached_property
-    def content(self) -> Content:
-        """Digest and number of lines."""
-        return self.file.content()
-
-    @property
-    def digest(self) -> str:
-        """Digest of the content."""
-        return self.content.digest
-
-    @property
-    def rows(self) -> int:
-        """Lines."""
-        return self.content.lines
 
     def batches(self, size: int, skip: int = 0) -> Iterator[Batch]:
         """Batches in the product's own fields and attributes."""
