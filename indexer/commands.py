@@ -10,7 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from indexer.compact_commands import app as compact_app
 from indexer.datasets import DATASETS, fetch
+from indexer.generator_commands import app as generator_app
 from indexer.index_commands import app as index_app
 from indexer.ingest import Ingest, IngestResult, Reading
 from indexer.progress import Bars
@@ -31,6 +33,8 @@ app = typer.Typer(no_args_is_help=True)
 dataset_app = typer.Typer(help="Get public data sets.", no_args_is_help=True)
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(index_app, name="index")
+app.add_typer(compact_app, name="compact")
+app.add_typer(generator_app, name="generator")
 
 
 class Format(StrEnum):

@@ -63,3 +63,17 @@ class Bars:
     def _finish(self) -> None:
         if self._stage is not None:
             self._bars.update(self._stage, completed=self._bars.tasks[self._stage].total)
+
+
+class Percent:
+    """Turns the finished share of a stage of a hundred steps into steps."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._done = 0
+
+    def share(self, finished: float) -> None:
+        """Advance to a finished share, 0 to 1."""
+        done = int(100 * finished)
+        self._progress.advance(done - self._done)
+        self._done = done

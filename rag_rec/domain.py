@@ -113,7 +113,11 @@ class RecommendedItem:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where an answer came from, so that anyone can tell what it may still contain."""
+    """Where an answer came from, so that anyone can tell what it may still contain.
+
+    ``model``, ``adapter`` and ``label_mass`` are those of the LLM where it took part. ``fallback`` says in a word why
+    it did not although it was asked, or was not asked although there is one (:mod:`rag_rec.generators.failures`).
+    """
 
     epoch: int
     generation: str
@@ -121,6 +125,10 @@ class Provenance:
     source: Source
     known_user: bool
     evidence_tokens: int
+    model: str | None = None
+    adapter: str | None = None
+    label_mass: float | None = None
+    fallback: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import numpy as np
 
+from rag_rec.compact.folder import CompactStore
 from rag_rec.domain import (
     Interaction,
     Item,
@@ -17,14 +18,16 @@ from rag_rec.domain import (
     SimilarItem,
     User,
 )
-from rag_rec.errors import CorruptIndex, InvalidInput, UnknownItem, UnknownUser
+from rag_rec.errors import CorruptIndex, InvalidInput, NotReady, UnknownItem, UnknownUser
+from rag_rec.explanation import Conditions, ExplainedRecommendation, open_explainer
 from rag_rec.filters import compile_filter
 from rag_rec.forgetting.erase import Eraser
 from rag_rec.forgetting.files import sweep
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.generation import Generations
-from rag_rec.generators.passthrough import Passthrough
+from rag_rec.generators.opening import RankerSource, open_ranking
 from rag_rec.live import Live
+from rag_rec.ranker import Ranker
 from rag_rec.recommender import Recommender
 from rag_rec.settings import Settings
 from rag_rec.status import Status
@@ -43,19 +46,36 @@ class Engine:
         store: the system of record.
         generations: the index generations on disk.
         embedder: the embedding model.
+        explainer: writes explanations; None where no instruction-tuned LLM is configured.
     """
 
-    def __init__(self, settings: Settings, store: Store, generations: Generations, live: Live, embedder: Embedder):
+    def __init__(  # noqa: PLR0913 - the parts of the running product
+        self,
+        settings: Settings,
+        store: Store,
+        generations: Generations,
+        live: Live,
+        embedder: Embedder,
+        ranking: RankerSource,
+    ) -> None:
         self.settings = settings
         self.store = store
         self.generations = generations
         self.embedder = embedder
+        self.explainer = open_explainer(settings)
         self._live = live
+        self._ranking = ranking
         self._switching = threading.Lock()
 
     @classmethod
-    def open(cls, settings: Settings, store: Store | None = None, embedder: Embedder | None = None) -> Self:
-        """Load the current generation and bring it up to the store's epoch.
+    def open(
+        cls,
+        settings: Settings,
+        store: Store | None = None,
+        embedder: Embedder | None = None,
+        ranking: RankerSource | None = None,
+    ) -> Self:
+        """Load the current generation and bring it up to the store's epoch, and open the generator.
 
         Raises:
             NotReady: there is no index generation yet.
@@ -67,7 +87,12 @@ class Engine:
         generations = Generations(settings.generations)
         sweep(store, generations)
         live = Live.load(generations.current(), store, settings, embedder)
-        return cls(settings, store, generations, live, embedder)
+        return cls(settings, store, generations, live, embedder, ranking or open_ranking(settings))
+
+    @property
+    def ranker(self) -> Ranker:
+        """The generator in use, with its gate."""
+        return self._ranking.current
 
     @property
     def live(self) -> Live:
@@ -83,9 +108,36 @@ class Engine:
         while True:
             live = self._fresh()
             erasures = live.erasures
-            answer = Recommender(live, self.store, Passthrough(), self.settings).recommend(request)
+            answer = Recommender(live, self.store, self.ranker, self.settings).recommend(request)
             if live.erasures == erasures:
                 return answer
+
+    def explain(
+        self, request: RecommendationRequest, item_id: str | None = None, stopped: Callable[[], bool] = lambda: False
+    ) -> ExplainedRecommendation:
+        """Recommend, and explain one of the items, or all of them: the texts are written while they are read.
+
+        Args:
+            request: as for :meth:`recommend`.
+            item_id: the item to explain, one of the k recommended; None is all of them.
+            stopped: tells whether nobody reads any more.
+
+        Raises:
+            NotReady: there is no instruction-tuned LLM that could explain.
+            InvalidInput: the item is not among the k recommended.
+        """
+        if self.explainer is None:
+            raise NotReady(
+                "No LLM is configured that could explain: serve an instruction-tuned one with vLLM, and set "
+                "RAGREC_GENERATOR=vllm, RAGREC_GENERATOR_URLS and RAGREC_GENERATOR_MODEL."
+            )
+        live = self._fresh()
+        erasures, catalogue = live.erasures, live.items.catalogue
+        conditions = Conditions(lambda: self._fresh() is live and live.erasures == erasures, stopped)
+        answer = self.recommend(request)
+        return self.explainer.explain(
+            answer, item_id, lambda name: catalogue.item(int(catalogue.numbers_of([name])[0])), conditions
+        )
 
     def similar(self, item_id: str, k: int, filters: str | None = None) -> list[SimilarItem]:
         """The ``k`` items whose text is closest to this one's, best first."""
@@ -139,7 +191,8 @@ class Engine:
 
     def forget(self, request: ForgetRequest) -> ForgetOutcome:
         """Remove a user, or some of a user's interactions, from every exact layer."""
-        return Eraser(self.store, self.generations, self._live).forget(request)
+        compact = CompactStore(self.settings.compact)
+        return Eraser(self.store, self.generations, self._live, compact).forget(request)
 
     def forget_status(self, request_id: str) -> ForgetRecord:
         """What became of a forget request."""
@@ -159,12 +212,15 @@ class Engine:
         )
 
     def refresh(self) -> bool:
-        """Move to the generation that is current now. Requests go on with the old one until the new one is loaded.
+        """Move to the index generation, the adapter and the gate that are current now.
+
+        Requests go on with the old ones until the new ones are loaded.
 
         Returns:
-            Whether another generation was taken up.
+            Whether another index generation was taken up.
         """
         with self._switching:
+            self._ranking.refresh()
             name = self.generations.current_id()
             if name is None or name == self._live.generation.id:
                 return False
@@ -182,7 +238,10 @@ class Engine:
             return True
 
     def close(self) -> None:
-        """Release the store."""
+        """Release the store and the generator."""
+        self._ranking.close()
+        if self.explainer is not None:
+            self.explainer.close()
         self.store.close()
 
     def _limits(self) -> Limits:

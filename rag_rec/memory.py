@@ -29,7 +29,9 @@ class Recollection:
     rows: Memory
 
 
-def recollect(live: Live, history: History, vectors: Vectors, rule: PositiveRule) -> Recollection:
+def recollect(
+    live: Live, history: History, vectors: Vectors, rule: PositiveRule, line_tokens: int | None = None
+) -> Recollection:
     """The latest interactions of a user that say anything in favour of an item.
 
     A pure function of the user's own interactions and the catalogue: what was forgotten cannot be in it.
@@ -39,11 +41,15 @@ def recollect(live: Live, history: History, vectors: Vectors, rule: PositiveRule
         history: the user's interactions, n rows.
         vectors: their vectors, float32 [n, d].
         rule: what counts in favour of an item.
+        line_tokens: what every line costs; None charges for its text.
     """
     weights = rule.weights(history, live.events)
     kept = np.flatnonzero(weights > 0)[-LONGEST:]
     history = history[kept]
-    tokens = live.items.catalogue.tokens[history["item"]] + LINE_TOKENS + OWN_TEXT_TOKENS * history["own_text"]
+    if line_tokens is None:
+        tokens = live.items.catalogue.tokens[history["item"]] + LINE_TOKENS + OWN_TEXT_TOKENS * history["own_text"]
+    else:
+        tokens = np.full(len(history), line_tokens)
     rows = Memory(
         vectors=vectors[kept],
         weights=weights[kept],

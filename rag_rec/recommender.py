@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import structlog
 
 from rag_rec.candidates.query import CandidateList, Query
 from rag_rec.domain import (
     Candidate,
-    Evidence,
     Provenance,
     Recommendation,
     RecommendationRequest,
     RecommendedItem,
-    Source,
     Strategy,
     User,
 )
-from rag_rec.errors import InvalidInput
+from rag_rec.errors import InvalidInput, RagRecError
 from rag_rec.evidence import strategy as evidence_strategy
 from rag_rec.filters import compile_filter
-from rag_rec.generators.protocol import Generator, Prompt
+from rag_rec.generators.protocol import Prompt
 from rag_rec.history import History, empty_history
 from rag_rec.live import Live
 from rag_rec.memory import Recollection, recollect
+from rag_rec.prompting import evidence_lines
+from rag_rec.ranker import Ranked, Ranker
 from rag_rec.reasons import cite
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.vectors.protocol import Vectors
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,10 @@ class Context:
 class Recommender:
     """Answers requests from one live state. Holds nothing personal itself."""
 
-    def __init__(self, live: Live, store: Store, generator: Generator, settings: Settings) -> None:
+    def __init__(self, live: Live, store: Store, ranker: Ranker, settings: Settings) -> None:
         self._live = live
         self._store = store
-        self._generator = generator
+        self._ranker = ranker
         self._settings = settings
 
     def recommend(self, request: RecommendationRequest) -> Recommendation:
@@ -67,18 +69,11 @@ class Recommender:
         found = self._candidates(context, request)
         memory = self._memory(context)
         chosen = self._evidence(memory, found, request.strategy)
-        scores = self._generate(context, found, memory, chosen, request.strategy, deadline)
-        best = np.argsort(-scores.round(9), kind="stable")[: request.k]
+        ranked = self._rank(context, found, memory, chosen, deadline)
+        best = np.argsort(-ranked.scores.round(9), kind="stable")[: request.k]
         return Recommendation(
-            items=self._answer(found, scores, best, memory, chosen),
-            provenance=Provenance(
-                epoch=epoch,
-                generation=self._live.generation.id,
-                strategy=request.strategy,
-                source=self._source(context),
-                known_user=context.number is not None,
-                evidence_tokens=int(memory.rows.tokens[chosen].sum()),
-            ),
+            items=self._answer(found, ranked.scores, best, memory, chosen),
+            provenance=self._provenance(context, request, epoch, ranked, int(memory.rows.tokens[chosen].sum())),
         )
 
     def _check(self, request: RecommendationRequest) -> None:
@@ -109,7 +104,17 @@ class Recommender:
             user=context.number,
             reference_time=self._reference_time(context),
         )
-        return live.model.candidates(query, max(self._settings.candidates, request.k))
+        return self._found(query, max(self._settings.candidates, request.k))
+
+    def _found(self, query: Query, n: int) -> CandidateList:
+        """The candidates; popular items where the candidate model fails, because an answer is better than none."""
+        try:
+            return self._live.model.candidates(query, n)
+        except RagRecError:
+            raise
+        except Exception as error:  # the answer's source and the log say that it happened
+            log.error("candidates_error", kind=type(error).__name__)
+            return self._live.model.popular(query, n)
 
     def _reference_time(self, context: Context) -> int:
         """The moment that "recent" refers to: the user's last positive, or the newest anybody has."""
@@ -119,46 +124,38 @@ class Recommender:
 
     def _memory(self, context: Context) -> Recollection:
         """What the evidence is chosen from: the user's own history."""
-        return recollect(self._live, context.history, context.vectors, self._settings.positive_rule)
+        cost = self._ranker.evidence_cost
+        rule = self._settings.positive_rule
+        return recollect(self._live, context.history, context.vectors, rule, cost.line if cost else None)
 
     def _evidence(self, memory: Recollection, found: CandidateList, strategy: Strategy) -> npt.NDArray[np.int64]:
         """Rows of the memory that the prompt may see."""
-        vectors = self._live.items.vectors()[found.items]
-        return evidence_strategy(strategy).select(memory.rows, vectors, self._settings.evidence_tokens)
+        cost = self._ranker.evidence_cost
+        budget = self._settings.evidence_tokens if cost is None else cost.budget
+        return evidence_strategy(strategy).select(memory.rows, self._live.items.vectors()[found.items], budget)
 
-    def _generate(  # noqa: PLR0913 - one argument per earlier step of the pipeline
+    def _rank(
         self,
         context: Context,
         found: CandidateList,
         memory: Recollection,
         chosen: npt.NDArray[np.int64],
-        strategy: Strategy,
         deadline: float | None,
-    ) -> npt.NDArray[np.float64]:
-        """Final scores of the candidates. A generator without an opinion is not asked."""
-        if not self._generator.ranks:
-            return found.scores
+    ) -> Ranked:
+        """Final scores of the candidates. An LLM is not asked about a stranger, of whom it can know nothing."""
+        if not self._ranker.asks or not found.personal or not len(found):
+            return self._ranker.without(found.scores, personal=found.personal)
         catalogue = self._live.items.catalogue
-        numbers = memory.history["item"][chosen]
         prompt = Prompt(
             user=context.user,
-            evidence=self._shown(context, memory, chosen, strategy),
-            evidence_items=[catalogue.item(int(number)) for number in numbers],
-            candidates=self._described(found),
-            candidate_items=[catalogue.item(int(number)) for number in found.items],
+            evidence=evidence_lines(self._live, self._store, context.number, memory.history[chosen], context.positives),
+            candidates=self._described(found)[: self._ranker.generator.most_candidates],
+            item=lambda item_id: catalogue.item(int(catalogue.numbers_of([item_id])[0])),
+            salt=f"{self._live.generation.manifest.lineage}-{self._live.erasures}",
         )
-        return found.scores + self._generator.rank(prompt, deadline).log_probabilities
+        return self._ranker.rank(prompt, found.scores, deadline)
 
-    def _shown(
-        self, context: Context, memory: Recollection, chosen: npt.NDArray[np.int64], strategy: Strategy
-    ) -> Evidence:
-        numbers = [int(number) for number in memory.history["interaction"][chosen]]
-        stored = self._store.interactions(context.number, numbers) if context.number is not None and numbers else []
-        tokens = int(memory.rows.tokens[chosen].sum())
-        interactions = tuple(row.interaction for row in stored)
-        return Evidence(strategy, interactions, tokens, self._settings.evidence_tokens)
-
-    def _described(self, found: CandidateList) -> Sequence[Candidate]:
+    def _described(self, found: CandidateList) -> list[Candidate]:
         ids = self._live.items.catalogue.ids
         return [
             Candidate(ids[number], float(score), sources)
@@ -187,7 +184,19 @@ class Recommender:
             for place, why in zip(best, reasons, strict=True)
         )
 
-    def _source(self, context: Context) -> Source:
-        if not len(context.positives):
-            return Source.POPULARITY
-        return Source.FUSED if self._generator.ranks else Source.CANDIDATES
+    def _provenance(
+        self, context: Context, request: RecommendationRequest, epoch: int, ranked: Ranked, evidence_tokens: int
+    ) -> Provenance:
+        ranking = ranked.ranking
+        return Provenance(
+            epoch=epoch,
+            generation=self._live.generation.id,
+            strategy=request.strategy,
+            source=ranked.source,
+            known_user=context.number is not None,
+            evidence_tokens=evidence_tokens,
+            model=ranking.model if ranking else None,
+            adapter=ranking.adapter if ranking else None,
+            label_mass=ranking.label_mass if ranking else None,
+            fallback=ranked.fallback,
+        )

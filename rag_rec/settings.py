@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -54,6 +54,41 @@ class Settings(BaseSettings):
         default=None, description="How many texts are embedded side by side. Default: one for each core."
     )
 
+    generator: Literal["auto", "passthrough", "local", "vllm"] = Field(
+        default="auto",
+        description="What ranks the candidates: `local` runs a model in this process, `vllm` asks a server, "
+        "`passthrough` keeps the candidates' order; `auto` is `local` where a compact generator has been built.",
+    )
+    generator_model: str | None = Field(
+        default=None,
+        description="Folder or Hugging Face name of the LLM, and of its tokenizer. Default: the compact generator.",
+    )
+    generator_urls: list[str] = Field(
+        default_factory=list, description='Base URLs of vLLM servers, for example ["http://10.0.0.5:8000"].'
+    )
+    generator_served_name: str | None = Field(
+        default=None, description="Name under which vLLM serves the model. Default: the name it lists first."
+    )
+    generator_key: SecretStr | None = Field(default=None, description="Bearer key of the vLLM servers.")
+    generator_device: str = Field(default="auto", description="Where a local model runs: `auto`, `cpu` or `cuda`.")
+    generator_timeout_ms: int = Field(
+        default=2000, ge=1, description="Longest time that an answer waits for the LLM before it goes out without it."
+    )
+    generator_gate: bool = Field(
+        default=True,
+        description="Whether an LLM takes part only where `rag-rec generator gate` measured that it helps.",
+    )
+    generator_orders: Annotated[int, Field(ge=1, le=16)] = Field(
+        default=1, description="In how many orders an LLM sees the candidates; the answers are averaged."
+    )
+    generator_least_mass: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Least label mass of an answer that is relied on. Default: 0.5 for letters, an even share of one "
+        "token for item tokens.",
+    )
+
     api_keys: dict[SecretStr, list[str]] = Field(
         default_factory=dict,
         description='API keys and their roles: {"key": ["recommend", "ingest", "privacy", "metrics", "admin"]}.',
@@ -71,6 +106,16 @@ class Settings(BaseSettings):
     def generations(self) -> Path:
         """Folder of the index generations."""
         return self.home / "generations"
+
+    @property
+    def compact(self) -> Path:
+        """Folder of the compact generator and its adapters."""
+        return self.home / "compact"
+
+    @property
+    def gates(self) -> Path:
+        """Folder of what was measured of generators."""
+        return self.home / "gates"
 
     @property
     def embedding_threads(self) -> int:

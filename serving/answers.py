@@ -50,6 +50,10 @@ class ProvenanceAnswer(Answer):
     source: Annotated[Source, Field(description="The stage that decided the order.")]
     known_user: Annotated[bool, Field(description="False: the user is unknown, and the items are the popular ones.")]
     evidence_tokens: int
+    model: Annotated[str | None, Field(description="The LLM that took part.")]
+    adapter: Annotated[str | None, Field(description="Digest of the LLM's adapter.")]
+    label_mass: Annotated[float | None, Field(description="Probability the LLM gave to the candidates' labels.")]
+    fallback: Annotated[str | None, Field(description="Why the LLM took no part, in a word, where there is one.")]
 
 
 class RecommendationAnswer(Answer):

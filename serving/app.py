@@ -13,7 +13,7 @@ import rag_rec
 from serving import errors
 from serving.observation import Observation
 from serving.openapi import describe
-from serving.routes import health, ingest, privacy, recommendations
+from serving.routes import explanations, health, ingest, privacy, recommendations
 from serving.service import Service
 
 
@@ -30,6 +30,7 @@ def create_app(service: Service) -> FastAPI:
     # The longer address comes first: an identifier may contain slashes, so the shorter one matches it too.
     for router in (
         recommendations.router,
+        explanations.router,
         ingest.router,
         privacy.router,
         health.health,

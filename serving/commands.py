@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
+from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from rag_rec.settings import Settings
 from serving.app import create_app
 from serving.auth import Keyring
 from serving.engine import Engine
+from serving.limits import limits_for
 from serving.logs import capture_libraries, open_log
 from serving.server import address_of, bind
 from serving.server import serve as run_server
@@ -24,16 +26,29 @@ from serving.service import Service
 app = typer.Typer()
 
 
+class GeneratorKind(StrEnum):
+    """What ranks the candidates; see :attr:`rag_rec.settings.Settings.generator`."""
+
+    AUTO = "auto"
+    PASSTHROUGH = "passthrough"
+    LOCAL = "local"
+    VLLM = "vllm"
+
+
 @app.command("serve")
 @command
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to bind to. Default: RAGREC_HOST.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = None,
+    generator: Annotated[GeneratorKind | None, typer.Option(help="What ranks. Default: RAGREC_GENERATOR.")] = None,
+    base_url: Annotated[
+        list[str] | None, typer.Option(help="Base URL of a vLLM server; may be given several times.")
+    ] = None,
     json: Json = False,  # noqa: ARG001
 ) -> Mapping[str, Any]:
     """Serve the HTTP interface until interrupted. Logs go to stderr, one JSON object per line."""
-    settings = Settings()
-    service = Service(settings, Keyring.from_settings(settings.api_keys), open_log())
+    settings = _settings(generator, base_url)
+    service = Service(settings, Keyring.from_settings(settings.api_keys), open_log(), limits=limits_for(settings))
     capture_libraries()
     started = time.monotonic()
     listener = bind(settings.host if host is None else host, settings.port if port is None else port)
@@ -46,6 +61,16 @@ def serve(
         "requests": service.metrics.answered(),
         "seconds": round(time.monotonic() - started, 3),
     }
+
+
+def _settings(generator: GeneratorKind | None, base_url: list[str] | None) -> Settings:
+    """The settings of the environment with what the command line says instead."""
+    given: dict[str, Any] = {}
+    if generator is not None:
+        given["generator"] = generator.value
+    if base_url:
+        given["generator_urls"] = base_url
+    return Settings(**given)
 
 
 def _open_engine(settings: Settings) -> Engine:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from rag_rec.domain import Interaction, Item, Recommendation, RecommendationRequest, SimilarItem, User
+from rag_rec.explanation import ExplainedRecommendation
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.status import Status
 from rag_rec.store.protocol import AppendResult, ForgetRecord
@@ -16,6 +17,11 @@ class Engine(Protocol):
 
     def recommend(self, request: RecommendationRequest) -> Recommendation:
         """Rank items for a user. An unknown user gets popular items, and the provenance says so."""
+
+    def explain(
+        self, request: RecommendationRequest, item_id: str | None, stopped: Callable[[], bool]
+    ) -> ExplainedRecommendation:
+        """Recommend, and explain one of the items, or all if ``item_id`` is None; ``stopped`` ends the writing."""
 
     def similar(self, item_id: str, k: int, filters: str | None = None) -> list[SimilarItem]:
         """Items whose text is close to this one's."""

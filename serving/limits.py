@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+from rag_rec.settings import Settings
+
+WAITING_THREADS: Final = 32
+"""Answers under way at once where each waits for an LLM server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +21,7 @@ class Limits:
         events: most events in one call.
         answer_threads: threads that compute recommendations and similar items.
         change_threads: threads that store events, users and items, and that forget.
+        explanation_threads: threads that write explanations; each waits for an LLM server most of the time.
         inspection_threads: threads that export, and that report status and metrics.
         waiting: calls that may wait in front of each of these groups of threads.
         refresh_seconds: how often the service looks for a newly published index generation.
@@ -26,7 +33,15 @@ class Limits:
     events: int = 1000
     answer_threads: int = 2
     change_threads: int = 2
+    explanation_threads: int = 8
     inspection_threads: int = 1
     waiting: int = 64
     refresh_seconds: float = 1.0
     drain_seconds: int = 30
+
+
+def limits_for(settings: Settings) -> Limits:
+    """The limits that fit the generator: a thread that waits for a server does no work, so there may be many."""
+    if settings.generator == "vllm":
+        return Limits(answer_threads=WAITING_THREADS, waiting=8 * WAITING_THREADS)
+    return Limits()

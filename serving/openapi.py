@@ -34,7 +34,8 @@ def describe(app: FastAPI, service: Service) -> dict[str, Any]:
 
 
 def _state_largest_k(document: dict[str, Any], max_k: int) -> None:
-    document["components"]["schemas"]["RecommendationBody"]["properties"]["k"]["maximum"] = max_k
+    for body in ("RecommendationBody", "ExplanationBody"):
+        document["components"]["schemas"][body]["properties"]["k"]["maximum"] = max_k
     for parameter in document["paths"]["/v1/items/{item_id}/similar"]["get"]["parameters"]:
         if parameter["name"] == "k":
             parameter["schema"]["maximum"] = max_k

@@ -95,6 +95,16 @@ class RecommendationBody(Body):
         return RecommendationRequest(self.user_id, self.k, self.filters, self.strategy, self.deadline_ms)
 
 
+class ExplanationBody(RecommendationBody):
+    """Which recommended item to explain to whom: a recommendation, and one of its items."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"user_id": "4711", "k": 10, "item_id": "1193"}]})
+
+    item_id: Annotated[
+        Id | None, Field(description="The item to explain, one of the k recommended; all of them, if left out.")
+    ] = None
+
+
 class Event(Body):
     """One event of a user on an item. (user, item, event, time) identifies it; a duplicate changes nothing."""
 

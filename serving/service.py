@@ -34,9 +34,11 @@ class Service:
         self.limits = limits or Limits()
         self.answers = Lane("answers", self.limits.answer_threads, self.limits.waiting)
         self.changes = Lane("changes", self.limits.change_threads, self.limits.waiting)
+        self.explanations = Lane("explanations", self.limits.explanation_threads, self.limits.waiting)
         self.inspections = Lane("inspections", self.limits.inspection_threads, self.limits.waiting)
         self._generations = Lane("generations", 1, 0)
-        self.metrics = Metrics(lambda: self.engine, (self.answers, self.changes, self.inspections))
+        self._lanes = (self.answers, self.changes, self.explanations, self.inspections)
+        self.metrics = Metrics(lambda: self.engine, self._lanes)
 
     @property
     def ready_engine(self) -> Engine:
@@ -76,7 +78,7 @@ class Service:
 
     def close(self) -> None:
         """End the threads once their calls are done, and close the engine."""
-        for lane in (self._generations, self.answers, self.changes, self.inspections):
+        for lane in (self._generations, *self._lanes):
             lane.close()
         if self.engine is not None:
             self.engine.close()

@@ -111,7 +111,7 @@ class Narration:
         sides.add_row("files scanned", str(before.scanned), str(after.scanned))
         provenance = facts["provenance_after"]
         sides.add_row("known user", "True", str(provenance["known_user"]))
-        sides.add_row("source of the answer", "candidates", provenance["source"])
+        sides.add_row("source of the answer", facts["source_before"], provenance["source"])
         self._console.print(sides)
         self.line(f"Took {sum(outcome['timings_ms'].values()):.0f} ms.")
 

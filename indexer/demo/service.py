@@ -103,13 +103,16 @@ class Api:
 
 
 class RunningService:
-    """``rag-rec serve`` on a free port, its log in a file. A context manager: it stops the process at the end."""
+    """``rag-rec serve`` on a free port, its log in a file. A context manager: it stops the process at the end.
 
-    def __init__(self, commands: Commands, log: Path) -> None:
+    ``arguments`` are further ones for the command.
+    """
+
+    def __init__(self, commands: Commands, log: Path, *arguments: str) -> None:
         self._log = log
         with log.open("wb") as stream:
             self._process = subprocess.Popen(  # noqa: S603 - our own program, no shell
-                [str(PROGRAM), "serve", "--host", "127.0.0.1", "--port", "0", "--json"],
+                [str(PROGRAM), "serve", "--host", "127.0.0.1", "--port", "0", "--json", *arguments],
                 env=commands.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -98,6 +98,10 @@ class CandidateModel:
             return self._popular(query, eligible, n)
         return self._personal(replace(query, positives=known), features, eligible, n)
 
+    def popular(self, query: Query, n: int) -> CandidateList:
+        """The ``n`` most popular items, recently first: what is left when nothing personal can be said."""
+        return self._popular(query, _eligible(query, len(self._item_vectors())), n)
+
     def compare(self, query: Query, n: int = CLOSER_LOOK) -> Comparison:
         """The coarse step: the ``n`` items worth a closer look, and their features. The query must have a positive."""
         features = self.features()
@@ -127,7 +131,8 @@ class CandidateModel:
         counts = recent + popularity.total[eligible] / (1.0 + popularity.total.max(initial=0))
         scores = _log_softmax(np.log(counts + 1e-6))
         order = _order(scores, eligible)[:n]
-        return CandidateList(eligible[order].astype(np.int32), scores[order], [("popularity",)] * len(order))
+        sources: list[tuple[str, ...]] = [("popularity",)] * len(order)
+        return CandidateList(eligible[order].astype(np.int32), scores[order], sources, personal=False)
 
     def _neighbours(self, query: Query) -> list[History]:
         if self._profiles is None or self._neighbour_history is None or query.profile is None:

@@ -39,11 +39,13 @@ class CandidateList:
         items: item numbers, int32 [m].
         scores: log-probability of each among the candidates that the reader compared, float64 [m].
         sources: for each item the one to three sources that speak most for it, strongest first.
+        personal: whether the user's own history decided the order; if not, it is what is popular.
     """
 
     items: npt.NDArray[np.int32]
     scores: npt.NDArray[np.float64]
     sources: list[tuple[str, ...]]
+    personal: bool = True
 
     def __len__(self) -> int:
         return len(self.items)

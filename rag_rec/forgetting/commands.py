@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rag_rec.cli import Json, command
+from rag_rec.compact.folder import CompactStore
 from rag_rec.errors import InvalidInput
 from rag_rec.forgetting.erase import Eraser
 from rag_rec.forgetting.request import ForgetRequest
@@ -58,7 +59,9 @@ def _forget(request: ForgetRequest) -> Mapping[str, Any]:
     settings = Settings()
     store = open_store(settings.database_url)
     try:
-        return asdict(Eraser(store, Generations(settings.generations)).forget(request))
+        return asdict(
+            Eraser(store, Generations(settings.generations), compact=CompactStore(settings.compact)).forget(request)
+        )
     finally:
         store.close()
 

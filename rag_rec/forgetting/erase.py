@@ -11,6 +11,7 @@ import secrets
 import time
 from dataclasses import dataclass, field
 
+from rag_rec.compact.folder import CompactStore
 from rag_rec.errors import UnknownRequest, UnknownUser
 from rag_rec.forgetting.files import erase_from_files, vectors_in_files
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
@@ -36,8 +37,11 @@ class Stopwatch:
 class Eraser:
     """Carries out forget requests on the store, the index files and, where there is one, the live state."""
 
-    def __init__(self, store: Store, generations: Generations, live: Live | None = None) -> None:
+    def __init__(
+        self, store: Store, generations: Generations, live: Live | None = None, compact: CompactStore | None = None
+    ) -> None:
         self._store = store
+        self._compact = compact
         self._generations = generations
         self._live = live
 
@@ -84,6 +88,8 @@ class Eraser:
         removed = self._erase_from_store(request, number, numbers)
         watch.lap("store")
         removed["index_files"] = erase_from_files(self._generations, number, self._erased_at(number, record))
+        if self._compact is not None:
+            self._compact.discard_training()
         watch.lap("files")
         if self._live is not None:
             self._live.follow()

@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rag_rec.errors import InvalidInput, NotReady
+from rag_rec.quiet import quiet_loading
 from rag_rec.vectors.protocol import Embedder, Vectors
 
 PACKAGED = "all-MiniLM-L6-v2"
@@ -146,7 +147,7 @@ def load_model(source: ModelSource) -> Any:
     from sentence_transformers import SentenceTransformer  # noqa: PLC0415  takes seconds, and few commands need it
 
     try:
-        with _no_progress_bar():
+        with quiet_loading():
             model = SentenceTransformer(source.name, device="cpu", local_files_only=Path(source.name).is_dir())
     except (OSError, ValueError) as error:
         raise NotReady(
@@ -218,17 +219,3 @@ def _mapping(threads: int) -> Iterator[Callable[..., Any]]:
                 yield pool.map
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    """Keep the bar that counts loaded weights off the terminal: stderr belongs to the command that is running."""
-    from transformers.utils import logging  # noqa: PLC0415
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

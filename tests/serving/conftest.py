@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import httpx
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 
 from rag_rec.domain import (
     Interaction,
@@ -25,7 +28,9 @@ from rag_rec.domain import (
     Source,
     User,
 )
-from rag_rec.errors import UnknownItem, UnknownRequest, UnknownUser
+from rag_rec.errors import NotReady, UnknownItem, UnknownRequest, UnknownUser
+from rag_rec.explainer import Explainer
+from rag_rec.explanation import Conditions, ExplainedRecommendation
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.settings import Settings
 from rag_rec.status import Status
@@ -58,6 +63,7 @@ class FakeEngine:
     failure: Exception | None = None
     entered: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     gate: threading.Event | None = None
+    chat: BaseChatModel | None = None
 
     def recommend(self, request: RecommendationRequest) -> Recommendation:
         self.requests.append(request)
@@ -71,6 +77,14 @@ class FakeEngine:
         items = tuple(RecommendedItem(item.id, item.text, 0.5, ("popularity",), reasons) for item in chosen)
         source = Source.CANDIDATES if known else Source.POPULARITY
         return Recommendation(items, Provenance(self.epoch, self.generation, request.strategy, source, known, 0))
+
+    def explain(
+        self, request: RecommendationRequest, item_id: str | None, stopped: Callable[[], bool]
+    ) -> ExplainedRecommendation:
+        if self.chat is None:
+            raise NotReady("No LLM is configured that could explain.")
+        answer = self.recommend(request)
+        return Explainer(self.chat).explain(answer, item_id, self.items.__getitem__, Conditions(stopped=stopped))
 
     def similar(self, item_id: str, k: int, filters: str | None = None) -> list[SimilarItem]:
         self._pass()
@@ -207,7 +221,7 @@ def error_code(response: httpx.Response) -> str:
 
 @pytest.fixture
 def engine() -> FakeEngine:
-    fake = FakeEngine()
+    fake = FakeEngine(chat=GenericFakeChatModel(messages=itertools.repeat("You rated it [1]. As said [9].")))
     for number in range(5):
         fake.items[f"i{number}"] = Item(f"i{number}", f"Item {number}", {"year": 1990 + number})
     fake.users["u1"] = User("u1", {"age": 30, "tags": ("a", "b")})

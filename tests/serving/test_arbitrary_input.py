@@ -49,6 +49,7 @@ bodies = fields | st.lists(fields, max_size=3) | values
 calls = st.sampled_from(
     [
         ("POST", "/v1/recommendations"),
+        ("POST", "/v1/recommendations/explain"),
         ("POST", "/v1/users/u1/interactions"),
         ("PUT", "/v1/users/u1"),
         ("PUT", "/v1/items/i1"),

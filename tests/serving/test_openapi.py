@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 # One call for each documented operation: (method, template) -> (path, role, body, status)
 CALLS: dict[tuple[str, str], tuple[str, Role | None, Any, int]] = {
     ("POST", "/v1/recommendations"): ("/v1/recommendations", Role.RECOMMEND, {"user_id": "u1"}, 200),
+    ("POST", "/v1/recommendations/explain"): (
+        "/v1/recommendations/explain",
+        Role.RECOMMEND,
+        {"user_id": "u1", "item_id": "i2"},
+        200,
+    ),
     ("GET", "/v1/items/{item_id}/similar"): ("/v1/items/i1/similar?k=2", Role.RECOMMEND, None, 200),
     ("POST", "/v1/users/{user_id}/interactions"): ("/v1/users/u1/interactions", Role.INGEST, {"item_id": "i2"}, 200),
     ("PUT", "/v1/users/{user_id}"): ("/v1/users/u2", Role.INGEST, {"attributes": {"age": 9}}, 204),
@@ -98,11 +104,12 @@ def test_the_health_checks_need_none(api: Api) -> None:
 
 def test_the_largest_k_is_that_of_the_settings(api: Api) -> None:
     document = api.contract.document
-    assert document["components"]["schemas"]["RecommendationBody"]["properties"]["k"]["maximum"] == 50
+    for body in ("RecommendationBody", "ExplanationBody"):
+        assert document["components"]["schemas"][body]["properties"]["k"]["maximum"] == 50
 
 
 def test_examples_fit_their_own_schemas(api: Api) -> None:
-    for name in ("RecommendationBody", "Event", "UserBody", "ItemBody", "ForgetBody"):
+    for name in ("RecommendationBody", "ExplanationBody", "Event", "UserBody", "ItemBody", "ForgetBody"):
         model = getattr(schemas, name)
         for example in api.contract.document["components"]["schemas"][name]["examples"]:
             model.model_validate(example)

@@ -28,7 +28,18 @@ def test_whole_demonstration(tmp_path: Path) -> None:
     assert result["forget"]["traces_before"]["occurrences"] > 0
     assert result["forget"]["traces_after"]["occurrences"] == 0
     assert result["rebuild"]["failed"] == 0
-    for title in ("Ingest", "Build", "Serve", "Recommend", "Learn", "Forget", "Rebuild", "Everything held"):
+    assert result["compact"]["adapter"]
+    for title in (
+        "Ingest",
+        "Build",
+        "Train the LLM",
+        "Serve",
+        "Recommend",
+        "Learn",
+        "Forget",
+        "Rebuild",
+        "Everything held",
+    ):
         assert title in printed.getvalue()
 
 

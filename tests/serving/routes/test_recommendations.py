@@ -29,6 +29,10 @@ def test_the_answer_is_the_engines(api: Api) -> None:
             "source": "candidates",
             "known_user": True,
             "evidence_tokens": 0,
+            "model": None,
+            "adapter": None,
+            "label_mass": None,
+            "fallback": None,
         },
     }
     assert response.headers["cache-control"] == "no-store"

@@ -1,0 +1,149 @@
+"""Measures whether an LLM improves on the candidates' own order, and with which weight: the fusion gate.
+
+The newest positive of a sample of users is hidden, statistics are counted without it, and both the candidate model and
+the LLM rank the candidates that come out. Where the LLM has an adapter, the sample is made of the people whose newest
+item the adapter was not trained on. The reader is the one in use; it has been fitted on these choices too, which can
+only favour the candidates' own order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from indexer.progress import Progress
+from rag_rec.candidates.model import CandidateModel
+from rag_rec.candidates.query import CandidateList, Query
+from rag_rec.candidates.statistics import Statistics
+from rag_rec.compact.sequences import is_held_out
+from rag_rec.domain import Candidate, Strategy, User
+from rag_rec.errors import NotReady
+from rag_rec.evidence import strategy as evidence_strategy
+from rag_rec.fusion import Gate, Trials, fit_gate
+from rag_rec.generators.language_model import LanguageModel
+from rag_rec.generators.protocol import Prompt
+from rag_rec.history import History
+from rag_rec.live import Live
+from rag_rec.memory import recollect
+from rag_rec.prompting import evidence_lines
+from rag_rec.settings import Settings
+from rag_rec.store.protocol import Store
+
+LEAST_POSITIVES: Final = 5
+LEAST_USERS: Final = 50
+"""With fewer users than this there is nothing to decide by."""
+MOST_USERS: Final = 1000
+BATCH: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Whose newest positive is asked for: a seeded share of the users, see :func:`is_held_out`."""
+
+    share: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One user without the newest positive: number, the history before it, its positives, and the hidden item."""
+
+    user: int
+    history: History
+    positives: History
+    answer: int
+
+
+class GateMeasurement:
+    """Measures one generator on the live state."""
+
+    def __init__(self, live: Live, store: Store, settings: Settings, model: LanguageModel, progress: Progress) -> None:
+        self._live = live
+        self._store = store
+        self._settings = settings
+        self._model = model
+        self._progress = progress
+
+    def run(self, sample: Sample, digest: str, adapter: str | None) -> Gate:
+        """Ask both about the sample, and decide.
+
+        Raises:
+            NotReady: too few people have enough positives.
+            GeneratorFailure: the LLM has no answer that can be relied on.
+        """
+        questions = self._questions(sample)
+        if len(questions) < LEAST_USERS:
+            raise NotReady(
+                f"Only {len(questions)} people can be asked, {LEAST_USERS} are needed to tell whether the LLM helps: "
+                "wait for more interactions, or train with a larger held-out share."
+            )
+        candidates = self._candidate_model(questions)
+        self._progress.stage("gate", len(questions))
+        width = self._settings.candidates
+        scores = np.full((len(questions), width), -np.inf)
+        opinions, answers = scores.copy(), np.full(len(questions), -1)
+        for start in range(0, len(questions), BATCH):
+            batch = questions[start : start + BATCH]
+            found = [candidates.candidates(_query(question), width) for question in batch]
+            prompts = [self._prompt(question, each) for question, each in zip(batch, found, strict=True)]
+            rankings = self._model.rank_many(prompts)
+            for row, (question, each, ranking) in enumerate(zip(batch, found, rankings, strict=True), start):
+                scores[row, : len(each)] = each.scores
+                opinions[row, : len(each)] = ranking.log_probabilities
+                place = np.flatnonzero(each.items == question.answer)
+                answers[row] = place[0] if len(place) else -1
+            self._progress.advance(len(batch))
+        return fit_gate(Trials(scores, opinions, answers), self._settings.seed, digest, adapter)
+
+    def _questions(self, sample: Sample) -> list[Question]:
+        asked = []
+        for user, history in self._live.people.histories():
+            positives = self._live.positives(history)
+            if len(positives) >= LEAST_POSITIVES and is_held_out(user, sample.share, sample.seed):
+                asked.append(_hide_newest(user, history, positives))
+        chosen = np.random.default_rng(sample.seed).permutation(len(asked))[:MOST_USERS]
+        return [asked[place] for place in np.sort(chosen).tolist()]
+
+    def _candidate_model(self, questions: list[Question]) -> CandidateModel:
+        """The candidate model over statistics that lack the answers."""
+        live = self._live
+        known = {user: live.positives(history) for user, history in live.people.histories()}
+        known |= {question.user: question.positives for question in questions}
+        count = len(live.items)
+        dense = count <= self._settings.dense_items_limit
+        statistics = Statistics.build(known.items(), count, dense=dense)
+        return CandidateModel(statistics, live.items.vectors, None, None, live.reader)
+
+    def _prompt(self, question: Question, found: CandidateList) -> Prompt:
+        live, catalogue = self._live, self._live.items.catalogue
+        vectors = live.items.vectors()
+        cost = self._model.evidence_cost
+        rule = self._settings.positive_rule
+        rows = question.history["item"]
+        memory = recollect(live, question.history, vectors[rows], rule, cost.line if cost else None)
+        budget = cost.budget if cost else self._settings.evidence_tokens
+        chosen = evidence_strategy(Strategy.PREFERENCE).select(memory.rows, vectors[found.items], budget)
+        return Prompt(
+            user=self._store.user_by_number(question.user) or User(""),
+            evidence=evidence_lines(live, self._store, question.user, memory.history[chosen], question.positives),
+            candidates=[
+                Candidate(catalogue.ids[number], float(score), sources)
+                for number, score, sources in zip(found.items, found.scores, found.sources, strict=True)
+            ],
+            item=lambda item_id: catalogue.item(int(catalogue.numbers_of([item_id])[0])),
+        )
+
+
+def _hide_newest(user: int, history: History, positives: History) -> Question:
+    """The user as known before the newest positive."""
+    newest = positives[-1]
+    before = history[: np.flatnonzero(history["interaction"] == newest["interaction"])[0]]
+    before = before[before["item"] != newest["item"]]
+    return Question(user, before, positives[:-1], int(newest["item"]))
+
+
+def _query(question: Question) -> Query:
+    rest = question.positives
+    return Query(rest, np.unique(question.history["item"]), None, None, question.user, int(rest["time"][-1]))

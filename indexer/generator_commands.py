@@ -1,0 +1,81 @@
+"""The commands ``rag-rec generator ...``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import typer
+
+from indexer.gate import GateMeasurement, Sample
+from indexer.progress import Bars, Progress
+from rag_rec.cli import Json, command
+from rag_rec.compact.folder import CompactStore
+from rag_rec.errors import InvalidInput
+from rag_rec.fusion import Gate, gate_path
+from rag_rec.generation import Generations
+from rag_rec.generators.opening import Wanted, open_generator, wanted
+from rag_rec.live import Live
+from rag_rec.settings import Settings
+from rag_rec.store import open_store
+from rag_rec.store.protocol import Store
+from rag_rec.vectors.embedding import open_embedder
+from rag_rec.vectors.protocol import Embedder
+
+app = typer.Typer(help="Measure the LLM that ranks.", no_args_is_help=True)
+
+
+@app.callback()
+def group() -> None:
+    """Measure the LLM that ranks."""
+
+
+@app.command("gate")
+@command
+def gate(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+    """Measure on held-out choices whether the LLM improves on the candidates' order, and with which weight.
+
+    A running service takes the result up by itself.
+    """
+    settings = Settings()
+    store = open_store(settings.database_url)
+    try:
+        with Bars() as bars:
+            measured = measure(settings, store, bars)
+    finally:
+        store.close()
+    return asdict(measured)
+
+
+def measure(settings: Settings, store: Store, progress: Progress, embedder: Embedder | None = None) -> Gate:
+    """Measure the generator of the settings and keep the result.
+
+    Raises:
+        InvalidInput: the settings name no LLM, and no compact generator has been built.
+    """
+    target = wanted(settings)
+    if target is None:
+        raise InvalidInput("There is no LLM to measure: run `rag-rec compact build`, or set RAGREC_GENERATOR.")
+    embedder = embedder or open_embedder(settings.embedding_model, settings.embedding_threads)
+    live = Live.load(Generations(settings.generations).current(), store, settings, embedder)
+    model = open_generator(settings, target)
+    try:
+        model.backend.use_adapter(target.adapter)
+        measurement = GateMeasurement(live, store, settings, model, progress)
+        measured = measurement.run(_sample(settings, target), target.digest, target.adapter_digest)
+    finally:
+        model.close()
+    measured.save(gate_path(settings.gates, target.digest, target.adapter_digest))
+    return measured
+
+
+def _sample(settings: Settings, target: Wanted) -> Sample:
+    """The people whose newest item the adapter was not trained on; everybody where there is no adapter."""
+    if target.adapter is None:
+        return Sample()
+    made_with = CompactStore(settings.compact).open_adapter(target.adapter.name).manifest.settings
+    share = float(made_with.get("held_out", 0.0))
+    if not share:
+        raise InvalidInput("The adapter was trained on everybody's newest item: build it with a held-out share.")
+    return Sample(share, int(made_with.get("seed", 0)))

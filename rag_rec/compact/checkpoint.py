@@ -1,0 +1,106 @@
+"""Checkpoints of a training that has not finished yet.
+
+They hold what was learned from people, as an adapter does, and for a shorter time: an older one is overwritten and
+removed as soon as the next is on the disk, and all of them when the training ends. A checkpoint from before a removal
+must not be taken up again (:meth:`Checkpoints.clear`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from rag_rec.generation import overwrite, sync_folder, write_durably
+
+FORMAT: Final = 1
+SUFFIX: Final = ".safetensors"
+
+Arrays = Mapping[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingState:
+    """Where a training stands: finished epochs, mean loss of the last one, and all arrays that the next depends on."""
+
+    finished: int
+    loss: float
+    arrays: Arrays
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A state, and the change of the store up to which the people in it were read."""
+
+    state: TrainingState
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoints:
+    """The checkpoints in one folder.
+
+    Attributes:
+        folder: the folder; it is made when needed and belongs to the checkpoints alone.
+        key: of the training: base and settings. A checkpoint of another training is not taken up.
+    """
+
+    folder: Path
+    key: str
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint, and destroy the ones before it. A crash leaves the old one, the new one, or both."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = checkpoint.state
+        fields = {"format": FORMAT, "key": self.key, "epoch": checkpoint.epoch}
+        fields |= {"finished": state.finished, "loss": state.loss}
+        content = save(dict(state.arrays), {"checkpoint": orjson.dumps(fields).decode()})
+        target = self.folder / f"{state.finished:06d}{SUFFIX}"
+        unfinished = target.with_suffix(".unfinished")
+        write_durably(unfinished, content)
+        unfinished.replace(target)
+        sync_folder(self.folder)
+        self._destroy_all_but(target)
+
+    def load(self) -> Checkpoint | None:
+        """The newest checkpoint of this training; None if there is none that can be read."""
+        for path in sorted(self.folder.glob(f"*{SUFFIX}"), reverse=True):
+            found = self._read(path)
+            if found is not None:
+                return found
+        return None
+
+    def clear(self) -> None:
+        """Overwrite and remove every checkpoint, whatever training it is of; also while one is running."""
+        self._destroy_all_but(None)
+        with suppress(OSError):  # It is not there, or a training has just written into it.
+            self.folder.rmdir()
+
+    def _read(self, path: Path) -> Checkpoint | None:
+        try:
+            with safe_open(path, framework="numpy") as file:
+                fields = orjson.loads((file.metadata() or {})["checkpoint"])
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        except (OSError, SafetensorError, ValueError, KeyError):
+            return None
+        return self._checkpoint(fields, arrays)
+
+    def _checkpoint(self, fields: Mapping[str, Any], arrays: Arrays) -> Checkpoint | None:
+        if fields["format"] != FORMAT or fields["key"] != self.key:
+            return None
+        return Checkpoint(TrainingState(fields["finished"], fields["loss"], arrays), fields["epoch"])
+
+    def _destroy_all_but(self, kept: Path | None) -> None:
+        for path in self.folder.glob("*"):
+            if path != kept:
+                with suppress(FileNotFoundError):  # The training was quicker.
+                    overwrite(path)
+                    path.unlink()

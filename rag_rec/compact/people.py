@@ -1,0 +1,77 @@
+"""Reads the people whom an adapter learns from: what they liked, and the profile that a prompt would show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from rag_rec.compact.sequences import Tokens, TokenSequence, hold_out
+from rag_rec.compact.vocabulary import BOS, Vocabulary
+from rag_rec.domain import User
+from rag_rec.history import PositiveRule
+from rag_rec.store.protocol import ChangeKind, Store
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Everybody who has liked something.
+
+    Attributes:
+        epoch: the change of the store up to which they are complete.
+        positives: user numbers, and the numbers of the items that they liked, int64 [n], oldest first.
+        users: their profiles by user number.
+    """
+
+    epoch: int
+    positives: Sequence[tuple[int, Tokens]]
+    users: Mapping[int, User]
+
+    @classmethod
+    def read(cls, store: Store, rule: PositiveRule, items: int) -> Self:
+        """Everybody in the store; of the items only those numbered below ``items``."""
+        epoch, events = store.epoch(), store.events()
+        positives = []
+        for user, history in store.histories():
+            liked = rule.positives(history, events)["item"].astype(np.int64)
+            liked = liked[liked < items]
+            if len(liked):
+                positives.append((user, liked))
+        return cls(epoch, positives, _profiles(store, (user for user, _ in positives)))
+
+    @property
+    def interactions(self) -> int:
+        """Positive interactions of all people."""
+        return sum(len(items) for _, items in self.positives)
+
+    def sequences(self, vocabulary: Vocabulary, held_out: float, seed: int) -> list[TokenSequence]:
+        """What the model learns from, written as :class:`rag_rec.compact.encoder.ItemTokenEncoder` writes prompts.
+
+        Args:
+            vocabulary: its items are numbered as the store's.
+            held_out: share of the people whose newest item is left out, see
+                :func:`rag_rec.compact.sequences.is_held_out`.
+            seed: of that sample.
+        """
+        learned, _ = hold_out(self.positives, held_out, seed)
+        return [
+            TokenSequence(_prefix(vocabulary, self.users.get(user)), vocabulary.first_item + items)
+            for user, items in learned
+        ]
+
+
+def forgotten_since(store: Store, epoch: int) -> bool:
+    """Whether anything of anybody was removed from the store after a change."""
+    return any(change.kind is ChangeKind.FORGET for change in store.changes(epoch))
+
+
+def _profiles(store: Store, numbers: Iterable[int]) -> dict[int, User]:
+    found = ((number, store.user_by_number(number)) for number in numbers)
+    return {number: user for number, user in found if user is not None}
+
+
+def _prefix(vocabulary: Vocabulary, user: User | None) -> Tokens:
+    profile = () if user is None else vocabulary.tokens_of_user(user)
+    return np.array([BOS, *profile], dtype=np.int64)

@@ -1,0 +1,132 @@
+"""``rag-rec doctor``: looks at every part of an installation, and says what to do where something is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+import typer
+
+from rag_rec.cli import Json, command
+from rag_rec.domain import Candidate, Item, User
+from rag_rec.errors import RagRecError
+from rag_rec.fusion import Gate
+from rag_rec.generation import Generations
+from rag_rec.generators.opening import Wanted, load_gate, open_generator, wanted
+from rag_rec.generators.protocol import EvidenceLine, Prompt
+from rag_rec.settings import Settings
+from rag_rec.store import open_store
+from rag_rec.store.protocol import Store
+
+app = typer.Typer()
+
+PROBED = 5
+"""Items that the probe of the LLM ranks."""
+NO_BOUND = 1e-12
+"""The probe wants to see the label mass, however small."""
+
+
+class State(StrEnum):
+    """How a part is."""
+
+    OK = "ok"
+    NOTE = "note"  # works, but could be better
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One part, how it is, and what to know or do."""
+
+    part: str
+    state: State
+    detail: str
+
+
+@app.command("doctor")
+@command
+def doctor(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+    """Check store, index and generator, and say what to do where something is wrong."""
+    found = examine(Settings())
+    ok = all(finding.state is not State.FAILED for finding in found)
+    return {"ok": ok, "findings": [asdict(finding) for finding in found]}
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at every part, in the order in which they depend on each other."""
+    store = open_store(settings.database_url)
+    try:
+        checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
+            ("store", lambda: _store(store)),
+            ("index", lambda: _index(settings, store)),
+            ("generator", lambda: _generator(settings, store)),
+        ]
+        return [finding for part, check in checks for finding in _checked(part, check)]
+    finally:
+        store.close()
+
+
+def _checked(part: str, check: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    try:
+        return list(check())
+    except RagRecError as error:
+        return [Finding(part, State.FAILED, str(error))]
+
+
+def _store(store: Store) -> Iterator[Finding]:
+    counts = store.counts()
+    text = f"{counts.users} users, {counts.items} items, {counts.interactions} interactions, epoch {store.epoch()}"
+    yield Finding("store", State.OK, text)
+
+
+def _index(settings: Settings, store: Store) -> Iterator[Finding]:
+    generation = Generations(settings.generations).current()
+    behind = store.epoch() - generation.manifest.epoch
+    yield Finding("index", State.OK, f"generation {generation.id}, {behind} changes behind the store")
+
+
+def _generator(settings: Settings, store: Store) -> Iterator[Finding]:
+    target = wanted(settings)
+    if target is None:
+        text = "no LLM ranks: the candidates' order is the answer. `rag-rec compact build` makes one."
+        yield Finding("generator", State.NOTE, text)
+        return
+    yield _probe(settings, target, store)
+    yield _gate(load_gate(settings, target), settings)
+
+
+def _probe(settings: Settings, target: Wanted, store: Store) -> Finding:
+    """Let the LLM rank a few items for nobody, and look at the label mass."""
+    model = open_generator(settings.model_copy(update={"generator_least_mass": NO_BOUND}), target)
+    try:
+        model.backend.use_adapter(target.adapter)
+        items = [item for item, _ in zip(store.items(), range(PROBED), strict=False)]
+        ranking = model.rank(_probe_prompt(items))
+    finally:
+        model.close()
+    mass = ranking.label_mass or 0.0
+    text = f"{target.kind}, model {target.digest}, adapter {target.adapter_digest}: label mass {mass:.3g}"
+    if model.encoder.ordered and mass < model.encoder.least_mass:
+        return Finding("generator", State.NOTE, f"{text}, too little to rely on: use an instruction-tuned LLM.")
+    return Finding("generator", State.OK, text)
+
+
+def _probe_prompt(items: list[Item]) -> Prompt:
+    by_id = {item.id: item for item in items}
+    evidence = [EvidenceLine(item.id, "like", 0) for item in items[:1]]
+    return Prompt(User("nobody"), evidence, [Candidate(item.id, 0.0) for item in items], by_id.__getitem__)
+
+
+def _gate(gate: Gate | None, settings: Settings) -> Finding:
+    if gate is None:
+        text = "the LLM is bypassed: nobody has measured whether it helps. Run `rag-rec generator gate`."
+        return Finding("gate", State.NOTE, text)
+    if not settings.generator_gate:
+        return Finding("gate", State.NOTE, "turned off: the LLM takes part whether it helps or not.")
+    measured = f"NDCG@10 of {gate.users} people: candidates {gate.candidates}, LLM {gate.llm}, fused {gate.fused}"
+    if not gate.use:
+        text = f"the LLM is bypassed: it does not improve on its own input order ({measured})."
+        return Finding("gate", State.NOTE, text)
+    return Finding("gate", State.OK, f"the LLM takes part, candidates weigh {gate.weight} ({measured})")

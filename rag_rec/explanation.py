@@ -1,0 +1,119 @@
+"""What an explanation is: a recommended item, the numbered evidence that may be cited, and a text that streams.
+
+Needs no chat model and no LangChain; :mod:`rag_rec.explainer` writes the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from rag_rec.compact.vocabulary import FILE as VOCABULARY
+from rag_rec.domain import Item, Recommendation, RecommendedItem
+from rag_rec.settings import Settings
+
+Lookup = Callable[[str], Item]
+Question = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class CitedEvidence:
+    """One of the user's own interactions as an explanation may cite it: its number, and the item in words."""
+
+    number: int
+    item_id: str
+    text: str
+    event: str
+    time: int
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an explanation.
+
+    Attributes:
+        cited: numbers of the evidence that the text cites, ascending.
+        removed: how many sentences of the LLM were left out, because they named what was not given.
+        written_by: ``llm``, or ``template`` where nothing that the LLM wrote could be used.
+    """
+
+    cited: tuple[int, ...]
+    removed: int
+    written_by: str
+
+
+@dataclass(slots=True)
+class Explanation:
+    """The explanation of one item, written while it is read; ``outcome`` is there once it has been read to its end.
+
+    Reading raises ``GeneratorFailure`` where the LLM fails, and ``NotReady`` where what the explanation rests on has
+    been removed meanwhile.
+    """
+
+    item: RecommendedItem
+    evidence: tuple[CitedEvidence, ...]
+    outcome: Outcome | None = None
+    text: Iterator[str] = field(default_factory=lambda: iter(()))
+
+    def __iter__(self) -> Iterator[str]:
+        """The text in whole sentences; for one reader."""
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedRecommendation:
+    """A recommendation, and explanations of some of its items, to be read one after another."""
+
+    recommendation: Recommendation
+    explanations: tuple[Explanation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """On what an explanation goes on. Both are asked again and again, from the thread that reads.
+
+    Attributes:
+        valid: whether everything that the answer was computed from is still there.
+        stopped: whether nobody reads any more.
+    """
+
+    valid: Question = lambda: True
+    stopped: Question = lambda: False
+
+
+class Explains(Protocol):
+    """Explains recommendations. Any number of threads may ask at once."""
+
+    def explain(
+        self, answer: Recommendation, item_id: str | None, lookup: Lookup, conditions: Conditions
+    ) -> ExplainedRecommendation:
+        """Explain one item of an answer, or all of them if ``item_id`` is None.
+
+        Raises:
+            InvalidInput: the item is not part of the answer.
+        """
+
+    def close(self) -> None:
+        """Release the chat model's connections."""
+
+
+def open_explainer(settings: Settings) -> Explains | None:
+    """What explains under these settings: the instruction-tuned LLM that ranks, on its vLLM server.
+
+    None where there is no such LLM. Nothing is asked of the server yet.
+    """
+    model = settings.generator_model
+    if settings.generator != "vllm" or model is None or (Path(model) / VOCABULARY).is_file():
+        return None
+    from rag_rec.explainer import Explainer  # noqa: PLC0415 - imports LangChain
+    from rag_rec.generators.chat import OpenAIChat  # noqa: PLC0415
+
+    chat = OpenAIChat(
+        base_urls=tuple(settings.generator_urls),
+        model_name=settings.generator_served_name,
+        key=settings.generator_key,
+    )
+    return Explainer(chat)

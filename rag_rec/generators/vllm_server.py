@@ -1,0 +1,180 @@
+"""One vLLM server, as its OpenAI-compatible HTTP interface shows it (vLLM 0.32; vllm/entrypoints/openai)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+from rag_rec.generators.completions import Batch, Capability, read_answer, request_body
+from rag_rec.generators.failures import GeneratorFailure, Reason
+
+CONNECT_SECONDS = 1.0
+HEALTH_SECONDS = 1.0
+MANAGEMENT_SECONDS = 60.0
+PROBED = 8
+MAX_LOGPROBS = (128, 64, 20, 5, 1)
+"""Values of ``--max-logprobs`` that are tried on a server without ``logprob_token_ids``; 20 is its default."""
+
+
+class Declined(GeneratorFailure):
+    """The server is well, and does not accept this request (a status of 4xx)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What ``GET /v1/models`` lists: the model, the longest prompt in tokens, and the names of the loaded adapters."""
+
+    model: str
+    longest: int | None
+    adapters: frozenset[str]
+
+
+class Server:
+    """Asks one server, and turns whatever goes wrong into a :class:`GeneratorFailure`."""
+
+    def __init__(self, url: str, client: httpx.AsyncClient) -> None:
+        self.url = url.rstrip("/").removesuffix("/v1")
+        self._client = client
+
+    async def complete(
+        self, model: str, batch: Batch, capability: Capability, limit: float | None = None
+    ) -> list[dict[int, float]]:
+        """For each prompt the log-probabilities of the next token that came back.
+
+        ``limit`` (seconds of ``time.monotonic``) only bounds how long a connection may take; the caller keeps the time.
+        """
+        response = await self._send("POST", "/v1/completions", request_body(model, batch, capability), limit=limit)
+        return read_answer(response.content, len(batch.prompts))
+
+    async def healthy(self, limit: float) -> None:
+        """Fail unless ``GET /health`` is answered in a part of the time that is left."""
+        seconds = max(0.0, min(HEALTH_SECONDS, (limit - time.monotonic()) / 4))
+        await self._send("GET", "/health", timeout=httpx.Timeout(seconds))
+
+    async def served(self, model: str | None) -> Served:
+        """What the server serves; ``model`` None takes the model that it lists first.
+
+        Raises:
+            GeneratorFailure: it does not serve ``model``, or cannot be asked.
+        """
+        response = await self._send("GET", "/v1/models")
+        try:
+            cards = [
+                (str(card["id"]), card.get("parent"), card.get("max_model_len")) for card in response.json()["data"]
+            ]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise GeneratorFailure(Reason.BROKEN, f"{self.url} does not list its models.") from None
+        bases = {name: longest for name, parent, longest in cards if parent is None}
+        name = next(iter(bases), "") if model is None else model
+        if name not in bases:
+            raise GeneratorFailure(Reason.WRONG_MODEL, f"{self.url} does not serve the model {name!r}.")
+        return Served(name, bases[name], frozenset(name for name, parent, _ in cards if parent is not None))
+
+    async def capability(self, model: str) -> Capability:
+        """Find out how the server gives log-probabilities, by asking for those of tokens that nobody would generate."""
+        probe = Batch(((0,),), tuple(range(PROBED)))
+        candidates = [Capability(exact=True), *(Capability(exact=False, most=most) for most in MAX_LOGPROBS)]
+        for candidate in candidates:
+            found = await self._tried(model, probe, candidate)
+            if found is not None and (set(probe.labels) <= set(found) or not candidate.exact):
+                return candidate
+        raise GeneratorFailure(Reason.REFUSED, f"{self.url} gives no log-probabilities. Is it a vLLM server?")
+
+    async def _tried(self, model: str, probe: Batch, capability: Capability) -> dict[int, float] | None:
+        """The answer; None where the server declines the request, because of how log-probabilities are asked for."""
+        try:
+            [found] = await self.complete(model, probe, capability)
+        except Declined as failure:
+            if failure.reason is Reason.WRONG_MODEL:
+                raise
+            return None
+        return found
+
+    async def load(self, name: str, folder: str) -> bool:
+        """Load an adapter under a name; whether it was not loaded already."""
+        try:
+            await self._send("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": folder})
+        except Declined:
+            if name in (await self.served(None)).adapters:
+                return False
+            raise
+        return True
+
+    async def unload(self, name: str) -> None:
+        """Unload an adapter."""
+        await self._send("POST", "/v1/unload_lora_adapter", {"lora_name": name})
+
+    async def swaps_adapters(self) -> bool:
+        """Whether adapters can be loaded at run time; a request without a name is declined where they can."""
+        try:
+            await self._send("POST", "/v1/load_lora_adapter", {"lora_name": "", "lora_path": ""})
+        except GeneratorFailure as failure:
+            return isinstance(failure, Declined) and failure.reason is not Reason.WRONG_MODEL
+        return True
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        limit: float | None = None,
+        timeout: httpx.Timeout | None = None,
+    ) -> httpx.Response:
+        async with _mapped(self.url):
+            response = await self._client.request(
+                method, self.url + path, json=body, timeout=timeout or _patient(limit)
+            )
+        _check(self.url, response)
+        return response
+
+
+def _patient(limit: float | None) -> httpx.Timeout:
+    """A connection may take up to half of the time that is left, so that another server can still be asked."""
+    if limit is None:
+        return httpx.Timeout(MANAGEMENT_SECONDS, connect=CONNECT_SECONDS)
+    return httpx.Timeout(None, connect=min(CONNECT_SECONDS, max(0.0, (limit - time.monotonic()) / 2)))
+
+
+@asynccontextmanager
+async def _mapped(url: str) -> AsyncIterator[None]:
+    try:
+        yield
+    except (httpx.ConnectError, httpx.ConnectTimeout):
+        raise GeneratorFailure(Reason.ABSENT, f"Nobody answers at {url}.") from None
+    except httpx.TimeoutException:
+        raise GeneratorFailure(Reason.LATE, f"{url} did not answer in time.") from None
+    except httpx.HTTPError:
+        raise GeneratorFailure(Reason.BROKEN, f"The connection to {url} broke off.") from None
+
+
+def _check(url: str, response: httpx.Response) -> None:
+    """Refuse an error. Its text is not repeated: it may quote the prompt."""
+    status = response.status_code
+    if status == HTTPStatus.OK:
+        return
+    if status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}:
+        raise GeneratorFailure(Reason.OVERLOADED, f"{url} is too busy (status {status}).")
+    if status == HTTPStatus.NOT_FOUND:
+        raise Declined(Reason.WRONG_MODEL, f"{url} does not serve the model or adapter that was asked for.")
+    if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise Declined(Reason.REFUSED, f"{url} does not accept the request (status {status}).")
+    raise GeneratorFailure(Reason.REFUSED, f"{url} answered with status {status}.")
+
+
+def client(connections: int, key: str | None) -> httpx.AsyncClient:
+    """An HTTP client for servers of a private network. No connection is kept as long as vLLM keeps it (5 s)."""
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=3.0)
+    return httpx.AsyncClient(headers=headers, limits=limits, trust_env=False)
+
+
+def names(urls: Sequence[str]) -> list[str]:
+    """The addresses without repetition, in their order."""
+    return list(dict.fromkeys(url.rstrip("/").removesuffix("/v1") for url in urls))

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import rag_rec.compact.checkpoint
+from rag_rec.compact.checkpoint import Checkpoint, Checkpoints, TrainingState
+
+
+def checkpoint(finished: int, epoch: int = 40) -> Checkpoint:
+    arrays = {"a": np.full((2, 3), finished, dtype=np.float32), "step": np.array(1.5, dtype=np.float32)}
+    return Checkpoint(TrainingState(finished, 0.1 + finished / 3, arrays), epoch)
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> Checkpoints:
+    return Checkpoints(tmp_path / "training", "a key")
+
+
+def test_the_newest_checkpoint_comes_back_exactly_and_is_the_only_one(checkpoints: Checkpoints) -> None:
+    for finished in (1, 2, 10):
+        checkpoints.save(checkpoint(finished))
+    found = checkpoints.load()
+    assert found is not None
+    assert (found.state.finished, found.state.loss, found.epoch) == (10, 0.1 + 10 / 3, 40)
+    assert {name: array.tolist() for name, array in found.state.arrays.items()} == {"a": [[10.0] * 3] * 2, "step": 1.5}
+    assert len(list(checkpoints.folder.iterdir())) == 1
+
+
+def test_another_training_finds_nothing(checkpoints: Checkpoints) -> None:
+    assert checkpoints.load() is None
+    checkpoints.save(checkpoint(3))
+    assert Checkpoints(checkpoints.folder, "another key").load() is None
+
+
+def test_a_crash_while_writing_leaves_the_one_before(checkpoints: Checkpoints) -> None:
+    checkpoints.save(checkpoint(1))
+    (checkpoints.folder / "000002.unfinished").write_bytes(b"half")
+    (checkpoints.folder / "000003.safetensors").write_bytes(b"\0" * 100)
+    found = checkpoints.load()
+    assert found is not None
+    assert found.state.finished == 1
+
+
+def test_old_checkpoints_are_overwritten_before_they_are_removed(
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overwritten: list[str] = []
+
+    def noted(path: Path) -> None:
+        overwritten.append(path.name)
+
+    monkeypatch.setattr(rag_rec.compact.checkpoint, "overwrite", noted)
+    checkpoints.save(checkpoint(1))
+    checkpoints.save(checkpoint(2))
+    assert overwritten == ["000001.safetensors"]
+    checkpoints.clear()
+    assert overwritten == ["000001.safetensors", "000002.safetensors"]
+    assert not checkpoints.folder.exists()
+    checkpoints.clear()

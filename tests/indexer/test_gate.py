@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+
+from indexer.gate import GateMeasurement, Sample
+from indexer.progress import Silent
+from rag_rec.candidates.reader import Reader
+from rag_rec.domain import Interaction
+from rag_rec.engine import Engine
+from rag_rec.errors import NotReady
+from rag_rec.fusion import Floats
+from rag_rec.generators.language_model import Care, LanguageModel
+from rag_rec.generators.protocol import Encoded, EvidenceCost, Prompt
+from tests.homes import ITEMS, running
+
+DAY = 86_400_000
+COUNT = len(ITEMS)
+STRIDES = (1, 5, 7, 11)
+
+
+def walk(user: int) -> list[Interaction]:
+    """People take the items in order of a stride of their own."""
+    start, stride = user % COUNT, STRIDES[user % len(STRIDES)]
+    steps = ((start + stride * step) % COUNT for step in range(6))
+    return [Interaction(f"u{user}", ITEMS[n].id, (100 + day) * DAY, "like") for day, n in enumerate(steps)]
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    log = [row for user in range(96) for row in walk(user)]
+    engine = running(tmp_path_factory.mktemp("home"), log, reader=Reader.default())
+    yield engine
+    engine.close()
+
+
+class StrideEncoder:
+    """Shows the history by item numbers; the label of an item is its number."""
+
+    most_candidates = 52
+    ordered = False
+    least_mass = 1e-9
+    evidence_cost: EvidenceCost | None = EvidenceCost(100, 1)
+
+    def __init__(self) -> None:
+        self.seen: list[Encoded] = []
+
+    def encode(self, prompt: Prompt, order: Sequence[int]) -> Encoded:  # noqa: ARG002
+        history = [int(line.item_id.removeprefix("item-")) for line in prompt.evidence]
+        labels = tuple(int(candidate.item_id.removeprefix("item-")) for candidate in prompt.candidates)
+        encoded = Encoded(tuple(history), labels)
+        self.seen.append(encoded)
+        return encoded
+
+
+class StrideBackend:
+    """Knows that people keep their stride; with a negative ``sharpness``, the opposite."""
+
+    model, adapter = "stride", None
+
+    def __init__(self, sharpness: float) -> None:
+        self.sharpness = sharpness
+
+    def label_log_probabilities(self, questions: Sequence[Encoded], deadline: float | None) -> list[Floats]:  # noqa: ARG002
+        return [self._answer(question) for question in questions]
+
+    def _answer(self, question: Encoded) -> Floats:
+        stride = question.tokens[-1] - question.tokens[-2]
+        following = (question.tokens[-1] + stride) % COUNT
+        logits = self.sharpness * (np.array(question.labels) == following)
+        return np.asarray(log_softmax(logits.astype(np.float64)))
+
+    def use_adapter(self, folder: Path | None) -> None:
+        raise AssertionError(folder)
+
+    def close(self) -> None:
+        pass
+
+
+def measure(engine: Engine, sharpness: float) -> tuple[GateMeasurement, StrideEncoder]:
+    encoder = StrideEncoder()
+    model = LanguageModel(encoder, StrideBackend(sharpness), Care(least_mass=1e-9))
+    return GateMeasurement(engine.live, engine.store, engine.settings, model, Silent()), encoder
+
+
+def test_an_llm_that_knows_more_is_let_in(engine: Engine) -> None:
+    measurement, _ = measure(engine, 8.0)
+    gate = measurement.run(Sample(), "stride", None)
+    assert gate.use
+    assert gate.users == 96
+    assert gate.fused is not None and gate.candidates is not None and gate.fused > gate.candidates + 0.05
+    assert (gate.model, gate.adapter) == ("stride", None)
+
+
+def test_an_llm_that_misleads_is_kept_out(engine: Engine) -> None:
+    measurement, _ = measure(engine, -8.0)
+    assert not measurement.run(Sample(), "stride", None).use
+
+
+def test_nobody_is_shown_their_own_answer(engine: Engine) -> None:
+    measurement, encoder = measure(engine, 8.0)
+    measurement.run(Sample(), "stride", None)
+    assert len(encoder.seen) == 96
+    assert {len(question.tokens) for question in encoder.seen} == {5}  # of six
+    for question in encoder.seen:
+        assert not set(question.tokens) & set(question.labels)
+
+
+def test_only_the_sample_is_asked(engine: Engine) -> None:
+    measurement, encoder = measure(engine, 8.0)
+    gate = measurement.run(Sample(0.7, seed=1), "stride", None)
+    assert 50 <= gate.users == len(encoder.seen) < 96
+
+
+def test_too_few_people_decide_nothing(engine: Engine) -> None:
+    measurement, _ = measure(engine, 8.0)
+    with pytest.raises(NotReady, match="50 are needed"):
+        measurement.run(Sample(0.1, seed=1), "stride", None)

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import log_softmax
+
+from rag_rec.errors import CorruptIndex
+from rag_rec.fusion import MOST_WEIGHT, Gate, Trials, best_weight, fit_gate, fuse, gain_of, gate_path
+
+scores = st.lists(st.floats(-20, 20), min_size=1, max_size=12)
+
+
+@given(scores, st.floats(0, 10), st.floats(-5, 5))
+def test_a_fusion_is_a_distribution_and_ignores_constants(values: list[float], weight: float, shift: float) -> None:
+    candidates = np.array(values)
+    llm = np.asarray(log_softmax(candidates[::-1]))
+    fused = fuse(candidates, llm, weight)
+    assert np.exp(fused).sum() == pytest.approx(1.0)
+    assert np.allclose(fused, fuse(candidates + shift, llm, weight))
+
+
+def test_weight_zero_is_the_llms_order_and_a_flat_llm_changes_nothing() -> None:
+    candidates, llm = np.array([3.0, 1.0, 2.0]), np.asarray(log_softmax([0.0, 2.0, 1.0]))
+    assert np.allclose(fuse(candidates, llm, 0.0), llm)
+    assert np.allclose(fuse(candidates, np.full(3, -np.log(3)), 1.0), log_softmax(candidates))
+
+
+def test_the_gain_of_an_answer_is_that_of_its_rank() -> None:
+    given_scores = np.array([[3.0, 2.0, 1.0], [1.0, 2.0, 3.0], [1.0, 1.0, 1.0], [3.0, 2.0, 1.0]])
+    gains = gain_of(given_scores, np.array([0, 0, 1, -1]))
+    assert np.allclose(gains, [1.0, 1 / np.log2(4), 1 / np.log2(3), 0.0])
+
+
+def test_an_answer_beyond_the_tenth_place_gains_nothing() -> None:
+    line = -np.arange(20.0)[None]
+    assert gain_of(line, np.array([9]))[0] == pytest.approx(1 / np.log2(11))
+    assert gain_of(line, np.array([10]))[0] == 0.0
+
+
+def trials(knows: float, users: int = 400, seed: int = 0) -> Trials:
+    """Candidates that half know the answer, and an LLM that knows it to a degree of its own."""
+    draws = np.random.default_rng(seed)
+    answers = draws.integers(0, 20, size=users)
+    truth = np.zeros((users, 20))
+    truth[np.arange(users), answers] = 1.0
+    candidates = np.asarray(log_softmax(1.5 * truth + draws.normal(size=truth.shape), axis=1))
+    llm = np.asarray(log_softmax(knows * truth + draws.normal(size=truth.shape), axis=1))
+    return Trials(candidates, llm, answers)
+
+
+def test_an_llm_that_knows_something_else_is_used() -> None:
+    gate = fit_gate(trials(2.0), seed=0, model="m", adapter="a")
+    assert gate.use
+    assert gate.candidates is not None and gate.fused is not None and gate.gain is not None
+    assert gate.fused > gate.candidates
+    assert gate.gain[0] > 0
+    assert (gate.model, gate.adapter, gate.users) == ("m", "a", 400)
+
+
+def test_an_llm_that_knows_the_opposite_is_bypassed() -> None:
+    gate = fit_gate(trials(-4.0), seed=0)
+    assert not gate.use
+    assert best_weight(trials(-4.0)) == MOST_WEIGHT
+
+
+def test_the_better_the_llm_the_less_the_candidates_weigh() -> None:
+    assert best_weight(trials(6.0)) < best_weight(trials(0.3))
+
+
+def test_the_weight_is_the_likeliest_of_a_fine_grid() -> None:
+    """The slow, obvious way: try every pair of scales."""
+    few = trials(2.0, users=150)
+    scales = np.linspace(0.1, 3.0, 59)
+    rows = np.arange(len(few.answers))
+    reached = {
+        (a, b): log_softmax(a * few.candidates + b * few.llm, axis=1)[rows, few.answers].sum()
+        for a in scales
+        for b in scales
+    }
+    a, b = max(reached, key=lambda pair: reached[pair])
+    assert best_weight(few) == pytest.approx(a / b, rel=0.1)
+
+
+def test_the_same_trials_give_the_same_gate() -> None:
+    assert fit_gate(trials(1.0), seed=3) == fit_gate(trials(1.0), seed=3)
+
+
+def test_questions_with_few_candidates_are_judged_as_well() -> None:
+    whole = trials(2.0)
+    candidates, llm = whole.candidates.copy(), whole.llm.copy()
+    candidates[:, 15:], llm[:, 15:] = -np.inf, -np.inf
+    gate = fit_gate(Trials(candidates, llm, np.where(whole.answers < 15, whole.answers, -1)), seed=0)
+    assert gate.fused is not None and 0 < gate.fused < 1
+
+
+def test_a_gate_survives_saving(tmp_path: Path) -> None:
+    gate = fit_gate(trials(2.0), seed=0, model="m")
+    path = gate_path(tmp_path / "gates", "m", None)
+    assert Gate.load(path) is None
+    gate.save(path)
+    assert Gate.load(path) == gate
+    assert gate_path(tmp_path, "m", None) != gate_path(tmp_path, "m", "a")
+
+
+def test_a_damaged_gate_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "gate.json"
+    path.write_text('{"use": true')
+    with pytest.raises(CorruptIndex, match="generator gate"):
+        Gate.load(path)
