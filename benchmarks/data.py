@@ -26,6 +26,9 @@ from rag_rec.vectors.embedding import open_embedder
 
 NAMES: Final = ("ml-1m", "ml-100k", "amazon-books", "amazon-games")
 POSITIVE: Final = 4
+AGES: Final = (25, 35, 50)
+_USERS: Final = {"ml-1m": ("ml-1m/users.dat", "::", 1, 2), "ml-100k": ("ml-100k/u.user", "|", 2, 1)}
+"""File, separator, and the columns of gender and age."""
 
 
 class DataMissing(Exception):
@@ -82,6 +85,17 @@ def item_vectors(texts: Sequence[str], threads: int = 1) -> npt.NDArray[np.float
         unfinished.replace(path)
     vectors: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
     return vectors
+
+
+def user_groups(benchmark: Benchmark, positions: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.int64]]:
+    """Groups of the users at these positions of ``histories`` by gender and age, where the set tells them."""
+    if benchmark.name not in _USERS:
+        return {}
+    file, separator, gender, age = _USERS[benchmark.name]
+    rows = {int(row[0]): row for row in (line.split(separator) for line in _lines(folder() / file, "latin-1"))}
+    chosen = [rows[benchmark.histories[position][0]] for position in positions.tolist()]
+    ages = np.digitize([int(row[age]) for row in chosen], AGES)
+    return {"gender": np.array([row[gender] == "F" for row in chosen]).astype(np.int64), "age": ages}
 
 
 def _ml_1m(root: Path) -> Benchmark:

@@ -1,0 +1,228 @@
+"""Accuracy and fairness of the candidates' order, of the LLM's, and of their fusion, over N = 50 candidates.
+
+Protocol: that of ``benchmarks.candidates``. The reader, the adapter and the weight of the fusion are learned without
+the test answers: an adapter trained without the last two positives of each user gives, on the second to last ones, the
+weight and the decision of the gate; then a reader and an adapter learned without the last one are asked once. Adapters
+are trained by the product's own code and kept under ``.bench``.
+
+Usage: ``python -m benchmarks.generator [--datasets ml-1m,ml-100k,amazon-books,amazon-games] [--keep] [--prepare]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from benchmarks.candidates import Run, _model, _queries, _settings
+from benchmarks.data import NAMES, DataMissing, item_vectors, read, user_groups
+from benchmarks.methods.compact_generator import Recipe, Trained, generator, prompt_of, trained
+from benchmarks.methods.fairness import by_activity, item_side, user_side
+from benchmarks.methods.ranking import RESAMPLES, Questions
+from benchmarks.report import RESULTS, write_results
+from rag_rec.candidates.training import ReaderSettings, fit_fine, gather
+from rag_rec.compact.base import BaseSettings
+from rag_rec.compact.training import AdapterSettings
+from rag_rec.fusion import Gate, Trials, fit_gate, gain_of
+
+N: Final = 50
+CONTEXT: Final = 128
+CHUNK: Final = 128
+SMALL: Final = AdapterSettings(epochs=30, rate=2e-3, dropout=0.4, context=CONTEXT)
+LARGE: Final = AdapterSettings(epochs=24, rate=2e-3, dropout=0.3, context=CONTEXT)
+SPARSE: Final = AdapterSettings(epochs=14, rate=2e-3, dropout=0.4, context=50)
+BASE: Final = BaseSettings(width=128, layers=2, heads=4)
+RECIPES: Final = {
+    "ml-1m": Recipe(BASE, LARGE),
+    "ml-100k": Recipe(BASE, SMALL),
+    "amazon-books": Recipe(BASE, SPARSE),
+    "amazon-games": Recipe(BASE, SPARSE),
+}
+Row = dict[str, object]
+Numbers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What candidate model and LLM say to a set of questions; ``items`` int64 [users, N], -1 where there is none."""
+
+    questions: Questions
+    items: Numbers
+    trials: Trials
+
+
+def rows_of(run: Run, recipe: Recipe) -> list[Row]:
+    """The rows of one set: candidates, llm, fused."""
+    started = time.perf_counter()
+    settings = _settings(run)
+    made = {hidden: trained(run.benchmark, run.vectors, run.questions(hidden), recipe) for hidden in (2, 1)}
+    gate = fit_gate(_asked(run, 2, settings, made[2]).trials, seed=0)
+    test = _asked(run, 1, settings, made[1])
+    rows = _judged(run, test, gate)
+    rows[-1] |= {
+        "weight": gate.weight,
+        "gate": "open" if gate.use else "closed",
+        "settings": _how(gate, made[1], recipe, time.perf_counter() - started),
+    }
+    for row in rows:
+        sys.stderr.write(f"  {row}\n")
+    return rows
+
+
+def prepare(run: Run, recipe: Recipe) -> None:
+    """Train both adapters and keep them."""
+    for hidden in (2, 1):
+        trained(run.benchmark, run.vectors, run.questions(hidden), recipe)
+
+
+def _asked(run: Run, hidden: int, settings: ReaderSettings, made: Trained) -> Asked:
+    """Candidates and opinions; the reader is fitted on what comes before the answers."""
+    questions = run.questions(hidden)
+    least = run.benchmark.least
+    before = [(user, rows[:-hidden] if len(rows) >= least else rows) for user, rows in run.benchmark.histories]
+    settings = replace(settings, neighbours=False, least_positives=max(2, least - hidden))
+    reader, choices = gather(before, run.vectors, run.benchmark.n_items, settings)
+    model = _model(run, questions, replace(fit_fine(reader, choices, settings)), settings)
+    items = np.full((len(questions.asked), N), -1, dtype=np.int64)
+    scores = np.full(items.shape, -np.inf)
+    for place, query in enumerate(_queries(model, questions)):
+        found = model.candidates(replace(query, profile=None), N)
+        items[place, : len(found)], scores[place, : len(found)] = found.items, found.scores
+    hits = items == questions.answers[:, None]
+    answers = np.where(hits.any(axis=1), hits.argmax(axis=1), -1)
+    return Asked(questions, items, Trials(scores, _opinions(questions, items, scores, made), answers))
+
+
+def _opinions(
+    questions: Questions, items: Numbers, scores: npt.NDArray[np.float64], made: Trained
+) -> npt.NDArray[np.float64]:
+    """The LLM's log-probabilities over each user's candidates."""
+    model = generator(made, CONTEXT)
+    opinions = np.full(scores.shape, -np.inf)
+    users = questions.asked.tolist()
+    try:
+        for start in range(0, len(users), CHUNK):
+            places = range(start, min(start + CHUNK, len(users)))
+            prompts = [prompt_of(questions.known[users[p]], items[p][items[p] >= 0], scores[p]) for p in places]
+            for place, ranking in zip(places, model.rank_many(prompts), strict=True):
+                opinions[place, : len(ranking.log_probabilities)] = ranking.log_probabilities
+    finally:
+        model.close()
+    return opinions
+
+
+def _judged(run: Run, test: Asked, gate: Gate) -> list[Row]:
+    trials = test.trials
+    with np.errstate(invalid="ignore"):
+        fused = np.nan_to_num(gate.weight * trials.candidates + trials.llm, nan=-np.inf, neginf=-np.inf)
+    base = gain_of(trials.candidates, trials.answers)
+    rows = []
+    for name, scores in (("candidates", trials.candidates), ("llm", trials.llm), ("fused", fused)):
+        gains = gain_of(scores, trials.answers)
+        order = np.argsort(-scores, axis=1, kind="stable")
+        row: Row = {"name": name, **_accuracy(order, trials.answers, gains)}
+        if name != "candidates":
+            row |= _gain(gains, base)
+        rows.append(row | _fairness(run, test, order, gains))
+    return rows
+
+
+def _accuracy(order: Numbers, answers: Numbers, gains: npt.NDArray[np.float64]) -> Row:
+    found = (order[:, :10] == answers[:, None]) & (answers >= 0)[:, None]
+    low, high = _interval(gains)
+    return {
+        "ndcg@10": round(float(gains.mean()), 4),
+        "ndcg@10 interval": [round(low, 4), round(high, 4)],
+        "hr@10": round(float(found.any(axis=1).mean()), 4),
+        f"recall@{N}": round(float((answers >= 0).mean()), 4),
+        "users": len(answers),
+    }
+
+
+def _gain(gains: npt.NDArray[np.float64], base: npt.NDArray[np.float64]) -> Row:
+    """Relative gain over the candidates, with a paired bootstrap interval over users."""
+    draws = np.random.default_rng(0)
+    samples = [draws.integers(len(gains), size=len(gains)) for _ in range(RESAMPLES)]
+    low, high = np.percentile([gains[each].mean() / base[each].mean() - 1 for each in samples], [2.5, 97.5])
+    gain = round(float(gains.mean() / base.mean() - 1), 4)
+    return {"gain": gain, "gain interval": [round(float(low), 4), round(float(high), 4)]}
+
+
+def _fairness(run: Run, test: Asked, order: Numbers, gains: npt.NDArray[np.float64]) -> Row:
+    popularity = np.bincount(
+        np.concatenate([history["item"] for history in test.questions.known]), minlength=run.benchmark.n_items
+    )
+    full = (test.items >= 0).all(axis=1)
+    recommended = np.take_along_axis(test.items[full], order[full][:, :10], axis=1)
+    users = test.questions.asked
+    lengths = np.array([len(test.questions.known[user]) for user in users.tolist()])
+    groups = {"activity": by_activity(lengths), **user_groups(run.benchmark, users)}
+    return {**item_side(recommended, popularity, test.questions.answers), **user_side(gains, groups)}
+
+
+def _interval(gains: npt.NDArray[np.float64]) -> tuple[float, float]:
+    draws = np.random.default_rng(0)
+    means = [gains[draws.integers(len(gains), size=len(gains))].mean() for _ in range(RESAMPLES)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _how(gate: Gate, made: Trained, recipe: Recipe, seconds: float) -> Row:
+    return {
+        "validation": {"candidates": gate.candidates, "llm": gate.llm, "fused": gate.fused, "gain": gate.gain},
+        "training seconds": made.seconds,
+        "parameters": made.base.manifest.counts["parameters"],
+        "width": recipe.base.width,
+        "layers": recipe.base.layers,
+        "epochs": recipe.adapter.epochs,
+        "dropout": recipe.adapter.dropout,
+        "context": recipe.adapter.context,
+        "seconds": round(seconds),
+    }
+
+
+def main() -> None:
+    """Run the benchmark on the data sets that are there."""
+    arguments = _arguments()
+    per_dataset: dict[str, list[Row]] = {}
+    for name in arguments.datasets.split(","):
+        try:
+            benchmark = read(name)
+        except DataMissing as missing:
+            sys.stderr.write(f"skipped: {missing}\n")
+            continue
+        sys.stderr.write(f"{name}\n")
+        run = Run(benchmark, item_vectors(benchmark.texts, 1), arguments.users, 1)
+        if arguments.prepare:
+            prepare(run, RECIPES[name])
+            continue
+        per_dataset[name] = rows_of(run, RECIPES[name])
+        every = {**(_earlier() if arguments.keep else {}), **per_dataset}
+        write_results("generator", every.get("ml-1m", []), seed=0, per_dataset=every)
+
+
+def _earlier() -> dict[str, list[Row]]:
+    path = RESULTS / "generator.json"
+    document = orjson.loads(path.read_bytes()) if path.exists() else {}
+    return {name: document[name] for name in NAMES if name in document}
+
+
+def _arguments() -> Any:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--datasets", default=",".join(NAMES), help="comma-separated names")
+    parser.add_argument(
+        "--users", type=int, default=6100, help="most users asked on a set; a sample where there are more"
+    )
+    parser.add_argument("--keep", action="store_true", help="keep the earlier figures of sets that are not run now")
+    parser.add_argument("--prepare", action="store_true", help="only train and keep the adapters")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

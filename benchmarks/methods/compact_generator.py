@@ -1,0 +1,125 @@
+"""The compact generator of a benchmark set: trained once with the product's own code, and kept under ``.bench``.
+
+What is kept is found by the recipe and the data. After a change of the training code remove ``.bench/compact``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import torch
+
+from benchmarks.data import Benchmark
+from benchmarks.home import BENCH
+from benchmarks.methods.ranking import Questions
+from rag_rec.compact.adapter import write_adapter
+from rag_rec.compact.base import Base, BaseSettings, build_base
+from rag_rec.compact.encoder import ItemTokenEncoder
+from rag_rec.compact.folder import CompactFolder, CompactStore
+from rag_rec.compact.sequences import TokenSequence, Windows
+from rag_rec.compact.training import AdapterSettings, AdapterTraining
+from rag_rec.compact.vocabulary import BOS, PAD, Vocabulary
+from rag_rec.domain import Candidate, Item, User
+from rag_rec.generators.language_model import Care, LanguageModel
+from rag_rec.generators.local import LocalBackend
+from rag_rec.generators.protocol import EvidenceLine, Prompt
+from rag_rec.history import History
+from rag_rec.settings import Settings
+from rag_rec.vectors.embedding import open_embedder
+from rag_rec.vectors.protocol import Vectors
+
+ANY_MASS: Final = 1e-12
+"""Every answer counts in a measurement of accuracy, whatever its label mass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a set's generator is made. The test answers had no say in it."""
+
+    base: BaseSettings = field(default_factory=BaseSettings)
+    adapter: AdapterSettings = field(default_factory=AdapterSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A base and its adapter on disk, and the seconds that each took."""
+
+    base: CompactFolder
+    adapter: CompactFolder
+    seconds: dict[str, float]
+
+
+def trained(benchmark: Benchmark, vectors: Vectors, questions: Questions, recipe: Recipe) -> Trained:
+    """Train a base on the catalogue and an adapter on what is known, or take what the same arguments gave before."""
+    store = CompactStore(BENCH / "compact" / benchmark.name)
+    note = store.root / f"{_key(questions, recipe)}.json"
+    if note.exists():
+        kept = orjson.loads(note.read_bytes())
+        return Trained(store.open_base(kept["base"]), store.open_adapter(kept["adapter"]), kept["seconds"])
+    started = time.perf_counter()
+    base = _base(store, benchmark, vectors, recipe)
+    built = time.perf_counter()
+    adapter = _adapter(store, base, questions, recipe)
+    seconds = {"base": round(built - started, 1), "adapter": round(time.perf_counter() - built, 1)}
+    note.write_bytes(orjson.dumps({"base": base.digest, "adapter": adapter.digest, "seconds": seconds}))
+    return Trained(base, adapter, seconds)
+
+
+def generator(made: Trained, evidence: int) -> LanguageModel:
+    """The generator with its adapter, in this process."""
+    backend = LocalBackend.open(made.base.folder, adapter=made.adapter.folder, device="cpu")
+    return LanguageModel(ItemTokenEncoder(Vocabulary.load(made.base.folder), evidence), backend, Care(ANY_MASS))
+
+
+def prompt_of(history: History, items: npt.NDArray[np.int64], scores: npt.NDArray[np.float64]) -> Prompt:
+    """A prompt with the whole positive history as evidence."""
+    evidence = [EvidenceLine(str(row["item"]), "choice", int(row["time"])) for row in history]
+    candidates = [Candidate(str(item), float(score)) for item, score in zip(items, scores, strict=True)]
+    return Prompt(User("user"), evidence, candidates, lambda item_id: Item(item_id, ""))
+
+
+def _base(store: CompactStore, benchmark: Benchmark, vectors: Vectors, recipe: Recipe) -> CompactFolder:
+    items = [Item(str(number), text) for number, text in enumerate(benchmark.texts)]
+    settings = Settings()
+    embedder = open_embedder(settings.embedding_model, settings.embedding_threads)
+    base = build_base(items, vectors, Vocabulary.of(items), embedder, recipe.base)
+    return store.publish_base(base.write, epoch=0, settings=asdict(recipe.base), counts=base.counts())
+
+
+def _adapter(store: CompactStore, base: CompactFolder, questions: Questions, recipe: Recipe) -> CompactFolder:
+    loaded, how = Base.load(base.folder), recipe.adapter
+    training = _training(loaded, questions, how)
+    for _ in range(how.epochs):
+        loss = training.epoch(lambda _: None)
+        sys.stderr.write(f"  epoch {training.finished} of {how.epochs}, loss {loss:.4f}\n")
+    deltas, width = training.deltas(), int(loaded.model.config.hidden_size)
+    return store.publish_adapter(
+        lambda folder: write_adapter(folder, deltas, how.rank or width, base.digest),
+        base=base.digest,
+        epoch=0,
+        settings=asdict(how),
+        counts={"users": len(questions.known)},
+    )
+
+
+def _training(base: Base, questions: Questions, how: AdapterSettings) -> AdapterTraining:
+    first = base.vocabulary.token_of_item("0")
+    assert first is not None  # noqa: S101 - every benchmark item has a token; tokens follow the items' order
+    prefix = np.array([BOS])
+    known = [history["item"].astype(np.int64) + first for history in questions.known if len(history)]
+    windows = Windows([TokenSequence(prefix, items) for items in known], how.context, how.batch, PAD, how.seed)
+    return AdapterTraining(base.model, windows, base.vocabulary.first_spare, how, torch.device("cpu"))
+
+
+def _key(questions: Questions, recipe: Recipe) -> str:
+    digest = hashlib.sha256(orjson.dumps(asdict(recipe)))
+    for history in questions.known:
+        digest.update(history["item"].tobytes() + b"|")
+    return digest.hexdigest()[:24]
