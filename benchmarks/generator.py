@@ -10,7 +10,6 @@ Usage: ``python -m benchmarks.generator [--datasets ml-1m,ml-100k,amazon-books,a
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -18,14 +17,13 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
-from benchmarks.candidates import Run, _model, _queries, _settings
+from benchmarks.candidates import Run, candidate_model, dataset_parser, queries, reader_settings
 from benchmarks.data import NAMES, DataMissing, item_vectors, read, user_groups
 from benchmarks.methods.compact_generator import Recipe, Trained, generator, prompt_of, trained
 from benchmarks.methods.fairness import by_activity, item_side, user_side
-from benchmarks.methods.ranking import RESAMPLES, Questions
-from benchmarks.report import RESULTS, write_results
+from benchmarks.methods.ranking import RESAMPLES, Questions, interval
+from benchmarks.report import earlier, write_results
 from rag_rec.candidates.training import ReaderSettings, fit_fine, gather
 from rag_rec.compact.base import BaseSettings
 from rag_rec.compact.training import AdapterSettings
@@ -60,7 +58,7 @@ class Asked:
 def rows_of(run: Run, recipe: Recipe) -> list[Row]:
     """The rows of one set: candidates, llm, fused."""
     started = time.perf_counter()
-    settings = _settings(run)
+    settings = reader_settings(run)
     made = {hidden: trained(run.benchmark, run.vectors, run.questions(hidden), recipe) for hidden in (2, 1)}
     gate = fit_gate(_asked(run, 2, settings, made[2]).trials, seed=0)
     test = _asked(run, 1, settings, made[1])
@@ -88,10 +86,10 @@ def _asked(run: Run, hidden: int, settings: ReaderSettings, made: Trained) -> As
     before = [(user, rows[:-hidden] if len(rows) >= least else rows) for user, rows in run.benchmark.histories]
     settings = replace(settings, neighbours=False, least_positives=max(2, least - hidden))
     reader, choices = gather(before, run.vectors, run.benchmark.n_items, settings)
-    model = _model(run, questions, replace(fit_fine(reader, choices, settings)), settings)
+    model = candidate_model(run, questions, fit_fine(reader, choices, settings), settings)
     items = np.full((len(questions.asked), N), -1, dtype=np.int64)
     scores = np.full(items.shape, -np.inf)
-    for place, query in enumerate(_queries(model, questions)):
+    for place, query in enumerate(queries(model, questions)):
         found = model.candidates(replace(query, profile=None), N)
         items[place, : len(found)], scores[place, : len(found)] = found.items, found.scores
     hits = items == questions.answers[:, None]
@@ -119,11 +117,9 @@ def _opinions(
 
 def _judged(run: Run, test: Asked, gate: Gate) -> list[Row]:
     trials = test.trials
-    with np.errstate(invalid="ignore"):
-        fused = np.nan_to_num(gate.weight * trials.candidates + trials.llm, nan=-np.inf, neginf=-np.inf)
     base = gain_of(trials.candidates, trials.answers)
     rows = []
-    for name, scores in (("candidates", trials.candidates), ("llm", trials.llm), ("fused", fused)):
+    for name, scores in (("candidates", trials.candidates), ("llm", trials.llm), ("fused", trials.fused(gate.weight))):
         gains = gain_of(scores, trials.answers)
         order = np.argsort(-scores, axis=1, kind="stable")
         row: Row = {"name": name, **_accuracy(order, trials.answers, gains)}
@@ -135,10 +131,9 @@ def _judged(run: Run, test: Asked, gate: Gate) -> list[Row]:
 
 def _accuracy(order: Numbers, answers: Numbers, gains: npt.NDArray[np.float64]) -> Row:
     found = (order[:, :10] == answers[:, None]) & (answers >= 0)[:, None]
-    low, high = _interval(gains)
     return {
         "ndcg@10": round(float(gains.mean()), 4),
-        "ndcg@10 interval": [round(low, 4), round(high, 4)],
+        "ndcg@10 interval": interval(gains, seed=0),
         "hr@10": round(float(found.any(axis=1).mean()), 4),
         f"recall@{N}": round(float((answers >= 0).mean()), 4),
         "users": len(answers),
@@ -164,13 +159,6 @@ def _fairness(run: Run, test: Asked, order: Numbers, gains: npt.NDArray[np.float
     lengths = np.array([len(test.questions.known[user]) for user in users.tolist()])
     groups = {"activity": by_activity(lengths), **user_groups(run.benchmark, users)}
     return {**item_side(recommended, popularity, test.questions.answers), **user_side(gains, groups)}
-
-
-def _interval(gains: npt.NDArray[np.float64]) -> tuple[float, float]:
-    draws = np.random.default_rng(0)
-    means = [gains[draws.integers(len(gains), size=len(gains))].mean() for _ in range(RESAMPLES)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def _how(gate: Gate, made: Trained, recipe: Recipe, seconds: float) -> Row:
@@ -203,23 +191,12 @@ def main() -> None:
             prepare(run, RECIPES[name])
             continue
         per_dataset[name] = rows_of(run, RECIPES[name])
-        every = {**(_earlier() if arguments.keep else {}), **per_dataset}
+        every = {**(earlier("generator", NAMES) if arguments.keep else {}), **per_dataset}
         write_results("generator", every.get("ml-1m", []), seed=0, per_dataset=every)
 
 
-def _earlier() -> dict[str, list[Row]]:
-    path = RESULTS / "generator.json"
-    document = orjson.loads(path.read_bytes()) if path.exists() else {}
-    return {name: document[name] for name in NAMES if name in document}
-
-
 def _arguments() -> Any:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--datasets", default=",".join(NAMES), help="comma-separated names")
-    parser.add_argument(
-        "--users", type=int, default=6100, help="most users asked on a set; a sample where there are more"
-    )
-    parser.add_argument("--keep", action="store_true", help="keep the earlier figures of sets that are not run now")
+    parser = dataset_parser(__doc__)
     parser.add_argument("--prepare", action="store_true", help="only train and keep the adapters")
     return parser.parse_args()
 

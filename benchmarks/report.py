@@ -21,20 +21,39 @@ def write_results(
 ) -> Path:
     """Write ``benchmarks/results/NAME.json``.
 
-    ``rows`` is the headline; ``per_dataset`` adds one list of rows under each data set's name.
+    ``rows`` is the headline; ``per_dataset`` adds one list of rows under each data set's name. Rows of a data set that
+    are those of the earlier file keep the commit and the command that they came from, under ``runs``.
     """
+    path = RESULTS / f"{name}.json"
+    command = f"python -m benchmarks.{name}" + "".join(f" {argument}" for argument in sys.argv[1:])
     document: dict[str, Any] = {
         "commit": _commit(),
         "hardware": _hardware(),
-        "command": f"python -m benchmarks.{name}" + "".join(f" {argument}" for argument in sys.argv[1:]),
+        "command": command,
         "seed": seed,
         "rows": list(rows),
         **{dataset: list(listed) for dataset, listed in (per_dataset or {}).items()},
     }
+    if per_dataset:
+        before = orjson.loads(path.read_bytes()) if path.exists() else {}
+        document["runs"] = {dataset: _run(dataset, document, before) for dataset in per_dataset}
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
     path.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY) + b"\n")
     return path
+
+
+def _run(dataset: str, document: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, str]:
+    """The commit and the command that the rows of a data set came from."""
+    same = orjson.loads(orjson.dumps(document[dataset], option=orjson.OPT_SERIALIZE_NUMPY)) == before.get(dataset)
+    source = before.get("runs", {}).get(dataset, before) if same else document
+    return {key: source[key] for key in ("commit", "command")}
+
+
+def earlier(name: str, datasets: Sequence[str]) -> dict[str, Sequence[Row]]:
+    """The rows of these data sets in ``benchmarks/results/NAME.json``, those that are there."""
+    path = RESULTS / f"{name}.json"
+    document = orjson.loads(path.read_bytes()) if path.exists() else {}
+    return {dataset: document[dataset] for dataset in datasets if dataset in document}
 
 
 def _commit() -> str:

@@ -31,7 +31,8 @@ from rag_rec.compact.sequences import Windows
 from rag_rec.compact.training import AdapterSettings, AdapterTraining
 from rag_rec.compact.vocabulary import PAD, Vocabulary
 from rag_rec.domain import Item
-from rag_rec.errors import Busy, InvalidInput, NotReady
+from rag_rec.errors import Busy, CorruptIndex, InvalidInput, NotReady
+from rag_rec.fusion import discard_gates
 from rag_rec.generation import Generations
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
@@ -99,9 +100,17 @@ class CompactBuilder:
                 raise InvalidInput("Nobody has liked anything yet: ingest interactions first (`rag-rec ingest`).")
             base = self._base(items, people, fresh=fresh)
             adapter = self._adapter(base, people)
-            self.compact.set_current(base.digest, adapter.digest)
-            self.compact.prune()
+            self._put_to_use(base, adapter, people)
         return Compact(base, adapter)
+
+    def _put_to_use(self, base: CompactFolder, adapter: CompactFolder, people: People) -> None:
+        """Also destroys the adapters that still know somebody who was forgotten, be it this one."""
+        try:
+            self._refuse_forgotten(people)
+            self.compact.set_current(base.digest, adapter.digest)
+        finally:
+            gone = self.compact.prune(outdated=lambda epoch: forgotten_since(self.store, epoch))
+            discard_gates(self.settings.gates, gone)
 
     def _items(self) -> Items:
         generation = self.generations.current()
@@ -128,7 +137,10 @@ class CompactBuilder:
     def _fitting(self, wanted: Vocabulary, vectors: Vectors, settings: Mapping[str, Any]) -> CompactFolder | None:
         """The newest base that was made with these settings from these items, or from the first of them."""
         for digest in reversed(self.compact.base_digests()):
-            base = self.compact.open_base(digest)
+            try:
+                base = self.compact.open_base(digest)
+            except CorruptIndex:
+                continue
             if base.manifest.settings == settings and _fits(Base.load(base.folder), wanted, vectors):
                 return base
         return None
@@ -187,7 +199,7 @@ class CompactBuilder:
         while training.finished < epochs:
             done = training.finished
             training.epoch(lambda share, done=done: told.share((done + share) / epochs))  # type: ignore[misc]
-            self._refuse_forgotten(people, checkpoints)
+            self._refuse_forgotten(people)
             checkpoints.save(Checkpoint(training.state(), people.epoch))
         return training.loss
 
@@ -199,9 +211,9 @@ class CompactBuilder:
         else:
             training.resume(found.state)
 
-    def _refuse_forgotten(self, people: People, checkpoints: Checkpoints) -> None:
+    def _refuse_forgotten(self, people: People) -> None:
         if forgotten_since(self.store, people.epoch):
-            checkpoints.clear()
+            self.compact.discard_training()
             raise Busy("Somebody was forgotten while the adapter was trained: run `rag-rec compact build` again.")
 
     def _key(self, base: CompactFolder) -> str:

@@ -15,6 +15,7 @@ from rag_rec.cli import Json, command
 from rag_rec.compact.folder import CompactFolder, CompactStore, InUse
 from rag_rec.errors import InvalidInput, NotReady
 from rag_rec.generation import Generations
+from rag_rec.generators.failures import GeneratorFailure
 from rag_rec.settings import Settings
 from rag_rec.store import open_store
 from rag_rec.store.protocol import Store
@@ -136,7 +137,7 @@ def _gate(settings: Settings, store: Store, bars: Bars, embedder: Embedder) -> M
     try:
         here = settings.model_copy(update={"generator": "local", "generator_model": None})
         return asdict(measure(here, store, bars, embedder))
-    except (InvalidInput, NotReady) as reason:
+    except (GeneratorFailure, InvalidInput, NotReady) as reason:
         return f"not measured: {reason}"
 
 

@@ -2,12 +2,14 @@
 
 The newest positive of a sample of users is hidden, statistics are counted without it, and both the candidate model and
 the LLM rank the candidates that come out. Where the LLM has an adapter, the sample is made of the people whose newest
-item the adapter was not trained on. The reader is the one in use; it has been fitted on these choices too, which can
+item the adapter was not trained on. Where the LLM has no answer that can be relied on, the candidates' order counts,
+as it does in service. The reader is the one in use; it has been fitted on these choices too, which can
 only favour the candidates' own order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +23,8 @@ from rag_rec.compact.sequences import is_held_out
 from rag_rec.domain import Candidate, Strategy, User
 from rag_rec.errors import NotReady
 from rag_rec.evidence import strategy as evidence_strategy
-from rag_rec.fusion import Gate, Trials, fit_gate
+from rag_rec.fusion import Floats, Gate, Trials, fit_gate
+from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.language_model import LanguageModel
 from rag_rec.generators.protocol import Prompt
 from rag_rec.history import History
@@ -36,14 +39,27 @@ LEAST_USERS: Final = 50
 """With fewer users than this there is nothing to decide by."""
 MOST_USERS: Final = 1000
 BATCH: Final = 64
+UNHEALTHY: Final = frozenset({Reason.LOW_LABEL_MASS, Reason.MISSING_LABELS, Reason.NOT_A_NUMBER})
+"""Failures of one answer; any other means that the LLM cannot be asked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Whose newest positive is asked for: a seeded share of the users, see :func:`is_held_out`."""
+    """Whose newest positive is asked for.
+
+    Attributes:
+        share: of the users, see :func:`is_held_out`.
+        seed: of that sample.
+        changed: users of whom something has changed since the adapter was trained. They are not asked for an item
+            that they had liked before: it may have been learned.
+        shortened: users of whom something was removed since then. They are not asked: what is now their newest
+            positive was not the newest, and has been learned.
+    """
 
     share: float = 1.0
     seed: int = 0
+    changed: frozenset[int] = frozenset()
+    shortened: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +87,7 @@ class GateMeasurement:
 
         Raises:
             NotReady: too few people have enough positives.
-            GeneratorFailure: the LLM has no answer that can be relied on.
+            GeneratorFailure: the LLM cannot be asked.
         """
         questions = self._questions(sample)
         if len(questions) < LEAST_USERS:
@@ -81,30 +97,48 @@ class GateMeasurement:
             )
         candidates = self._candidate_model(questions)
         self._progress.stage("gate", len(questions))
-        width = self._settings.candidates
+        width = min(self._settings.candidates, self._model.most_candidates)
         scores = np.full((len(questions), width), -np.inf)
         opinions, answers = scores.copy(), np.full(len(questions), -1)
         for start in range(0, len(questions), BATCH):
             batch = questions[start : start + BATCH]
             found = [candidates.candidates(_query(question), width) for question in batch]
             prompts = [self._prompt(question, each) for question, each in zip(batch, found, strict=True)]
-            rankings = self._model.rank_many(prompts)
-            for row, (question, each, ranking) in enumerate(zip(batch, found, rankings, strict=True), start):
+            for row, (question, each, opinion) in enumerate(zip(batch, found, self._ask(prompts), strict=True), start):
                 scores[row, : len(each)] = each.scores
-                opinions[row, : len(each)] = ranking.log_probabilities
+                opinions[row, : len(each)] = each.scores if opinion is None else opinion
                 place = np.flatnonzero(each.items == question.answer)
                 answers[row] = place[0] if len(place) else -1
             self._progress.advance(len(batch))
         return fit_gate(Trials(scores, opinions, answers), self._settings.seed, digest, adapter)
 
+    def _ask(self, prompts: Sequence[Prompt]) -> list[Floats | None]:
+        """The LLM's log-probabilities for each prompt; None where its answer cannot be relied on."""
+        try:
+            return [ranking.log_probabilities for ranking in self._model.rank_many(prompts)]
+        except GeneratorFailure as failure:
+            if failure.reason not in UNHEALTHY:
+                raise
+            return [None] if len(prompts) == 1 else [self._ask([prompt])[0] for prompt in prompts]
+
     def _questions(self, sample: Sample) -> list[Question]:
         asked = []
         for user, history in self._live.people.histories():
             positives = self._live.positives(history)
-            if len(positives) >= LEAST_POSITIVES and is_held_out(user, sample.share, sample.seed):
+            if len(positives) < LEAST_POSITIVES or not is_held_out(user, sample.share, sample.seed):
+                continue
+            if not self._may_be_learned(sample, user, history, positives):
                 asked.append(_hide_newest(user, history, positives))
         chosen = np.random.default_rng(sample.seed).permutation(len(asked))[:MOST_USERS]
         return [asked[place] for place in np.sort(chosen).tolist()]
+
+    def _may_be_learned(self, sample: Sample, user: int, history: History, positives: History) -> bool:
+        """Whether the newest positive may be one that the adapter was trained on after all."""
+        if user in sample.shortened or user not in sample.changed:
+            return user in sample.shortened
+        newest = positives[-1]
+        before = self._live.positives(history[history["interaction"] != newest["interaction"]])
+        return bool((before["item"] == newest["item"]).any())
 
     def _candidate_model(self, questions: list[Question]) -> CandidateModel:
         """The candidate model over statistics that lack the answers."""

@@ -19,7 +19,7 @@ from rag_rec.generators.opening import Wanted, open_generator, wanted
 from rag_rec.live import Live
 from rag_rec.settings import Settings
 from rag_rec.store import open_store
-from rag_rec.store.protocol import Store
+from rag_rec.store.protocol import ChangeKind, Store
 from rag_rec.vectors.embedding import open_embedder
 from rag_rec.vectors.protocol import Embedder
 
@@ -63,19 +63,22 @@ def measure(settings: Settings, store: Store, progress: Progress, embedder: Embe
     try:
         model.backend.use_adapter(target.adapter)
         measurement = GateMeasurement(live, store, settings, model, progress)
-        measured = measurement.run(_sample(settings, target), target.digest, target.adapter_digest)
+        measured = measurement.run(_sample(settings, target, store), target.digest, target.adapter_digest)
     finally:
         model.close()
     measured.save(gate_path(settings.gates, target.digest, target.adapter_digest))
     return measured
 
 
-def _sample(settings: Settings, target: Wanted) -> Sample:
+def _sample(settings: Settings, target: Wanted, store: Store) -> Sample:
     """The people whose newest item the adapter was not trained on; everybody where there is no adapter."""
     if target.adapter is None:
         return Sample()
-    made_with = CompactStore(settings.compact).open_adapter(target.adapter.name).manifest.settings
-    share = float(made_with.get("held_out", 0.0))
+    manifest = CompactStore(settings.compact).open_adapter(target.adapter.name).manifest
+    share = float(manifest.settings.get("held_out", 0.0))
     if not share:
         raise InvalidInput("The adapter was trained on everybody's newest item: build it with a held-out share.")
-    return Sample(share, int(made_with.get("seed", 0)))
+    changes = [change for change in store.changes(manifest.epoch) if change.kind is not ChangeKind.ITEM]
+    changed = frozenset(change.number for change in changes)
+    shortened = frozenset(change.number for change in changes if change.kind is ChangeKind.FORGET)
+    return Sample(share, int(manifest.settings.get("seed", 0)), changed, shortened)

@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from typing import Annotated, Any, ParamSpec
 
 import orjson
+import structlog
 import typer
 from pydantic import ValidationError
 from rich.console import Console
@@ -105,6 +106,7 @@ def build_app() -> typer.Typer:
 
 def main() -> None:
     """Run the command line. With ``--json``, a command that is called wrongly answers in JSON as well."""
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))  # stdout is for the result
     app = build_app()
     if "--json" not in sys.argv:
         app()

@@ -15,7 +15,7 @@ from rag_rec.errors import RagRecError
 from rag_rec.fusion import Gate
 from rag_rec.generation import Generations
 from rag_rec.generators.opening import Wanted, load_gate, open_generator, wanted
-from rag_rec.generators.protocol import EvidenceLine, Prompt
+from rag_rec.generators.protocol import Backend, EvidenceLine, Prompt
 from rag_rec.settings import Settings
 from rag_rec.store import open_store
 from rag_rec.store.protocol import Store
@@ -93,24 +93,39 @@ def _generator(settings: Settings, store: Store) -> Iterator[Finding]:
         text = "no LLM ranks: the candidates' order is the answer. `rag-rec compact build` makes one."
         yield Finding("generator", State.NOTE, text)
         return
-    yield _probe(settings, target, store)
+    yield from _probe(settings, target, store)
     yield _gate(load_gate(settings, target), settings)
 
 
-def _probe(settings: Settings, target: Wanted, store: Store) -> Finding:
+def _probe(settings: Settings, target: Wanted, store: Store) -> Iterator[Finding]:
     """Let the LLM rank a few items for nobody, and look at the label mass."""
     model = open_generator(settings.model_copy(update={"generator_least_mass": NO_BOUND}), target)
     try:
         model.backend.use_adapter(target.adapter)
+        yield from _servers(model.backend)
         items = [item for item, _ in zip(store.items(), range(PROBED), strict=False)]
+        if not items:
+            yield Finding("generator", State.NOTE, "it could be opened; there are no items yet that it could rank.")
+            return
         ranking = model.rank(_probe_prompt(items))
     finally:
         model.close()
     mass = ranking.label_mass or 0.0
     text = f"{target.kind}, model {target.digest}, adapter {target.adapter_digest}: label mass {mass:.3g}"
     if model.encoder.ordered and mass < model.encoder.least_mass:
-        return Finding("generator", State.NOTE, f"{text}, too little to rely on: use an instruction-tuned LLM.")
-    return Finding("generator", State.OK, text)
+        yield Finding("generator", State.NOTE, f"{text}, too little to rely on: use an instruction-tuned LLM.")
+    else:
+        yield Finding("generator", State.OK, text)
+
+
+def _servers(backend: Backend) -> Iterator[Finding]:
+    """What is wrong with each server; the others can answer without it."""
+    from rag_rec.generators.vllm import VllmBackend  # noqa: PLC0415 - only where it is used
+
+    if isinstance(backend, VllmBackend):
+        for server in backend.status():
+            if server.problem is not None:
+                yield Finding("server", State.NOTE, server.problem)
 
 
 def _probe_prompt(items: list[Item]) -> Prompt:

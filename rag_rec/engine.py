@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Self
 
 import numpy as np
@@ -19,7 +20,7 @@ from rag_rec.domain import (
     User,
 )
 from rag_rec.errors import CorruptIndex, InvalidInput, NotReady, UnknownItem, UnknownUser
-from rag_rec.explanation import Conditions, ExplainedRecommendation, open_explainer
+from rag_rec.explanation import Conditions, ExplainedRecommendation, Lookup, open_explainer
 from rag_rec.filters import compile_filter
 from rag_rec.forgetting.erase import Eraser
 from rag_rec.forgetting.files import sweep
@@ -103,14 +104,17 @@ class Engine:
         """Rank items for a user. An unknown user gets popular items, and the provenance says so.
 
         An answer that was under way while a person was being forgotten is thrown away and made again, so that nothing
-        computed from that person leaves after the removal has taken effect.
+        computed from that person leaves after the removal has taken effect. The deadline counts from the beginning.
         """
+        started, asked = time.monotonic(), request
         while True:
             live = self._fresh()
             erasures = live.erasures
-            answer = Recommender(live, self.store, self.ranker, self.settings).recommend(request)
-            if live.erasures == erasures:
+            answer = Recommender(live, self.store, self.ranker, self.settings).recommend(asked)
+            if self._live is live and live.erasures == erasures:  # a removal reaches only the state in use
                 return answer
+            if request.deadline_ms:
+                asked = replace(request, deadline_ms=max(1, request.deadline_ms - _milliseconds_since(started)))
 
     def explain(
         self, request: RecommendationRequest, item_id: str | None = None, stopped: Callable[[], bool] = lambda: False
@@ -131,13 +135,11 @@ class Engine:
                 "No LLM is configured that could explain: serve an instruction-tuned one with vLLM, and set "
                 "RAGREC_GENERATOR=vllm, RAGREC_GENERATOR_URLS and RAGREC_GENERATOR_MODEL."
             )
-        live = self._fresh()
-        erasures, catalogue = live.erasures, live.items.catalogue
-        conditions = Conditions(lambda: self._fresh() is live and live.erasures == erasures, stopped)
-        answer = self.recommend(request)
-        return self.explainer.explain(
-            answer, item_id, lambda name: catalogue.item(int(catalogue.numbers_of([name])[0])), conditions
-        )
+        while True:
+            conditions, lookup = self._conditions(stopped)
+            answer = self.recommend(request)
+            if conditions.valid():
+                return self.explainer.explain(answer, item_id, lookup, conditions)
 
     def similar(self, item_id: str, k: int, filters: str | None = None) -> list[SimilarItem]:
         """The ``k`` items whose text is closest to this one's, best first."""
@@ -220,22 +222,10 @@ class Engine:
             Whether another index generation was taken up.
         """
         with self._switching:
-            self._ranking.refresh()
-            name = self.generations.current_id()
-            if name is None or name == self._live.generation.id:
-                return False
             try:
-                generation = self.generations.current()
-            except (InvalidInput, CorruptIndex):
-                if self.generations.current_id() != name:
-                    return False  # replaced by a successor while it was read; the next call finds that one
-                raise
-            if generation.manifest.lineage == self._live.generation.manifest.lineage:
-                self._live.follow()
-                self._live.generation = generation
-                return True
-            self._live = Live.load(generation, self.store, self.settings, self.embedder)
-            return True
+                return self._take_up_generation()
+            finally:  # one that is broken keeps back neither the index nor the generator
+                self._ranking.refresh()
 
     def close(self) -> None:
         """Release the store and the generator."""
@@ -243,6 +233,30 @@ class Engine:
         if self.explainer is not None:
             self.explainer.close()
         self.store.close()
+
+    def _take_up_generation(self) -> bool:
+        name = self.generations.current_id()
+        if name is None or name == self._live.generation.id:
+            return False
+        try:
+            generation = self.generations.current()
+        except (InvalidInput, CorruptIndex):
+            if self.generations.current_id() != name:
+                return False  # replaced by a successor while it was read; the next call finds that one
+            raise
+        if generation.manifest.lineage == self._live.generation.manifest.lineage:
+            self._live.follow()
+            self._live.generation = generation
+            return True
+        self._live = Live.load(generation, self.store, self.settings, self.embedder)
+        return True
+
+    def _conditions(self, stopped: Callable[[], bool]) -> tuple[Conditions, Lookup]:
+        """On what an explanation of the present state goes on, and where it finds the items."""
+        live = self._fresh()
+        erasures, catalogue = live.erasures, live.items.catalogue
+        conditions = Conditions(lambda: self._fresh() is live and live.erasures == erasures, stopped)
+        return conditions, lambda name: catalogue.item(int(catalogue.numbers_of([name])[0]))
 
     def _limits(self) -> Limits:
         return Limits.at(_now(), self.settings)
@@ -256,3 +270,7 @@ class Engine:
 
 def _now() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _milliseconds_since(started: float) -> int:
+    return int(1000 * (time.monotonic() - started))

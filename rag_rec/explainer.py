@@ -11,11 +11,12 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.prompts import ChatPromptTemplate
+from langsmith import tracing_context
 
 from rag_rec.domain import Reason, Recommendation, RecommendedItem
-from rag_rec.errors import InvalidInput, NotReady, RagRecError
+from rag_rec.errors import InvalidInput, RagRecError
 from rag_rec.explanation import CitedEvidence, Conditions, ExplainedRecommendation, Explanation, Lookup, Outcome
 from rag_rec.generators.cleaning import Cleaner
 from rag_rec.generators.failures import GeneratorFailure
@@ -40,8 +41,6 @@ EXPLANATION = ChatPromptTemplate.from_messages(
 MOST_CHARACTERS = 1_500
 """An explanation ends here at the latest; the LLM is told to stop."""
 
-OUTDATED = "Data was removed or replaced while this explanation was being written: ask again."
-
 
 GO_ON = Conditions()
 """Nothing is removed, and somebody reads to the end."""
@@ -50,8 +49,8 @@ GO_ON = Conditions()
 class Explainer:
     """Writes explanations with a chat model of LangChain, for example :class:`rag_rec.generators.chat.OpenAIChat`.
 
-    Holds nothing personal and logs nothing. LangChain's own tracing, if somebody switches it on by its environment
-    variables, would carry prompts away; leave it off.
+    Holds nothing personal and logs nothing. LangChain's own tracing, which the environment can switch on, would carry
+    prompts away; it stays off here.
     """
 
     def __init__(self, chat: BaseChatModel) -> None:
@@ -75,7 +74,8 @@ class Explainer:
         items = [item for item in answer.items if item_id in (None, item.item_id)]
         if item_id is not None and not items:
             raise InvalidInput("The item is not among the k items recommended to this user: ask with a larger k.")
-        return ExplainedRecommendation(answer, tuple(self._explanation(item, lookup, conditions) for item in items))
+        explanations = tuple(self._explanation(item, lookup, conditions) for item in items)
+        return ExplainedRecommendation(answer, explanations, conditions)
 
     def close(self) -> None:
         """Release the chat model's connections, where it has a way to."""
@@ -97,13 +97,13 @@ class Explainer:
         for sentence in self._written(title, explanation.evidence, grounding, conditions):
             if conditions.stopped():
                 return
-            _check(conditions)
+            conditions.check()
             spoken = True
             yield sentence
         if conditions.stopped():
             return
         if not grounding.cited:
-            _check(conditions)
+            conditions.check()
             grounding.cited |= {fact.number for fact in explanation.evidence}
             yield (" " if spoken else "") + without_llm(explanation.item, explanation.evidence)
         by = "llm" if spoken else "template"
@@ -145,7 +145,7 @@ def _stream(chat: BaseChatModel, messages: list[BaseMessage], conditions: Condit
     """The model's text as it comes. Its own errors may quote the prompt, so only their names are passed on."""
     chunks = chat.stream(messages)
     try:
-        for chunk in chunks:
+        while (chunk := _next(chunks)) is not None:
             if conditions.stopped():
                 return
             yield str(chunk.text)
@@ -159,9 +159,10 @@ def _stream(chat: BaseChatModel, messages: list[BaseMessage], conditions: Condit
             close()
 
 
-def _check(conditions: Conditions) -> None:
-    if not conditions.valid():
-        raise NotReady(OUTDATED)
+def _next(chunks: Iterator[AIMessageChunk]) -> AIMessageChunk | None:
+    """The next piece; nothing of the run goes to a tracing service, whatever the environment says."""
+    with tracing_context(enabled=False):
+        return next(chunks, None)
 
 
 def _first_characters(text: str, tokens: int) -> str:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from rag_rec.compact.vocabulary import FILE as VOCABULARY
 from rag_rec.domain import Item, Recommendation, RecommendedItem
+from rag_rec.errors import NotReady
 from rag_rec.settings import Settings
 
 Lookup = Callable[[str], Item]
@@ -64,14 +65,6 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True)
-class ExplainedRecommendation:
-    """A recommendation, and explanations of some of its items, to be read one after another."""
-
-    recommendation: Recommendation
-    explanations: tuple[Explanation, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Conditions:
     """On what an explanation goes on. Both are asked again and again, from the thread that reads.
 
@@ -82,6 +75,26 @@ class Conditions:
 
     valid: Question = lambda: True
     stopped: Question = lambda: False
+
+    def check(self) -> None:
+        """Raise ``NotReady`` unless the answer is still valid."""
+        if not self.valid():
+            raise NotReady("Data was removed or replaced while this explanation was being written: ask again.")
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedRecommendation:
+    """A recommendation, and explanations of some of its items, to be read one after another."""
+
+    recommendation: Recommendation
+    explanations: tuple[Explanation, ...]
+    conditions: Conditions = field(default_factory=Conditions)
+
+    def __iter__(self) -> Iterator[Explanation]:
+        """The explanations in turn; ``NotReady`` where what they rest on has been removed meanwhile."""
+        for explanation in self.explanations:
+            self.conditions.check()
+            yield explanation
 
 
 class Explains(Protocol):

@@ -8,6 +8,8 @@ does not beat its own input order there is bypassed.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -66,10 +68,13 @@ class Gate:
         try:
             fields = orjson.loads(path.read_bytes())
             gain = fields.pop("gain")
-            return cls(**fields, gain=tuple(gain) if gain else None)
+            gate = cls(**fields, gain=tuple(gain) if gain else None)
+            if not isinstance(gate.use, bool) or not 0 <= float(gate.weight) <= MOST_WEIGHT:
+                raise ValueError
+            return gate
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             raise CorruptIndex(f"{path.name} is damaged: measure again with `rag-rec generator gate`.") from None
 
 
@@ -77,6 +82,15 @@ def gate_path(folder: Path, model: str, adapter: str | None) -> Path:
     """Where the gate of a model with an adapter is kept."""
     name = hashlib.sha256(f"{model}\0{adapter or ''}".encode()).hexdigest()[:32]
     return folder / f"{name}.json"
+
+
+def discard_gates(folder: Path, digests: Collection[str]) -> None:
+    """Remove what was measured of models and adapters that are gone."""
+    for path in folder.glob("*.json"):
+        with suppress(CorruptIndex):
+            gate = Gate.load(path)
+            if gate is not None and (gate.model in digests or gate.adapter in digests):
+                path.unlink(missing_ok=True)
 
 
 def fuse(candidates: Floats, llm: Floats, weight: float) -> Floats:
@@ -102,6 +116,11 @@ class Trials:
     def part(self, users: npt.NDArray[np.int64]) -> Trials:
         """Some of the questions."""
         return Trials(self.candidates[users], self.llm[users], self.answers[users])
+
+    def fused(self, weight: float) -> Floats:
+        """Fused scores float64 [users, n], up to a constant for each user; -inf where there is no candidate."""
+        with np.errstate(invalid="ignore"):  # -inf times 0 where there is no candidate
+            return np.nan_to_num(weight * self.candidates + self.llm, nan=-np.inf, neginf=-np.inf)
 
 
 def fit_gate(trials: Trials, seed: int, model: str | None = None, adapter: str | None = None) -> Gate:
@@ -164,19 +183,14 @@ def gain_of(scores: Floats, answers: npt.NDArray[np.int64]) -> Floats:
     return np.where(known & (rank < CUTOFF), 1.0 / np.log2(rank + 2.0), 0.0)
 
 
-def _fused_gains(trials: Trials, weight: float) -> Floats:
-    with np.errstate(invalid="ignore"):  # -inf times 0 where there is no candidate
-        scores = np.nan_to_num(weight * trials.candidates + trials.llm, nan=-np.inf, neginf=-np.inf)
-    return gain_of(scores, trials.answers)
-
-
 def _cross_fitted(trials: Trials, seed: int) -> tuple[Floats, Floats]:
     """Gain over the candidates' order and NDCG of the fusion, each user judged by a weight chosen on others."""
     users = np.random.default_rng(seed).permutation(len(trials.answers))
     halves = (np.sort(users[::2]), np.sort(users[1::2]))
     fused = np.zeros(len(users))
     for judged, chosen in (halves, halves[::-1]):
-        fused[judged] = _fused_gains(trials.part(judged), best_weight(trials.part(chosen)))
+        weight = best_weight(trials.part(chosen))
+        fused[judged] = gain_of(trials.part(judged).fused(weight), trials.answers[judged])
     return fused - gain_of(trials.candidates, trials.answers), fused
 
 

@@ -8,6 +8,7 @@ does not matter.
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Sequence
 from typing import Self
@@ -48,6 +49,7 @@ class Live:
         self.generation = generation
         self.epoch = generation.manifest.epoch
         self.erasures = 0
+        self._nonce = secrets.token_hex(8)
         self.hidden: set[int] = set()
         self.events: Sequence[str] = store.events()
         self.items = items
@@ -93,6 +95,11 @@ class Live:
     def statistics(self) -> Statistics:
         """What is known of people together."""
         return self.model.statistics
+
+    @property
+    def salt(self) -> str:
+        """Separates what servers may cache of prompts: another one after every removal, in every process and state."""
+        return f"{self._nonce}-{self.erasures}"
 
     def positives(self, history: History) -> History:
         """The positive rows of a history, each item once."""

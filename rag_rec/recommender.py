@@ -151,7 +151,7 @@ class Recommender:
             evidence=evidence_lines(self._live, self._store, context.number, memory.history[chosen], context.positives),
             candidates=self._described(found)[: self._ranker.generator.most_candidates],
             item=lambda item_id: catalogue.item(int(catalogue.numbers_of([item_id])[0])),
-            salt=f"{self._live.generation.manifest.lineage}-{self._live.erasures}",
+            salt=self._live.salt,
         )
         return self._ranker.rank(prompt, found.scores, deadline)
 

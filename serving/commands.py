@@ -13,6 +13,7 @@ import orjson
 import typer
 
 from rag_rec.cli import Json, command
+from rag_rec.errors import InvalidInput
 from rag_rec.settings import Settings
 from serving.app import create_app
 from serving.auth import Keyring
@@ -70,7 +71,10 @@ def _settings(generator: GeneratorKind | None, base_url: list[str] | None) -> Se
         given["generator"] = generator.value
     if base_url:
         given["generator_urls"] = base_url
-    return Settings(**given)
+    settings = Settings(**given)
+    if base_url and settings.generator != "vllm":
+        raise InvalidInput("--base-url names vLLM servers, and no vLLM generator is asked for: add --generator vllm.")
+    return settings
 
 
 def _open_engine(settings: Settings) -> Engine:

@@ -10,6 +10,12 @@ from typing import Any, BinaryIO, Protocol, TextIO
 import orjson
 import structlog
 
+_PROCESSORS: list[structlog.typing.Processor] = [
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.JSONRenderer(serializer=orjson.dumps),
+]
+
 
 class Log(Protocol):
     """What the service needs of a logger."""
@@ -25,11 +31,7 @@ def open_log(stream: BinaryIO | None = None) -> Log:
     """A logger that writes one JSON object per line, to stderr unless told otherwise."""
     log: Log = structlog.wrap_logger(
         structlog.BytesLogger(stream or sys.stderr.buffer),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(serializer=orjson.dumps),
-        ],
+        processors=_PROCESSORS,
         cache_logger_on_first_use=True,
     )
     return log
@@ -52,8 +54,9 @@ class JsonFormatter(logging.Formatter):
 
 
 def capture_libraries(stream: TextIO | None = None) -> None:
-    """Send warnings and errors of the libraries through :class:`JsonFormatter`."""
+    """Send warnings and errors of the libraries through :class:`JsonFormatter`, and the log of ours the same way."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.captureWarnings(True)
+    structlog.configure(processors=_PROCESSORS, logger_factory=lambda *_: structlog.BytesLogger(sys.stderr.buffer))

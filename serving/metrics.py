@@ -36,6 +36,12 @@ class Metrics:
             ["source", "strategy", "known_user"],
             registry=registry,
         )
+        self.fallbacks = Counter(
+            "ragrec_generator_fallbacks",
+            "Answers in which the LLM took no part, by the reason.",
+            ["reason"],
+            registry=registry,
+        )
         self.forgets = Histogram(
             "ragrec_forget_seconds", "Time to forget.", ["scope"], buckets=SECONDS, registry=registry
         )
@@ -60,6 +66,8 @@ class Metrics:
         provenance = answer.provenance
         known = "true" if provenance.known_user else "false"
         self.recommendations.labels(provenance.source.value, provenance.strategy.value, known).inc()
+        if provenance.fallback is not None:
+            self.fallbacks.labels(provenance.fallback).inc()
 
     def count_forget(self, outcome: ForgetOutcome, seconds: float) -> None:
         """Observe how long a removal took; a dry run removes nothing and is not counted."""

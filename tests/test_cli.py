@@ -4,6 +4,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+import structlog
 
 from rag_rec.cli import main
 
@@ -61,3 +62,14 @@ def test_settings_that_cannot_be_used_are_named(
     monkeypatch.setenv("RAGREC_PORT", "many")
     assert call(monkeypatch, tmp_path, "index", "list", "--json") == 1
     assert "port" in orjson.loads(capsys.readouterr().out)["error"]["message"]
+
+
+def test_the_log_of_the_library_stays_off_stdout(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call(monkeypatch, tmp_path, "index", "verify", "--json")
+    capsys.readouterr()
+    structlog.get_logger().warning("generator_unavailable")
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert "generator_unavailable" in written.err

@@ -8,6 +8,7 @@ from rag_rec.doctor import State, examine
 from rag_rec.fusion import Gate, gate_path
 from rag_rec.generators.opening import wanted
 from rag_rec.settings import Settings
+from tests.generators.fake_server import FakeServer
 from tests.homes import build, fill, settings_for
 from tests.indexer.compact_homes import LOG, build_compact
 
@@ -56,3 +57,23 @@ def test_a_server_that_is_not_there_fails_the_check(tmp_path: Path) -> None:
     build(settings)
     build_compact(settings)
     assert states(settings)["generator"] is State.FAILED
+
+
+def test_one_of_several_servers_that_is_not_there_is_named(tmp_path: Path) -> None:
+    away = "http://127.0.0.1:9"
+    with FakeServer(most=128) as server:
+        settings = settings_for(tmp_path, generator="vllm", generator_urls=[server.url, away])
+        fill(settings, LOG)
+        build(settings)
+        build_compact(settings)
+        assert states(settings)["generator"] is State.OK
+        assert away in detail(settings, "server")
+
+
+def test_no_items_are_no_reason_to_fail(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    fill(settings, LOG)
+    build(settings)
+    build_compact(settings)
+    emptied = settings.model_copy(update={"store_url": f"sqlite:///{tmp_path / 'other.sqlite3'}"})
+    assert states(emptied)["generator"] is State.NOTE

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from rag_rec.domain import Interaction, Item, RecommendationRequest, Source, Strategy, User
+from rag_rec.domain import Interaction, Item, Recommendation, RecommendationRequest, Source, Strategy, User
 from rag_rec.engine import Engine
 from rag_rec.errors import CorruptIndex, InvalidInput, NotReady, UnknownItem
 from rag_rec.forgetting.request import ForgetRequest
+from rag_rec.generators.opening import FixedRanking
+from rag_rec.generators.passthrough import Passthrough
+from rag_rec.recommender import Recommender
 from rag_rec.store import open_store
 from tests.embedders import HashEmbedder
 from tests.homes import ITEMS, build, engine_of, fill, running, settings_for
@@ -256,3 +259,41 @@ def test_answers_stay_sound_while_people_come_and_go(engine: Engine) -> None:
         thread.join()
     assert failures == []
     assert not engine.recommend(RecommendationRequest("guest")).provenance.known_user
+
+
+class BrokenRanking(FixedRanking):
+    def refresh(self) -> None:
+        raise CorruptIndex("The gate is damaged.")
+
+
+def test_a_broken_generator_keeps_no_index_back(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    fill(settings, LOG)
+    build(settings)
+    engine = Engine.open(settings, embedder=HashEmbedder(), ranking=BrokenRanking(Passthrough(), None))
+    generation = build(settings, fresh=True)
+    with pytest.raises(CorruptIndex):
+        engine.refresh()
+    assert engine.live.generation.id == generation.id
+    engine.close()
+
+
+def test_an_answer_that_an_index_switch_overtook_is_made_again(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A removal reaches the new state only, so an answer from the old one could name whom it has forgotten."""
+    build(engine.settings, fresh=True, reader=engine.live.reader)
+    recommend, states, left = Recommender.recommend, [], []
+
+    def overtaken(self: Recommender, request: RecommendationRequest) -> Recommendation:
+        answer = recommend(self, request)
+        states.append(engine.live)
+        left.append(request.deadline_ms or 0)
+        if len(states) == 1:
+            engine.refresh()
+            engine.forget(ForgetRequest("ann", None, False, "ann"))
+        return answer
+
+    monkeypatch.setattr(Recommender, "recommend", overtaken)
+    answer = engine.recommend(RecommendationRequest("ann", k=3, deadline_ms=60_000))
+    assert len(states) == 2
+    assert not answer.provenance.known_user
+    assert 0 < left[1] < left[0] == 60_000

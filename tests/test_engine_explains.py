@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 
-from rag_rec.domain import Interaction, RecommendationRequest
+from rag_rec.domain import Interaction, Recommendation, RecommendationRequest
 from rag_rec.engine import Engine
 from rag_rec.errors import InvalidInput, NotReady
 from rag_rec.explainer import Explainer
@@ -73,3 +73,27 @@ def test_without_an_instruction_tuned_llm_the_caller_is_told_what_to_do(engine: 
     engine.explainer = None
     with pytest.raises(NotReady, match="RAGREC_GENERATOR_MODEL"):
         engine.explain(RecommendationRequest("ann"))
+
+
+def test_no_evidence_leaves_once_somebody_has_been_forgotten(engine: Engine) -> None:
+    explanations = iter(engine.explain(RecommendationRequest("ann", k=2)))
+    list(next(explanations))
+    engine.forget(ForgetRequest("ann", None, False, "ann"))
+    with pytest.raises(NotReady, match="ask again"):
+        next(explanations)
+
+
+def test_a_removal_while_the_answer_is_made_does_not_spoil_the_explanation(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recommend, made = engine.recommend, []
+
+    def interrupted(request: RecommendationRequest) -> Recommendation:
+        made.append(1)
+        if len(made) == 1:
+            engine.forget(ForgetRequest("cleo", None, False, "cleo"))
+        return recommend(request)
+
+    monkeypatch.setattr(engine, "recommend", interrupted)
+    (explanation,) = engine.explain(RecommendationRequest("ann", k=1))
+    assert "".join(explanation)

@@ -9,6 +9,7 @@ import pytest
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk
+from langsmith.utils import get_env_var, tracing_is_enabled
 from pydantic import Field
 
 from rag_rec.domain import (
@@ -207,3 +208,23 @@ def test_nothing_personal_is_logged(caplog: pytest.LogCaptureFixture) -> None:
         assert "".join(only(chat)) == "You rated Heat [1]."
         chat.close()
     assert not any(word in record.getMessage() for record in caplog.records for word in ("Heat", "Ran", "rating"))
+
+
+def test_nothing_is_traced_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANGSMITH_TRACING", "true")
+    traced = []
+
+    class Watched(Recorder):
+        def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+            traced.append(tracing_is_enabled())
+            yield from super()._stream(*args, **kwargs)
+
+    get_env_var.cache_clear()  # type: ignore[attr-defined]
+    try:
+        assert tracing_is_enabled()
+        assert "".join(only(Watched(messages=iter([AIMessage("Good [1].")])))) == "Good [1]."
+        assert tracing_is_enabled()
+    finally:
+        monkeypatch.undo()
+        get_env_var.cache_clear()  # type: ignore[attr-defined]
+    assert traced == [False]

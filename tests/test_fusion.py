@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax
 
 from rag_rec.errors import CorruptIndex
-from rag_rec.fusion import MOST_WEIGHT, Gate, Trials, best_weight, fit_gate, fuse, gain_of, gate_path
+from rag_rec.fusion import MOST_WEIGHT, Gate, Trials, best_weight, discard_gates, fit_gate, fuse, gain_of, gate_path
 
 scores = st.lists(st.floats(-20, 20), min_size=1, max_size=12)
 
@@ -97,6 +97,26 @@ def test_questions_with_few_candidates_are_judged_as_well() -> None:
     assert gate.fused is not None and 0 < gate.fused < 1
 
 
+def test_gates_of_what_is_gone_are_discarded(tmp_path: Path) -> None:
+    pairs: list[tuple[str, str | None]] = [("base", "old"), ("base", "new"), ("gone", None), ("base", None)]
+    for model, adapter in pairs:
+        Gate(use=True, weight=1.0, model=model, adapter=adapter).save(gate_path(tmp_path, model, adapter))
+    (tmp_path / "damaged.json").write_text("{")
+    discard_gates(tmp_path, ["old", "gone"])
+    assert [gate_path(tmp_path, *pair).exists() for pair in pairs] == [False, True, False, True]
+    discard_gates(tmp_path / "nowhere", ["old"])
+
+
+def test_fused_trials_are_in_the_order_of_the_fusion_and_keep_their_gaps() -> None:
+    few = trials(2.0, users=5)
+    few.candidates[:, 15:] = few.llm[:, 15:] = -np.inf
+    for weight in (0.0, 0.7):
+        fused = few.fused(weight)
+        assert np.isneginf(fused[:, 15:]).all()
+        for row, candidates, llm in zip(fused, few.candidates, few.llm, strict=True):
+            assert np.allclose(log_softmax(row[:15]), fuse(candidates[:15], llm[:15], weight))
+
+
 def test_a_gate_survives_saving(tmp_path: Path) -> None:
     gate = fit_gate(trials(2.0), seed=0, model="m")
     path = gate_path(tmp_path / "gates", "m", None)
@@ -106,8 +126,18 @@ def test_a_gate_survives_saving(tmp_path: Path) -> None:
     assert gate_path(tmp_path, "m", None) != gate_path(tmp_path, "m", "a")
 
 
-def test_a_damaged_gate_says_what_to_do(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"use": true',
+        "1",
+        '{"use": true, "weight": null, "gain": null}',
+        '{"use": true, "weight": -1.0, "gain": null}',
+        '{"use": "no", "weight": 1.0, "gain": null}',
+    ],
+)
+def test_a_damaged_gate_says_what_to_do(tmp_path: Path, content: str) -> None:
     path = tmp_path / "gate.json"
-    path.write_text('{"use": true')
+    path.write_text(content)
     with pytest.raises(CorruptIndex, match="generator gate"):
         Gate.load(path)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,6 +75,16 @@ def test_every_target_named_in_the_pages_exists() -> None:
     for page in PAGES:
         named = set(re.findall(r"(?:`|^|&& )make ([a-z_-]+)", page.read_text(), re.MULTILINE))
         assert named <= targets, page
+
+
+def test_make_runs_every_benchmark_that_writes_results(tmp_path: Path) -> None:
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    planned = subprocess.run(
+        ["make", "--dry-run", "benchmarks", f"VENV={tmp_path}"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    writing = {path.stem for path in (ROOT / "benchmarks").glob("*.py") if "write_results(" in path.read_text()}
+    assert set(re.findall(r"-m benchmarks\.(\w+)", planned)) == writing - {"report"}
 
 
 def test_continuous_integration_runs_the_commands_of_the_readme() -> None:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
 RESULTS = ROOT / "benchmarks" / "results"
 MARKED = re.compile(r"(<!-- figures: (\w+)\.json -->\n).*?(<!-- end of figures -->)", re.DOTALL)
-HEADER = {"commit", "hardware", "command", "seed", "rows"}
+HEADER = {"commit", "hardware", "command", "seed", "rows", "runs"}
 LEFT_OUT = {"settings"}  # nested; they stay in the JSON file
 
 Row = Mapping[str, Any]

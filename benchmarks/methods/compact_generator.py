@@ -1,6 +1,7 @@
 """The compact generator of a benchmark set: trained once with the product's own code, and kept under ``.bench``.
 
-What is kept is found by the recipe and the data. After a change of the training code remove ``.bench/compact``.
+What is kept is found by the recipe and the histories. It is made again where the texts' vectors or the training code
+are others now; a note of an earlier version does not tell, and is taken with a warning.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ import hashlib
 import sys
 import time
 from dataclasses import asdict, dataclass, field
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 import torch
 
+import rag_rec.compact
 from benchmarks.data import Benchmark
 from benchmarks.home import BENCH
 from benchmarks.methods.ranking import Questions
@@ -35,6 +38,9 @@ from rag_rec.settings import Settings
 from rag_rec.vectors.embedding import open_embedder
 from rag_rec.vectors.protocol import Vectors
 
+COMPACT: Final = Path(rag_rec.compact.__file__).parent
+TRAINERS: Final = ("adapter", "attributes", "base", "projection", "sequences", "training", "vocabulary", "walks")
+"""The modules that decide what comes out of a training."""
 ANY_MASS: Final = 1e-12
 """Every answer counts in a measurement of accuracy, whatever its label mass."""
 
@@ -60,15 +66,18 @@ def trained(benchmark: Benchmark, vectors: Vectors, questions: Questions, recipe
     """Train a base on the catalogue and an adapter on what is known, or take what the same arguments gave before."""
     store = CompactStore(BENCH / "compact" / benchmark.name)
     note = store.root / f"{_key(questions, recipe)}.json"
-    if note.exists():
-        kept = orjson.loads(note.read_bytes())
+    source = _source(vectors)
+    kept = _kept(note, source)
+    if kept is not None:
         return Trained(store.open_base(kept["base"]), store.open_adapter(kept["adapter"]), kept["seconds"])
     started = time.perf_counter()
     base = _base(store, benchmark, vectors, recipe)
     built = time.perf_counter()
     adapter = _adapter(store, base, questions, recipe)
     seconds = {"base": round(built - started, 1), "adapter": round(time.perf_counter() - built, 1)}
-    note.write_bytes(orjson.dumps({"base": base.digest, "adapter": adapter.digest, "seconds": seconds}))
+    note.write_bytes(
+        orjson.dumps({"base": base.digest, "adapter": adapter.digest, "seconds": seconds, "source": source})
+    )
     return Trained(base, adapter, seconds)
 
 
@@ -116,6 +125,24 @@ def _training(base: Base, questions: Questions, how: AdapterSettings) -> Adapter
     known = [history["item"].astype(np.int64) + first for history in questions.known if len(history)]
     windows = Windows([TokenSequence(prefix, items) for items in known], how.context, how.batch, PAD, how.seed)
     return AdapterTraining(base.model, windows, base.vocabulary.first_spare, how, torch.device("cpu"))
+
+
+def _kept(note: Path, source: str) -> dict[str, Any] | None:
+    """What was trained before from the same source, if anything."""
+    if not note.exists():
+        return None
+    kept: dict[str, Any] = orjson.loads(note.read_bytes())
+    if "source" not in kept:
+        sys.stderr.write(f"  {note} does not say from which code it was made; remove it to train again.\n")
+    return kept if kept.get("source", source) == source else None
+
+
+def _source(vectors: Vectors) -> str:
+    """Digest of the training code and of the items' vectors."""
+    digest = hashlib.sha256(np.ascontiguousarray(vectors).tobytes())
+    for name in TRAINERS:
+        digest.update((COMPACT / f"{name}.py").read_bytes())
+    return digest.hexdigest()[:24]
 
 
 def _key(questions: Questions, recipe: Recipe) -> str:

@@ -81,17 +81,21 @@ def ranks(questions: Questions, score: Callable[[npt.NDArray[np.int64]], Floats]
 def figures(found: Ranks, seed: int) -> dict[str, object]:
     """NDCG and hit rates of ranks, with a 95 % bootstrap interval over users for NDCG@10."""
     gains = np.where(found < 10, 1.0 / np.log2(found + 2.0), 0.0)
-    generator = np.random.default_rng(seed)
-    means = [gains[generator.integers(len(gains), size=len(gains))].mean() for _ in range(RESAMPLES)]
-    low, high = np.percentile(means, [2.5, 97.5])
     hits = {f"hr@{k}": round(float((found < k).mean()), 4) for k in (10, 50)}
     return {
         "ndcg@10": round(float(gains.mean()), 4),
-        "ndcg@10 interval": [round(float(low), 4), round(float(high), 4)],
+        "ndcg@10 interval": interval(gains, seed),
         **hits,
         "recall@200": round(float((found < 200).mean()), 4),
         "users": len(found),
     }
+
+
+def interval(gains: Floats, seed: int) -> list[float]:
+    """Bounds of the 95 % bootstrap interval over users of the mean of their gains."""
+    generator = np.random.default_rng(seed)
+    means = [gains[generator.integers(len(gains), size=len(gains))].mean() for _ in range(RESAMPLES)]
+    return [round(float(bound), 4) for bound in np.percentile(means, [2.5, 97.5])]
 
 
 def ndcg(found: Ranks) -> float:

@@ -26,7 +26,7 @@ from indexer.demo.rebuild import rebuild_under_load
 from indexer.demo.scan import traces
 from indexer.demo.service import Api, Commands, RunningService
 from indexer.demo.world import INTERACTIONS, ITEMS, USERS, World, make_world, write_world
-from rag_rec.domain import Strategy
+from rag_rec.domain import Source, Strategy
 from rag_rec.errors import InvalidInput, RagRecError
 
 MARKER = "demo.json"
@@ -149,7 +149,12 @@ class Story:
         for answer in answers.values():
             check(answer["provenance"]["known_user"] and len(answer["items"]) == 5, "a known user gets a full list")
             check(any(item["reasons"] for item in answer["items"]), "an answer cites the user's own interactions")
+            check(answer["provenance"]["source"] == self._expected_source(), "the LLM ranks where the gate lets it")
         self._result["recommendations"] = answers
+
+    def _expected_source(self) -> str:
+        gate = self._result["compact"]["gate"]
+        return Source.FUSED if isinstance(gate, Mapping) and gate["use"] else Source.CANDIDATES
 
     def _learn(self, api: Api, user_id: str, world: World) -> None:
         """An event changes the next answer."""

@@ -153,18 +153,28 @@ class CompactStore:
         """Overwrite and remove the checkpoints of an unfinished training: they hold what was learned from people."""
         Checkpoints(self.training, "").clear()
 
-    def prune(self, keep: int = 2) -> list[str]:
+    def prune(self, keep: int = 2, outdated: Callable[[int], bool] = lambda _: False) -> list[str]:
         """Remove all but the newest ``keep`` bases and adapters, never those in use; adapters are overwritten first.
 
-        Adapters that no remaining base fits go too, and so do unfinished folders. Returns the digests of those gone.
+        Adapters that no remaining base fits go too, and so do unfinished folders.
+
+        Args:
+            keep: how many stay.
+            outdated: whether somebody was forgotten after an epoch. Adapters from before that go, however new.
+
+        Returns:
+            The digests of those gone.
         """
         used = self.current() or InUse("")
         with self._writing():
             bases = _surplus(self.base_digests(), keep, used.base)
-            kept = {_lineage(self.bases / name) for name in self.base_digests() if name not in bases}
-            unfit = {name for name in self.adapter_digests() if _lineage(self.adapters / name) not in kept}
-            surplus = _surplus(self.adapter_digests(), keep, used.adapter)
-            adapters = [name for name in self.adapter_digests() if name in unfit - {used.adapter} or name in surplus]
+            kept = [_readable(self.bases / name) for name in self.base_digests() if name not in bases]
+            lineages = {base.lineage for base in kept if base}
+            names = self.adapter_digests()
+            others = {name: _readable(self.adapters / name) for name in names if name != used.adapter}
+            unfit = {name for name, of in others.items() if not of or of.lineage not in lineages or outdated(of.epoch)}
+            surplus = _surplus(names, keep, used.adapter)
+            adapters = [name for name in names if name in unfit or name in surplus]
             for folder in (*(self.adapters / name for name in adapters), *self.adapters.glob(f"{BUILDING}*")):
                 destroy(folder)
             for folder in (*(self.bases / name for name in bases), *self.bases.glob(f"{BUILDING}*")):
@@ -268,16 +278,14 @@ def _published(kind: Path) -> list[str]:
 
 
 def _created(folder: Path) -> str:
-    try:
-        return read_manifest(folder).created
-    except CorruptIndex:
-        return ""
+    manifest = _readable(folder)
+    return manifest.created if manifest else ""
 
 
-def _lineage(folder: Path) -> str | None:
+def _readable(folder: Path) -> CompactManifest | None:
     """None where the manifest cannot be read."""
     try:
-        return read_manifest(folder).lineage
+        return read_manifest(folder)
     except CorruptIndex:
         return None
 

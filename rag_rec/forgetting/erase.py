@@ -84,17 +84,21 @@ class Eraser:
         record = self._accept(request)
         if self._live is not None and request.selection is None:
             self._live.hide(number)
+        self._discard_training()  # and once more below: here for a crash in between, there for a training that runs
         watch.lap("accept")
         removed = self._erase_from_store(request, number, numbers)
         watch.lap("store")
         removed["index_files"] = erase_from_files(self._generations, number, self._erased_at(number, record))
-        if self._compact is not None:
-            self._compact.discard_training()
+        self._discard_training()
         watch.lap("files")
         if self._live is not None:
             self._live.follow()
             watch.lap("memory")
         return self._complete(record, removed, watch)
+
+    def _discard_training(self) -> None:
+        if self._compact is not None:
+            self._compact.discard_training()
 
     def _accept(self, request: ForgetRequest) -> ForgetRecord:
         record = ForgetRecord(

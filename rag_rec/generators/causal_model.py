@@ -54,13 +54,13 @@ class CausalModel:
         try:
             with quiet_loading():
                 model: Any = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, use_safetensors=True)
+            template = model.to(device).requires_grad_(False)
         except LOADING as error:
             raise GeneratorFailure(
                 Reason.ABSENT,
-                f"No language model can be loaded from {name} ({type(error).__name__}); it has to be a Hugging Face "
-                "causal language model with weights in safetensors.",
+                f"No language model can be loaded from {name} to {device} ({type(error).__name__}); it has to be a "
+                "Hugging Face causal language model with weights in safetensors, and the device has to be there.",
             ) from error
-        template = model.to(device).requires_grad_(False)
         return cls(_twin(template), template)
 
     def with_adapter(self, folder: Path) -> CausalModel:

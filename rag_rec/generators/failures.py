@@ -24,7 +24,8 @@ class Reason(StrEnum):
 
 
 class GeneratorFailure(RagRecError):
-    """The generator has no answer; ``reason`` says why. Callers of the service never see it: the answer falls back."""
+    """The generator has no answer; ``reason`` says why. A recommendation then falls back; only explanations, which are
+    nothing without an LLM, pass it on to the caller."""
 
     code = "generator_failed"
     status = 503

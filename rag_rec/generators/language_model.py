@@ -61,8 +61,8 @@ class LanguageModel:
             GeneratorFailure: one of them has no answer that can be relied on.
         """
         asked = [self._questions(prompt) for prompt in prompts]
-        adapter = self.backend.adapter
-        answers = iter(self.backend.label_log_probabilities([each for group in asked for each in group], deadline))
+        found, adapter = self._answers([each for group in asked for each in group], deadline)
+        answers = iter(found)
         return [
             self._ranking(prompt, group, [next(answers) for _ in group], adapter)
             for prompt, group in zip(prompts, asked, strict=True)
@@ -71,6 +71,14 @@ class LanguageModel:
     def close(self) -> None:
         """Release the backend."""
         self.backend.close()
+
+    def _answers(self, questions: Sequence[Encoded], deadline: float | None) -> tuple[list[Floats], str | None]:
+        """Answers, and the adapter that gave them: where it was replaced meanwhile, the new one is asked as well."""
+        while True:
+            adapter = self.backend.adapter
+            answers = self.backend.label_log_probabilities(questions, deadline)
+            if self.backend.adapter == adapter:
+                return answers, adapter
 
     def _questions(self, prompt: Prompt) -> list[Encoded]:
         """The prompt with its candidates in each order; the first is the order of the prompt."""

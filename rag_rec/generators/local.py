@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from rag_rec.errors import InvalidInput
 from rag_rec.generators.batching import Batcher
 from rag_rec.generators.causal_model import CausalModel
 from rag_rec.generators.protocol import Encoded, Floats
@@ -46,8 +47,9 @@ class LocalBackend:
 
         Raises:
             GeneratorFailure: the model or the adapter cannot be loaded.
+            InvalidInput: there is no such kind of device.
         """
-        place = torch.device(_best_device() if device == "auto" else device)
+        place = _place(device)
         precision = dtype or (torch.float32 if place.type == "cpu" else torch.bfloat16)
         base = CausalModel.open(str(folder_or_name), place, precision)
         name = folder_or_name.name if isinstance(folder_or_name, Path) else folder_or_name
@@ -86,6 +88,15 @@ class LocalBackend:
     def close(self) -> None:
         """End the thread; the memory goes with the last reference to the backend."""
         self._batcher.close()
+
+
+def _place(device: str) -> torch.device:
+    try:
+        return torch.device(_best_device() if device == "auto" else device)
+    except RuntimeError:
+        raise InvalidInput(
+            f"There is no device {device!r}: set RAGREC_GENERATOR_DEVICE to auto, cpu or cuda."
+        ) from None
 
 
 def _best_device() -> str:

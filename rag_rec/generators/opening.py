@@ -6,6 +6,7 @@ Models and their libraries are imported only here, and only when one is opened.
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -15,7 +16,7 @@ import structlog
 from rag_rec.compact.folder import CompactStore
 from rag_rec.compact.vocabulary import FILE as VOCABULARY
 from rag_rec.compact.vocabulary import Vocabulary
-from rag_rec.errors import InvalidInput, RagRecError
+from rag_rec.errors import CorruptIndex, InvalidInput
 from rag_rec.fusion import UNGATED_WEIGHT, Gate, gate_path
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.language_model import Care, LanguageModel
@@ -23,6 +24,12 @@ from rag_rec.generators.passthrough import Passthrough
 from rag_rec.generators.protocol import Backend, Encoder, EvidenceCost, Generator, Prompt, Ranking
 from rag_rec.ranker import Ranker
 from rag_rec.settings import Settings
+
+RETRY_SECONDS: Final = 30.0
+"""What could not be opened or loaded is left alone for so long: models are large, and servers may be away for long."""
+
+GRACE_SECONDS: Final = 5.0
+"""A model that has been replaced is closed so long after the last of its answers is due."""
 
 log = structlog.get_logger()
 
@@ -92,11 +99,13 @@ def wanted(settings: Settings) -> Wanted | None:
     """What the settings and the folder of the compact generator ask for at present.
 
     Raises:
-        InvalidInput: a generator is asked for by name, and there is none.
+        InvalidInput: a generator is asked for by name, and there is none, or no server of it is named.
         CorruptIndex: the compact generator's pointer is damaged.
     """
     if settings.generator == "passthrough":
         return None
+    if settings.generator == "vllm" and not settings.generator_urls:
+        raise InvalidInput("No vLLM server is named: set RAGREC_GENERATOR_URLS or give --base-url.")
     kind = "local" if settings.generator == "auto" else settings.generator
     if settings.generator_model is not None:
         return Wanted(kind, settings.generator_model, settings.generator_model, None)
@@ -113,7 +122,10 @@ def wanted(settings: Settings) -> Wanted | None:
 
 
 def open_generator(settings: Settings, target: Wanted) -> LanguageModel:
-    """A language model with its prompt encoder. The adapter is not loaded yet."""
+    """A language model with its prompt encoder.
+
+    The adapter is not loaded yet; a vLLM server that is reached before it is told to load one gets it by itself.
+    """
     encoder = _encoder(target)
     least = settings.generator_least_mass or encoder.least_mass
     care = Care(least, settings.generator_orders, settings.seed)
@@ -135,7 +147,7 @@ def _backend(settings: Settings, target: Wanted) -> Backend:
         from rag_rec.generators.vllm import VllmBackend  # noqa: PLC0415 - only where it is used
 
         key = settings.generator_key.get_secret_value() if settings.generator_key else None
-        return VllmBackend(settings.generator_urls, settings.generator_served_name, key=key)
+        return VllmBackend(settings.generator_urls, settings.generator_served_name, key, target.adapter)
     from rag_rec.generators.local import LocalBackend  # noqa: PLC0415 - imports torch
 
     folder = Path(target.model)
@@ -150,7 +162,12 @@ def load_gate(settings: Settings, target: Wanted) -> Gate | None:
 
 
 class OpenRanking:
-    """The generator of the settings. What cannot be opened is tried again at the next refresh."""
+    """The generator of the settings. What fails to open does not stop the service: the ranker in use stays, and the
+    candidates' order is the answer where there is none; it is tried again after a while.
+
+    Raises:
+        InvalidInput: the settings ask for what cannot be.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -158,48 +175,95 @@ class OpenRanking:
         self._lock = threading.Lock()
         self._held: LanguageModel | None = None
         self._target: Wanted | None = None
+        self._failed: tuple[Wanted, float] | None = None  # what could not be opened, and when
+        self._retired: list[tuple[LanguageModel, float]] = []
         self.current = Ranker(Passthrough(), None, self._timeout)
-        if settings.generator == "vllm" and not settings.generator_urls:
-            raise InvalidInput("No vLLM server is named: set RAGREC_GENERATOR_URLS or give --base-url.")
-        self.refresh()
+        try:
+            self.refresh()
+        except CorruptIndex as error:
+            log.error("generator_unavailable", reason=error.code)
+            self._give_up(Reason.INTERNAL, Gate(use=True, weight=UNGATED_WEIGHT))
 
     def refresh(self) -> None:
-        """Take up the model, the adapter and the gate that are current by now."""
+        """Take up the model, the adapter and the gate that are current by now.
+
+        Raises:
+            InvalidInput: the settings ask for what is not there any more.
+            CorruptIndex: the compact generator's pointer or the gate is damaged; the ranker in use stays.
+        """
         with self._lock:
+            self._close_retired(time.monotonic() - self._timeout - GRACE_SECONDS)
             target = wanted(self._settings)
-            if target is None:
+            if target is None or self._has_just_failed(target):
                 return
-            gate = load_gate(self._settings, target)
-            try:
-                generator: Generator = self._opened(target)
-            except GeneratorFailure as failure:
-                log.warning("generator_unavailable", reason=failure.reason.value)
-                generator = Unavailable(failure.reason)
-            if (generator, gate) != (self.current.generator, self.current.gate):
-                self.current = Ranker(generator, gate, self._timeout)
+            self._take_up(target, load_gate(self._settings, target))
 
     def close(self) -> None:
         """Release the model."""
         with self._lock:
+            self._close_retired(time.monotonic())
             if self._held is not None:
                 self._held.close()
 
-    def _opened(self, target: Wanted) -> LanguageModel:
-        """The model with its adapter; the old one is closed once the new one is there."""
-        old, model = self._held, self._held
-        if model is None or self._target is None or self._target.model != target.model:
-            model = open_generator(self._settings, target)
-        if model is not old or model.backend.adapter != target.adapter_digest:
-            try:
-                model.backend.use_adapter(target.adapter)
-            except RagRecError:
-                if model is not old:
-                    model.close()
-                raise
-        self._held, self._target = model, target
+    def _take_up(self, target: Wanted, gate: Gate | None) -> None:
+        before, old = self.current, self._held
+        if old is not None and self._is_swap(target) and not (gate and gate.use):
+            self.current = Ranker(old, gate, self._timeout)  # the new adapter must not answer under the old one's gate
+        try:
+            model = self._opened(target)
+        except InvalidInput:
+            self.current = before
+            raise
+        except Exception as error:  # whatever a model's library raises: the service goes on without it
+            self.current = before
+            self._failed = target, time.monotonic()
+            reason = error.reason if isinstance(error, GeneratorFailure) else Reason.INTERNAL
+            log.warning("generator_unavailable", reason=reason.value, kind=type(error).__name__)
+            if old is None:
+                self._give_up(reason, gate)
+            return
+        self._held, self._target, self._failed = model, target, None
+        if (model, gate) != (self.current.generator, self.current.gate):
+            self.current = Ranker(model, gate, self._timeout)
         if old is not None and old is not model:
-            old.close()
+            self._retired.append((old, time.monotonic()))
+
+    def _opened(self, target: Wanted) -> LanguageModel:
+        """The model in use, or another one where another is wanted, with its adapter."""
+        old = self._held
+        if old is not None and self._target is not None and self._target.model == target.model:
+            if old.backend.adapter != target.adapter_digest:
+                old.backend.use_adapter(target.adapter)
+            return old
+        model = open_generator(self._settings, target)
+        try:
+            model.backend.use_adapter(target.adapter)
+        except Exception as error:
+            if not isinstance(error, GeneratorFailure) or model.backend.adapter != target.adapter_digest:
+                model.close()
+                raise
+            log.warning("generator_waits", reason=error.reason.value)  # a server that comes back gets the adapter
         return model
+
+    def _is_swap(self, target: Wanted) -> bool:
+        """Whether nothing but the adapter of the model in use is to change."""
+        loaded = self._target
+        return loaded is not None and loaded.model == target.model and loaded.adapter != target.adapter
+
+    def _give_up(self, reason: Reason, gate: Gate | None) -> None:
+        self.current = Ranker(Unavailable(reason), gate, self._timeout)
+
+    def _has_just_failed(self, target: Wanted) -> bool:
+        if self._failed is None:
+            return False
+        failed, when = self._failed
+        return failed == target and time.monotonic() < when + RETRY_SECONDS
+
+    def _close_retired(self, before: float) -> None:
+        """Close the models that were replaced before then: nobody waits for their answers any more."""
+        for retired in [each for each in self._retired if each[1] <= before]:
+            self._retired.remove(retired)
+            retired[0].close()
 
 
 def open_ranking(settings: Settings) -> RankerSource:

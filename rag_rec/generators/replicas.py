@@ -102,7 +102,7 @@ class Replica:
 
     async def _known(self) -> Known:
         """Learn once; who cannot wait for it leaves it running for those who come after."""
-        if self._learning is None:
+        if self._learning is None or (self._learning.done() and self._adapters.lacks(self.server)):
             self._learning = asyncio.create_task(self._learn())
             self._learning.add_done_callback(self._learned)
         return await asyncio.shield(self._learning)

@@ -106,7 +106,8 @@ class VllmBackend:
             folder: a PEFT adapter in a folder named by its digest, which every server reads under the same path.
 
         Raises:
-            AdapterNotLoaded: a server did not load it; the adapter before it stays in use everywhere.
+            AdapterNotLoaded: a server that is there did not load it, or none is there; the adapter before it stays in
+                use everywhere. A server that is away gets it when it comes back.
         """
         self._wait(self._adapters.use(folder))
 

@@ -19,6 +19,9 @@ from rag_rec.generators.vllm_server import Server
 
 PREFIX = "rag-rec-"
 
+AWAY = frozenset({Reason.ABSENT, Reason.BROKEN, Reason.LATE, Reason.OVERLOADED})
+"""After these a server may come back by itself; then it is given the adapter that is in use."""
+
 log = structlog.get_logger()
 
 
@@ -78,11 +81,16 @@ class Adapters:
         self._servers = tuple(servers)
         self._current = None if folder is None else Adapter(folder)
         self._swapping = asyncio.Lock()
+        self._lacking: frozenset[Server] = frozenset()  # servers that were away when the adapter in use was loaded
 
     @property
     def current(self) -> Adapter | None:
         """What requests that start now use; None for the base model."""
         return self._current
+
+    def lacks(self, server: Server) -> bool:
+        """Whether the adapter in use has still to be restored on a server."""
+        return server in self._lacking
 
     @contextmanager
     def held(self) -> Iterator[Adapter | None]:
@@ -97,8 +105,10 @@ class Adapters:
     async def use(self, folder: Path | None) -> None:
         """Load, switch over, wait for the requests under way, unload what was used before.
 
+        A server that is away holds up nothing as long as another one has loaded the adapter.
+
         Raises:
-            AdapterNotLoaded: a server did not load it; nothing has changed.
+            AdapterNotLoaded: a server that is there did not load it, or none is there; nothing has changed.
         """
         async with self._swapping:
             new = None if folder is None else Adapter(folder)
@@ -119,13 +129,17 @@ class Adapters:
             AdapterNotLoaded: the server does not load it, or cannot be asked.
         """
         wanted = self._current
-        if wanted is None or wanted.name in loaded:
+        if wanted is None:
+            self._lacking -= {server}
             return
-        try:
-            await server.load(wanted.name, wanted.folder)
-        except GeneratorFailure as failure:
-            raise AdapterNotLoaded.on(server, failure) from failure
-        if self._current is not wanted:
+        if wanted.name not in loaded:
+            try:
+                await server.load(wanted.name, wanted.folder)
+            except GeneratorFailure as failure:
+                raise AdapterNotLoaded.on(server, failure) from failure
+        if self._current is wanted:
+            self._lacking -= {server}
+        elif wanted.name not in loaded:
             await _unload(wanted, [server])
 
     async def _load(self, adapter: Adapter) -> None:
@@ -137,13 +151,20 @@ class Adapters:
             for server, outcome in zip(self._servers, outcomes, strict=True)
             if isinstance(outcome, BaseException)
         ]
-        if not failures:
+        if not failures or (len(failures) < len(outcomes) and all(_is_away(outcome) for _, outcome in failures)):
+            for absent, _ in failures:
+                log.warning("adapter_not_loaded", url=absent.url, adapter=adapter.digest)
+            self._lacking = frozenset(absent for absent, _ in failures)
             return
         await _unload(adapter, [server for server, new in zip(self._servers, outcomes, strict=True) if new is True])
-        server, why = failures[0]
+        server, why = next((each for each in failures if not _is_away(each[1])), failures[0])
         if not isinstance(why, GeneratorFailure):
             raise why
         raise AdapterNotLoaded.on(server, why) from why
+
+
+def _is_away(why: BaseException) -> bool:
+    return isinstance(why, GeneratorFailure) and why.reason in AWAY
 
 
 async def _unload(adapter: Adapter, servers: Sequence[Server]) -> None:

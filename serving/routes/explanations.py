@@ -55,7 +55,7 @@ async def explain(body: ExplanationBody, service: CurrentService) -> Response:
 
 def _events(engine: Engine, request: RecommendationRequest, item_id: str | None, stopped: Stopped) -> Iterator[bytes]:
     explained = engine.explain(request, item_id, stopped)
-    for explanation in explained.explanations:
+    for explanation in explained:
         yield server_event("item", _opening(explanation))
         for text in explanation:
             yield server_event("token", {"text": text})

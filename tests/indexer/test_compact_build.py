@@ -14,13 +14,14 @@ import indexer.compact_build
 from indexer.progress import Silent
 from rag_rec.compact.adapter import CONFIG, WEIGHTS
 from rag_rec.compact.base import Base
-from rag_rec.compact.folder import CompactStore, InUse
+from rag_rec.compact.folder import CompactFolder, CompactStore, InUse
 from rag_rec.compact.training import AdapterTraining
 from rag_rec.compact.vocabulary import BOS, Vocabulary
 from rag_rec.domain import Interaction, Item
 from rag_rec.errors import Busy, InvalidInput, NotReady
 from rag_rec.forgetting.erase import Eraser
 from rag_rec.forgetting.request import ForgetRequest
+from rag_rec.fusion import Gate, gate_path
 from rag_rec.generation import Generations
 from rag_rec.settings import Settings
 from rag_rec.store import open_store
@@ -153,6 +154,48 @@ def test_nothing_is_published_when_somebody_is_forgotten_during_the_training(set
     assert compact.adapter_digests() == []
     assert not compact.training.exists()
     assert build_compact(settings).adapter.manifest.counts["users"] == 7
+
+
+def test_a_build_destroys_adapters_that_know_somebody_who_was_forgotten(settings: Settings) -> None:
+    compact = CompactStore(settings.compact)
+    kept = [build_compact(settings, trained(epochs=epochs)).adapter.digest for epochs in (1, 2)]
+    gates = [gate_path(settings.gates, "base", adapter) for adapter in kept]
+    for path, adapter in zip(gates, kept, strict=True):
+        Gate(use=True, weight=1.0, model="base", adapter=adapter).save(path)
+    assert compact.adapter_digests() == kept
+    forget(settings, "user-3")
+    built = build_compact(settings)
+    assert compact.adapter_digests() == [built.adapter.digest]
+    assert not any(path.exists() for path in gates)
+
+
+def test_an_adapter_is_destroyed_when_somebody_is_forgotten_while_it_is_written(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier = build_compact(settings).adapter.digest
+    original = CompactStore.publish_adapter
+
+    def late(self: CompactStore, *arguments: object, **more: object) -> CompactFolder:
+        published = original(self, *arguments, **more)  # type: ignore[arg-type]
+        forget(settings, "user-3")
+        return published
+
+    monkeypatch.setattr(CompactStore, "publish_adapter", late)
+    with pytest.raises(Busy, match="run `rag-rec compact build` again"):
+        build_compact(settings, trained(epochs=1))
+    compact = CompactStore(settings.compact)
+    assert compact.adapter_digests() == [earlier]  # in use until the next build
+    used = compact.current()
+    assert used is not None and used.adapter == earlier
+
+
+def test_a_damaged_base_is_built_afresh(settings: Settings) -> None:
+    first = build_compact(settings)
+    weights = first.base.folder / "model.safetensors"
+    weights.write_bytes(b"\0" + weights.read_bytes()[1:])
+    again = build_compact(settings)
+    assert again.base.digest == first.base.digest
+    assert CompactStore(settings.compact).open_current()[0].digest == first.base.digest
 
 
 def test_an_unchanged_catalogue_keeps_its_base(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

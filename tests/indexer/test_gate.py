@@ -14,6 +14,7 @@ from rag_rec.domain import Interaction
 from rag_rec.engine import Engine
 from rag_rec.errors import NotReady
 from rag_rec.fusion import Floats
+from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.language_model import Care, LanguageModel
 from rag_rec.generators.protocol import Encoded, EvidenceCost, Prompt
 from tests.homes import ITEMS, running
@@ -81,9 +82,25 @@ class StrideBackend:
         pass
 
 
-def measure(engine: Engine, sharpness: float) -> tuple[GateMeasurement, StrideEncoder]:
+class UnsureOf(StrideBackend):
+    """Gives no number for people whose first item is one of these."""
+
+    def __init__(self, sharpness: float, firsts: set[int], reason: Reason = Reason.LOW_LABEL_MASS) -> None:
+        super().__init__(sharpness)
+        self.firsts = firsts
+        self.reason = reason
+
+    def label_log_probabilities(self, questions: Sequence[Encoded], deadline: float | None) -> list[Floats]:
+        if any(question.tokens[0] in self.firsts for question in questions):
+            raise GeneratorFailure(self.reason, "")
+        return super().label_log_probabilities(questions, deadline)
+
+
+def measure(
+    engine: Engine, sharpness: float, backend: StrideBackend | None = None
+) -> tuple[GateMeasurement, StrideEncoder]:
     encoder = StrideEncoder()
-    model = LanguageModel(encoder, StrideBackend(sharpness), Care(least_mass=1e-9))
+    model = LanguageModel(encoder, backend or StrideBackend(sharpness), Care(least_mass=1e-9))
     return GateMeasurement(engine.live, engine.store, engine.settings, model, Silent()), encoder
 
 
@@ -120,3 +137,42 @@ def test_too_few_people_decide_nothing(engine: Engine) -> None:
     measurement, _ = measure(engine, 8.0)
     with pytest.raises(NotReady, match="50 are needed"):
         measurement.run(Sample(0.1, seed=1), "stride", None)
+
+
+def test_people_whose_newest_choice_may_have_been_learned_are_not_asked(tmp_path: Path) -> None:
+    log = [row for user in range(60) for row in walk(user)]
+    again = Interaction("u0", ITEMS[0].id, 200 * DAY, "like")  # u0 began with it
+    new = Interaction("u1", ITEMS[0].id, 200 * DAY, "like")  # u1 has not had it
+    engine = running(tmp_path, [*log, again, new], reader=Reader.default())
+    numbers = [found[0] for name in ("u0", "u1", "u2") if (found := engine.store.user(name))]
+    changed, shortened = frozenset(numbers[:2]), frozenset(numbers[2:])
+    try:
+        assert measure(engine, 8.0)[0].run(Sample(), "stride", None).users == 60
+        gate = measure(engine, 8.0)[0].run(Sample(changed=changed, shortened=shortened), "stride", None)
+        assert gate.users == 58  # without u0 and u2
+    finally:
+        engine.close()
+
+
+def test_where_the_llm_has_no_answer_the_candidates_order_counts(engine: Engine) -> None:
+    sure = measure(engine, 8.0)[0].run(Sample(), "stride", None)
+    unsure = measure(engine, 8.0, UnsureOf(8.0, {0, 1, 2}))[0].run(Sample(), "stride", None)
+    never = measure(engine, 8.0, UnsureOf(8.0, set(range(COUNT))))[0].run(Sample(), "stride", None)
+    assert unsure.users == never.users == 96
+    assert sure.llm is not None and unsure.llm is not None and never.llm is not None
+    assert sure.llm > unsure.llm > never.llm
+    assert never.llm == never.candidates
+    assert not never.use
+
+
+def test_an_llm_that_cannot_be_asked_is_not_measured(engine: Engine) -> None:
+    measurement, _ = measure(engine, 8.0, UnsureOf(8.0, {0}, Reason.ABSENT))
+    with pytest.raises(GeneratorFailure):
+        measurement.run(Sample(), "stride", None)
+
+
+def test_no_more_candidates_than_labels_are_shown(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StrideEncoder, "most_candidates", 3)
+    measurement, encoder = measure(engine, 8.0)
+    measurement.run(Sample(), "stride", None)
+    assert {len(question.labels) for question in encoder.seen} == {3}

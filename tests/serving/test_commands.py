@@ -49,6 +49,12 @@ def test_it_refuses_to_start_without_keys(environment: dict[str, str]) -> None:
     assert "RAGREC_API_KEYS" in error["message"]
 
 
+def test_a_server_that_nothing_would_ask_is_refused(environment: dict[str, str]) -> None:
+    result = CliRunner().invoke(app, ["serve", "--json", "--base-url", "http://127.0.0.1:9"], env=environment)
+    assert result.exit_code == 1
+    assert "--generator vllm" in orjson.loads(result.stdout)["error"]["message"]
+
+
 def test_the_commands_are_part_of_the_command_line() -> None:
     result = CliRunner().invoke(build_app(), ["--help"])
     assert {"serve", "openapi"} <= set(result.stdout.split())

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import orjson
+import pytest
+import structlog
+
+from serving.logs import capture_libraries
 
 if TYPE_CHECKING:
     from tests.serving.conftest import Api
@@ -38,3 +43,19 @@ def test_no_identifier_key_or_text_is_logged(api: Api) -> None:
     assert len(log.splitlines()) == 6
     assert "person-77" not in log
     assert "key-of-" not in log
+
+
+def test_the_log_of_the_library_is_json_on_stderr(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    handlers, level = logging.root.handlers[:], logging.root.level
+    try:
+        capture_libraries()
+        structlog.get_logger().warning("generator_unavailable", reason="absent")
+    finally:
+        structlog.reset_defaults()
+        logging.captureWarnings(False)
+        logging.root.handlers[:] = handlers
+        logging.root.setLevel(level)
+    written = capfdbinary.readouterr()
+    assert written.out == b""
+    line = orjson.loads(written.err)
+    assert (line["event"], line["level"], line["reason"]) == ("generator_unavailable", "warning", "absent")

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from rag_rec.domain import Provenance, Recommendation, Source, Strategy
 from tests.serving.conftest import error_code
 
 if TYPE_CHECKING:
@@ -80,3 +81,9 @@ def test_no_identifier_appears_in_the_metrics(api: Api) -> None:
     api.call("GET", "/person-77")
     api.call("POST", "/v1/recommendations", json={"user_id": "person-77"})
     assert "person-77" not in api.call("GET", "/metrics").text
+
+
+def test_answers_without_the_llm_are_counted_by_their_reason(api: Api) -> None:
+    provenance = Provenance(1, "g", Strategy.PREFERENCE, Source.CANDIDATES, True, 0, fallback="late")
+    api.service.metrics.count_recommendation(Recommendation((), provenance))
+    assert value(api, "ragrec_generator_fallbacks_total", reason="late") == 1
