@@ -147,7 +147,9 @@ def _backend(settings: Settings, target: Wanted) -> Backend:
         from rag_rec.generators.vllm import VllmBackend  # noqa: PLC0415 - only where it is used
 
         key = settings.generator_key.get_secret_value() if settings.generator_key else None
-        return VllmBackend(settings.generator_urls, settings.generator_served_name, key, target.adapter)
+        base = target.digest if settings.generator_model is None else None
+        served_name = settings.generator_served_name
+        return VllmBackend(settings.generator_urls, served_name, key, target.adapter, base=base)
     from rag_rec.generators.local import LocalBackend  # noqa: PLC0415 - imports torch
 
     folder = Path(target.model)

@@ -53,21 +53,23 @@ class VllmBackend:
         urls: addresses of the servers, with or without ``/v1`` at the end. They serve the same model.
         model: the name under which they serve it (``--served-model-name``); None takes what each lists first.
         key: bearer key of the servers (``--api-key``).
+        base: digest of the compact generator's base that they have to serve, if it is that.
         adapter: folder of the adapter to begin with; it is loaded when a server is first reached.
         manners: how the servers are treated.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what there is to say of servers
         self,
         urls: Sequence[str],
         model: str | None = None,
         key: str | None = None,
         adapter: Path | None = None,
         manners: Manners | None = None,
+        base: str | None = None,
     ) -> None:
         self._manners = manners or Manners()
         self._client = client(self._manners.requests, key)
-        servers = [Server(url, self._client) for url in names(urls)]
+        servers = [Server(url, self._client, base) for url in names(urls)]
         self._adapters = Adapters(servers, adapter)
         limits = self._manners.breaker
         self._replicas = Replicas([Replica(each, Breaker(limits), model, self._adapters) for each in servers])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ CONNECT_SECONDS = 1.0
 HEALTH_SECONDS = 1.0
 MANAGEMENT_SECONDS = 60.0
 PROBED = 8
+DIGEST = re.compile("[0-9a-f]{32}")
 MAX_LOGPROBS = (128, 64, 20, 5, 1)
 """Values of ``--max-logprobs`` that are tried on a server without ``logprob_token_ids``; 20 is its default."""
 
@@ -36,11 +38,16 @@ class Served:
 
 
 class Server:
-    """Asks one server, and turns whatever goes wrong into a :class:`GeneratorFailure`."""
+    """Asks one server, and turns whatever goes wrong into a :class:`GeneratorFailure`.
 
-    def __init__(self, url: str, client: httpx.AsyncClient) -> None:
+    ``base`` is the digest of the compact generator's base that has to be served, where that is what is wanted: another
+    base under the same name would take the prompts, and mean other items by the same tokens.
+    """
+
+    def __init__(self, url: str, client: httpx.AsyncClient, base: str | None = None) -> None:
         self.url = url.rstrip("/").removesuffix("/v1")
         self._client = client
+        self._base = base
 
     async def complete(
         self, model: str, batch: Batch, capability: Capability, limit: float | None = None
@@ -65,16 +72,25 @@ class Server:
         """
         response = await self._send("GET", "/v1/models")
         try:
-            cards = [
-                (str(card["id"]), card.get("parent"), card.get("max_model_len")) for card in response.json()["data"]
-            ]
+            listed = response.json()["data"]
+            cards = [(str(card["id"]), card.get("parent"), card.get("max_model_len")) for card in listed]
+            roots = {str(card["id"]): str(card.get("root")) for card in listed}
         except (ValueError, KeyError, TypeError, AttributeError):
             raise GeneratorFailure(Reason.BROKEN, f"{self.url} does not list its models.") from None
         bases = {name: longest for name, parent, longest in cards if parent is None}
         name = next(iter(bases), "") if model is None else model
         if name not in bases:
             raise GeneratorFailure(Reason.WRONG_MODEL, f"{self.url} does not serve the model {name!r}.")
+        self._check_base(roots[name])
         return Served(name, bases[name], frozenset(name for name, parent, _ in cards if parent is not None))
+
+    def _check_base(self, root: str) -> None:
+        """Refuse another base, where the folder that the server was started with names one by its digest."""
+        served = root.rstrip("/").rpartition("/")[2]
+        if self._base is not None and DIGEST.fullmatch(served) and served != self._base:
+            raise GeneratorFailure(
+                Reason.WRONG_MODEL, f"{self.url} serves the base {served}, not {self._base}: start it with that one."
+            )
 
     async def capability(self, model: str) -> Capability:
         """Find out how the server gives log-probabilities, by asking for those of tokens that nobody would generate."""

@@ -84,6 +84,7 @@ class FakeServer:
         self.swaps = swaps
         self.vocabulary = vocabulary
         self.score = score
+        self.root: str | None = None
         self.adapters: dict[str, str] = {}
         self.broken_adapters: set[str] = set()
         self.requests: list[tuple[str, dict[str, Any]]] = []
@@ -271,7 +272,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return found
 
     def _card(self, name: str) -> dict[str, Any]:
-        return {"id": name, "parent": None, "root": f"/models/{name}", "max_model_len": 512}
+        return {"id": name, "parent": None, "root": self.fake.root or f"/models/{name}", "max_model_len": 512}
 
     def _adapter_card(self, name: str) -> dict[str, Any]:
         return {"id": name, "parent": self.fake.model, "root": self.fake.adapters[name], "max_model_len": None}

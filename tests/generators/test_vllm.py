@@ -474,3 +474,14 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < limit
         pause.wait(0.005)
+
+
+def test_another_base_under_the_same_name_is_refused(opened: Open) -> None:
+    """The same tokens would mean other items."""
+    with FakeServer() as server:
+        server.root = f"/home/compact/bases/{'a' * 32}"
+        assert failure(opened(server, base="b" * 32)) is Reason.WRONG_MODEL
+        backend = opened(server, base="a" * 32)
+        assert len(backend.label_log_probabilities([QUESTION], None)) == 1
+        server.root = "/models/elsewhere"  # says nothing of a digest
+        assert len(opened(server, base="b" * 32).label_log_probabilities([QUESTION], None)) == 1
