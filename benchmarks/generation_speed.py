@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import AutoTokenizer
-from transformers.utils import logging
 
 from benchmarks.methods import json_scores
 from benchmarks.methods.bare_forward import forward, padded_batches
@@ -37,6 +36,7 @@ from rag_rec.generators.letters import LetterEncoder
 from rag_rec.generators.local import LocalBackend
 from rag_rec.generators.prompts import SYSTEM
 from rag_rec.generators.protocol import Encoded, Prompt
+from rag_rec.quiet import quiet_loading
 
 SEED = 0
 CANDIDATES = 50
@@ -112,8 +112,8 @@ class JsonScores:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write ``benchmarks/results/generation_speed.json``."""
     options = _options(arguments)
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory(prefix="rag-rec-") as folder, ExitStack() as stack:
+        stack.enter_context(quiet_loading())
         contenders = [*_asking(Path(folder), options, stack), *_items(Path(folder), stack)]
         take_rounds(contenders, options.rounds)
     print(write_results("generation_speed", rows(contenders), SEED))  # noqa: T201 - the command's result

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_loading = threading.Lock()
+_loading = threading.RLock()
 """The switches are those of the whole process: two loads side by side could leave them turned off."""
 
 

@@ -1,11 +1,15 @@
-"""How the tests are shared between workers."""
+"""How the tests are shared between workers, and what holds for all of them."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import Any
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # a timing never fails a test
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.hookimpl(optionalhook=True)
