@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -179,17 +180,22 @@ def main() -> None:
     """Run the benchmark on the data sets that are there."""
     arguments = _arguments()
     per_dataset: dict[str, list[Row]] = {}
-    for name in arguments.datasets.split(","):
+    for run in runs(arguments.datasets, arguments.users, arguments.threads):
+        per_dataset[run.benchmark.name] = [*our_rows(run), *baseline_rows(run)]
+        every = {**(earlier("candidates", NAMES) if arguments.keep else {}), **per_dataset}
+        write_results("candidates", every.get("ml-1m", []), seed=0, per_dataset=every)
+
+
+def runs(names: str, users: int, threads: int = 1) -> Iterator[Run]:
+    """The sets of a comma-separated list that are there; the others are named on stderr."""
+    for name in names.split(","):
         try:
             benchmark = read(name)
         except DataMissing as missing:
             sys.stderr.write(f"skipped: {missing}\n")
             continue
         sys.stderr.write(f"{name}\n")
-        run = Run(benchmark, item_vectors(benchmark.texts, arguments.threads), arguments.users, arguments.threads)
-        per_dataset[name] = [*our_rows(run), *baseline_rows(run)]
-        every = {**(earlier("candidates", NAMES) if arguments.keep else {}), **per_dataset}
-        write_results("candidates", every.get("ml-1m", []), seed=0, per_dataset=every)
+        yield Run(benchmark, item_vectors(benchmark.texts, threads), users, threads)
 
 
 def dataset_parser(description: str | None) -> argparse.ArgumentParser:

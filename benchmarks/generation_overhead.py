@@ -16,18 +16,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks.home import copied_home
 from benchmarks.report import write_results
 from indexer.demo.service import Commands
+from rag_rec.compact.encoder import ItemTokenEncoder
 from rag_rec.domain import RecommendationRequest, Source
 from rag_rec.engine import Engine
 from rag_rec.fusion import Gate
 from rag_rec.generators.causal_model import CausalModel
-from rag_rec.generators.language_model import LanguageModel
+from rag_rec.generators.language_model import Care, LanguageModel
 from rag_rec.generators.opening import FixedRanking, open_generator, wanted
 from rag_rec.generators.passthrough import Passthrough
-from rag_rec.generators.protocol import Encoded
+from rag_rec.generators.protocol import Encoded, Encoder, Prompt
 from rag_rec.settings import Settings
 
 
@@ -35,14 +37,17 @@ def measured(settings: Settings, users: int, rounds: int) -> list[dict[str, obje
     """One row for the pipeline without the LLM, the forward pass alone, the pipeline with it, and the differences."""
     target = wanted(settings)
     assert target is not None  # noqa: S101 - a compact generator has just been built
-    model = open_generator(settings, target)
-    model.backend.use_adapter(target.adapter)
-    asked = _Recorder(model)
+    assert target.adapter is not None  # noqa: S101 - with an adapter
+    opened = open_generator(settings, target)
+    opened.backend.use_adapter(target.adapter)
+    encoder = _Recorder(opened.encoder)
+    asked = LanguageModel(encoder, opened.backend, Care(encoder.least_mass))
     without = Engine.open(settings, ranking=FixedRanking(Passthrough(), None))
     with_llm = Engine.open(settings, ranking=FixedRanking(asked, Gate(use=True, weight=1.0)))
     requests = [RecommendationRequest(f"{user}", k=10) for user in range(1, users + 1)]
     requests = [each for each in requests if with_llm.recommend(each).provenance.source is Source.FUSED]
-    questions, bare = list(asked.questions), _bare(model)
+    questions = list(encoder.questions)
+    bare = CausalModel.open(target.model, torch.device("cpu"), torch.float32).with_adapter(target.adapter)
     times = np.array([_round(without, with_llm, bare, requests, questions) for _ in range(rounds)])
     without.close()
     with_llm.close()
@@ -57,35 +62,30 @@ def measured(settings: Settings, users: int, rounds: int) -> list[dict[str, obje
     return [_row(name, values) for name, values in named.items()]
 
 
-class _Recorder(LanguageModel):
-    """The same generator; it keeps the questions that it was asked."""
+class _Recorder(ItemTokenEncoder):
+    """The same encoder; it keeps the questions that it wrote."""
 
-    def __init__(self, model: LanguageModel) -> None:
-        super().__init__(model.encoder, model.backend, model._care)
+    def __init__(self, encoder: Encoder) -> None:
+        assert isinstance(encoder, ItemTokenEncoder)  # noqa: S101 - that of a compact generator
+        super().__init__(encoder.vocabulary)
         self.questions: list[Encoded] = []
 
-    def _questions(self, prompt: Any) -> list[Encoded]:
-        made = super()._questions(prompt)
-        self.questions += made
-        return made
-
-
-def _bare(model: LanguageModel) -> Callable[[Encoded], object]:
-    """The model's own computation for one question, on the caller's thread."""
-    current: CausalModel = model.backend._current  # type: ignore[attr-defined]
-    return lambda question: current.score([question])
+    def encode(self, prompt: Prompt, order: Sequence[int]) -> Encoded:
+        written = super().encode(prompt, order)
+        self.questions.append(written)
+        return written
 
 
 def _round(
     without: Engine,
     with_llm: Engine,
-    bare: Callable[[Encoded], object],
+    bare: CausalModel,
     requests: Sequence[RecommendationRequest],
     questions: Sequence[Encoded],
 ) -> list[tuple[float, float, float]]:
     """Milliseconds of the three for each person, one after the other."""
     return [
-        (_ms(without.recommend, request), _ms(bare, question), _ms(with_llm.recommend, request))
+        (_ms(without.recommend, request), _ms(bare.score, [question]), _ms(with_llm.recommend, request))
         for request, question in zip(requests, questions, strict=True)
     ]
 

@@ -18,8 +18,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.candidates import Run, candidate_model, dataset_parser, queries, reader_settings
-from benchmarks.data import NAMES, DataMissing, item_vectors, read, user_groups
+from benchmarks.candidates import Run, candidate_model, dataset_parser, queries, reader_settings, runs
+from benchmarks.data import NAMES, user_groups
 from benchmarks.methods.compact_generator import Recipe, Trained, generator, prompt_of, trained
 from benchmarks.methods.fairness import by_activity, item_side, user_side
 from benchmarks.methods.ranking import RESAMPLES, Questions, interval
@@ -179,14 +179,8 @@ def main() -> None:
     """Run the benchmark on the data sets that are there."""
     arguments = _arguments()
     per_dataset: dict[str, list[Row]] = {}
-    for name in arguments.datasets.split(","):
-        try:
-            benchmark = read(name)
-        except DataMissing as missing:
-            sys.stderr.write(f"skipped: {missing}\n")
-            continue
-        sys.stderr.write(f"{name}\n")
-        run = Run(benchmark, item_vectors(benchmark.texts, 1), arguments.users, 1)
+    for run in runs(arguments.datasets, arguments.users):
+        name = run.benchmark.name
         if arguments.prepare:
             prepare(run, RECIPES[name])
             continue

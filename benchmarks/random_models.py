@@ -45,7 +45,7 @@ def instruction_model(folder: Path, texts: Sequence[str], size: Size, seed: int)
     fast: Any = PreTrainedTokenizerFast
     special = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
     fast(tokenizer_object=tokenizer, chat_template=CHAT_TEMPLATE, **special).save_pretrained(folder)
-    return _save(Qwen3ForCausalLM, config, seed, folder)
+    return save_random(Qwen3ForCausalLM, config, seed, folder)
 
 
 def item_model(folder: Path, size: Size, seed: int) -> Path:
@@ -59,7 +59,7 @@ def item_model(folder: Path, size: Size, seed: int) -> Path:
         eos_token_id=None,
         pad_token_id=None,
     )
-    return _save(LlamaForCausalLM, config, seed, folder)
+    return save_random(LlamaForCausalLM, config, seed, folder)
 
 
 def _shape(size: Size) -> dict[str, Any]:
@@ -73,7 +73,8 @@ def _shape(size: Size) -> dict[str, Any]:
     }
 
 
-def _save(architecture: Any, config: Any, seed: int, folder: Path) -> Path:
+def save_random(architecture: Any, config: Any, seed: int, folder: Path) -> Path:
+    """Write a model of this architecture with weights drawn by the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         architecture(config).save_pretrained(folder)

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -197,8 +198,7 @@ class CompactBuilder:
         self.progress.stage("adapter", 100)
         told = Percent(self.progress)
         while training.finished < epochs:
-            done = training.finished
-            training.epoch(lambda share, done=done: told.share((done + share) / epochs))  # type: ignore[misc]
+            training.epoch(partial(_tell_epoch, told, training.finished, epochs))
             self._refuse_forgotten(people)
             checkpoints.save(Checkpoint(training.state(), people.epoch))
         return training.loss
@@ -229,6 +229,10 @@ def _alone(compact: CompactStore) -> Iterator[None]:
             yield
     except Timeout:
         raise Busy("Another build of the compact generator is running: wait until it has finished.") from None
+
+
+def _tell_epoch(told: Percent, finished: int, epochs: int, share: float) -> None:
+    told.share((finished + share) / epochs)
 
 
 def _fits(base: Base, wanted: Vocabulary, vectors: Vectors) -> bool:

@@ -3,8 +3,8 @@
 The newest positive of a sample of users is hidden, statistics are counted without it, and both the candidate model and
 the LLM rank the candidates that come out. Where the LLM has an adapter, the sample is made of the people whose newest
 item the adapter was not trained on. Where the LLM has no answer that can be relied on, the candidates' order counts,
-as it does in service. The reader is the one in use; it has been fitted on these choices too, which can
-only favour the candidates' own order.
+as it does in service. The reader is the one in use; it has been fitted on these choices too, which can only favour the
+candidates' own order.
 """
 
 from __future__ import annotations
@@ -20,17 +20,15 @@ from rag_rec.candidates.model import CandidateModel
 from rag_rec.candidates.query import CandidateList, Query
 from rag_rec.candidates.statistics import Statistics
 from rag_rec.compact.sequences import is_held_out
-from rag_rec.domain import Candidate, Strategy, User
+from rag_rec.domain import RecommendationRequest, User
 from rag_rec.errors import NotReady
-from rag_rec.evidence import strategy as evidence_strategy
 from rag_rec.fusion import Floats, Gate, Trials, fit_gate
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.language_model import LanguageModel
 from rag_rec.generators.protocol import Prompt
 from rag_rec.history import History
 from rag_rec.live import Live
-from rag_rec.memory import recollect
-from rag_rec.prompting import evidence_lines
+from rag_rec.prompting import Context, PromptWriter
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 
@@ -64,12 +62,18 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One user without the newest positive: number, the history before it, its positives, and the hidden item."""
+    """One user without the newest positive: profile, number, history before it, positives, and the hidden item."""
 
+    person: User
     user: int
     history: History
     positives: History
     answer: int
+
+    def query(self) -> Query:
+        """What the candidate model is asked."""
+        rest = self.positives
+        return Query(rest, np.unique(self.history["item"]), None, None, self.user, int(rest["time"][-1]))
 
 
 class GateMeasurement:
@@ -81,6 +85,7 @@ class GateMeasurement:
         self._settings = settings
         self._model = model
         self._progress = progress
+        self._writer = PromptWriter(live, store, settings)
 
     def run(self, sample: Sample, digest: str, adapter: str | None) -> Gate:
         """Ask both about the sample, and decide.
@@ -95,14 +100,18 @@ class GateMeasurement:
                 f"Only {len(questions)} people can be asked, {LEAST_USERS} are needed to tell whether the LLM helps: "
                 "wait for more interactions, or train with a larger held-out share."
             )
-        candidates = self._candidate_model(questions)
+        trials = self._trials(questions, self._candidate_model(questions))
+        return fit_gate(trials, self._settings.seed, digest, adapter)
+
+    def _trials(self, questions: list[Question], candidates: CandidateModel) -> Trials:
+        """What both say to every question; -inf where there is no candidate."""
         self._progress.stage("gate", len(questions))
         width = min(self._settings.candidates, self._model.most_candidates)
         scores = np.full((len(questions), width), -np.inf)
         opinions, answers = scores.copy(), np.full(len(questions), -1)
         for start in range(0, len(questions), BATCH):
             batch = questions[start : start + BATCH]
-            found = [candidates.candidates(_query(question), width) for question in batch]
+            found = [candidates.candidates(question.query(), width) for question in batch]
             prompts = [self._prompt(question, each) for question, each in zip(batch, found, strict=True)]
             for row, (question, each, opinion) in enumerate(zip(batch, found, self._ask(prompts), strict=True), start):
                 scores[row, : len(each)] = each.scores
@@ -110,7 +119,7 @@ class GateMeasurement:
                 place = np.flatnonzero(each.items == question.answer)
                 answers[row] = place[0] if len(place) else -1
             self._progress.advance(len(batch))
-        return fit_gate(Trials(scores, opinions, answers), self._settings.seed, digest, adapter)
+        return Trials(scores, opinions, answers)
 
     def _ask(self, prompts: Sequence[Prompt]) -> list[Floats | None]:
         """The LLM's log-probabilities for each prompt; None where its answer cannot be relied on."""
@@ -125,10 +134,11 @@ class GateMeasurement:
         asked = []
         for user, history in self._live.people.histories():
             positives = self._live.positives(history)
-            if len(positives) < LEAST_POSITIVES or not is_held_out(user, sample.share, sample.seed):
+            person = self._store.user_by_number(user) if len(positives) >= LEAST_POSITIVES else None
+            if person is None or not is_held_out(person.id, sample.share, sample.seed):
                 continue
             if not self._may_be_learned(sample, user, history, positives):
-                asked.append(_hide_newest(user, history, positives))
+                asked.append(_hide_newest(person, user, history, positives))
         chosen = np.random.default_rng(sample.seed).permutation(len(asked))[:MOST_USERS]
         return [asked[place] for place in np.sort(chosen).tolist()]
 
@@ -151,33 +161,18 @@ class GateMeasurement:
         return CandidateModel(statistics, live.items.vectors, None, None, live.reader)
 
     def _prompt(self, question: Question, found: CandidateList) -> Prompt:
-        live, catalogue = self._live, self._live.items.catalogue
-        vectors = live.items.vectors()
-        cost = self._model.evidence_cost
-        rule = self._settings.positive_rule
-        rows = question.history["item"]
-        memory = recollect(live, question.history, vectors[rows], rule, cost.line if cost else None)
-        budget = cost.budget if cost else self._settings.evidence_tokens
-        chosen = evidence_strategy(Strategy.PREFERENCE).select(memory.rows, vectors[found.items], budget)
-        return Prompt(
-            user=self._store.user_by_number(question.user) or User(""),
-            evidence=evidence_lines(live, self._store, question.user, memory.history[chosen], question.positives),
-            candidates=[
-                Candidate(catalogue.ids[number], float(score), sources)
-                for number, score, sources in zip(found.items, found.scores, found.sources, strict=True)
-            ],
-            item=lambda item_id: catalogue.item(int(catalogue.numbers_of([item_id])[0])),
-        )
+        """The prompt that the service would write, had the newest positive not happened yet."""
+        history, vectors = self._live.people.recall(question.user)
+        before = np.isin(history["interaction"], question.history["interaction"])
+        context = Context(question.person, question.user, history[before], question.positives, vectors[before])
+        strategy, cost = RecommendationRequest(question.person.id).strategy, self._model.evidence_cost
+        chosen = self._writer.choose(context, found, strategy, cost)
+        return self._writer.write(context, found, chosen, self._model.most_candidates)
 
 
-def _hide_newest(user: int, history: History, positives: History) -> Question:
+def _hide_newest(person: User, user: int, history: History, positives: History) -> Question:
     """The user as known before the newest positive."""
     newest = positives[-1]
     before = history[: np.flatnonzero(history["interaction"] == newest["interaction"])[0]]
     before = before[before["item"] != newest["item"]]
-    return Question(user, before, positives[:-1], int(newest["item"]))
-
-
-def _query(question: Question) -> Query:
-    rest = question.positives
-    return Query(rest, np.unique(question.history["item"]), None, None, question.user, int(rest["time"][-1]))
+    return Question(person, user, before, positives[:-1], int(newest["item"]))

@@ -151,7 +151,7 @@ def _stream(chat: BaseChatModel, messages: list[BaseMessage], conditions: Condit
             yield str(chunk.text)
     except RagRecError:
         raise
-    except Exception as error:
+    except Exception as error:  # of whatever library the chat model is
         raise GeneratorFailure(Failure.INTERNAL, f"The chat model failed ({type(error).__name__}).") from None
     finally:
         close = getattr(chunks, "close", None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -11,40 +10,23 @@ import structlog
 
 from rag_rec.candidates.query import CandidateList, Query
 from rag_rec.domain import (
-    Candidate,
     Provenance,
     Recommendation,
     RecommendationRequest,
     RecommendedItem,
-    Strategy,
     User,
 )
 from rag_rec.errors import InvalidInput, RagRecError
-from rag_rec.evidence import strategy as evidence_strategy
 from rag_rec.filters import compile_filter
-from rag_rec.generators.protocol import Prompt
-from rag_rec.history import History, empty_history
+from rag_rec.history import empty_history
 from rag_rec.live import Live
-from rag_rec.memory import Recollection, recollect
-from rag_rec.prompting import evidence_lines
+from rag_rec.prompting import Chosen, Context, PromptWriter
 from rag_rec.ranker import Ranked, Ranker
 from rag_rec.reasons import cite
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
-from rag_rec.vectors.protocol import Vectors
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What is known of the person who asks, at one epoch. ``number`` is None for a stranger."""
-
-    user: User
-    number: int | None
-    history: History
-    positives: History
-    vectors: Vectors
 
 
 class Recommender:
@@ -55,6 +37,7 @@ class Recommender:
         self._store = store
         self._ranker = ranker
         self._settings = settings
+        self._writer = PromptWriter(live, store, settings)
 
     def recommend(self, request: RecommendationRequest) -> Recommendation:
         """The ``k`` best items for a user, with reasons and provenance.
@@ -67,13 +50,13 @@ class Recommender:
         epoch = self._live.epoch
         context = self._context(request.user_id)
         found = self._candidates(context, request)
-        memory = self._memory(context)
-        chosen = self._evidence(memory, found, request.strategy)
-        ranked = self._rank(context, found, memory, chosen, deadline)
+        cost = self._ranker.evidence_cost
+        chosen = self._writer.choose(context, found, request.strategy, cost)
+        ranked = self._rank(context, found, chosen, deadline)
         best = np.argsort(-ranked.scores.round(9), kind="stable")[: request.k]
         return Recommendation(
-            items=self._answer(found, ranked.scores, best, memory, chosen),
-            provenance=self._provenance(context, request, epoch, ranked, int(memory.rows.tokens[chosen].sum())),
+            items=self._answer(found, ranked.scores, best, chosen),
+            provenance=self._provenance(context, request, epoch, ranked, chosen.tokens),
         )
 
     def _check(self, request: RecommendationRequest) -> None:
@@ -122,57 +105,24 @@ class Recommender:
             return int(context.positives["time"][-1])
         return self._live.statistics.popularity.latest()
 
-    def _memory(self, context: Context) -> Recollection:
-        """What the evidence is chosen from: the user's own history."""
-        cost = self._ranker.evidence_cost
-        rule = self._settings.positive_rule
-        return recollect(self._live, context.history, context.vectors, rule, cost.line if cost else None)
-
-    def _evidence(self, memory: Recollection, found: CandidateList, strategy: Strategy) -> npt.NDArray[np.int64]:
-        """Rows of the memory that the prompt may see."""
-        cost = self._ranker.evidence_cost
-        budget = self._settings.evidence_tokens if cost is None else cost.budget
-        return evidence_strategy(strategy).select(memory.rows, self._live.items.vectors()[found.items], budget)
-
-    def _rank(
-        self,
-        context: Context,
-        found: CandidateList,
-        memory: Recollection,
-        chosen: npt.NDArray[np.int64],
-        deadline: float | None,
-    ) -> Ranked:
+    def _rank(self, context: Context, found: CandidateList, chosen: Chosen, deadline: float | None) -> Ranked:
         """Final scores of the candidates. An LLM is not asked about a stranger, of whom it can know nothing."""
         if not self._ranker.asks or not found.personal or not len(found):
             return self._ranker.without(found.scores, personal=found.personal)
-        catalogue = self._live.items.catalogue
-        prompt = Prompt(
-            user=context.user,
-            evidence=evidence_lines(self._live, self._store, context.number, memory.history[chosen], context.positives),
-            candidates=self._described(found)[: self._ranker.generator.most_candidates],
-            item=lambda item_id: catalogue.item(int(catalogue.numbers_of([item_id])[0])),
-            salt=self._live.salt,
-        )
+        most = self._ranker.generator.most_candidates
+        prompt = self._writer.write(context, found, chosen, most)
         return self._ranker.rank(prompt, found.scores, deadline)
-
-    def _described(self, found: CandidateList) -> list[Candidate]:
-        ids = self._live.items.catalogue.ids
-        return [
-            Candidate(ids[number], float(score), sources)
-            for number, score, sources in zip(found.items, found.scores, found.sources, strict=True)
-        ]
 
     def _answer(
         self,
         found: CandidateList,
         scores: npt.NDArray[np.float64],
         best: npt.NDArray[np.int64],
-        memory: Recollection,
-        chosen: npt.NDArray[np.int64],
+        chosen: Chosen,
     ) -> tuple[RecommendedItem, ...]:
         """The best candidates, each with the interactions of the same user that speak for it."""
         catalogue = self._live.items.catalogue
-        reasons = cite(self._live, found.items[best], memory, chosen)
+        reasons = cite(self._live, found.items[best], chosen.memory, chosen.rows)
         return tuple(
             RecommendedItem(
                 item_id=catalogue.ids[found.items[place]],

@@ -10,32 +10,30 @@ import hashlib
 import sys
 import time
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import orjson
-import torch
 
 import rag_rec.compact
 from benchmarks.data import Benchmark
 from benchmarks.home import BENCH
+from benchmarks.methods.compact_model import catalogue_base, train
 from benchmarks.methods.ranking import Questions
 from rag_rec.compact.adapter import write_adapter
-from rag_rec.compact.base import Base, BaseSettings, build_base
+from rag_rec.compact.base import Base, BaseSettings
 from rag_rec.compact.encoder import ItemTokenEncoder
 from rag_rec.compact.folder import CompactFolder, CompactStore
-from rag_rec.compact.sequences import TokenSequence, Windows
-from rag_rec.compact.training import AdapterSettings, AdapterTraining
-from rag_rec.compact.vocabulary import BOS, PAD, Vocabulary
+from rag_rec.compact.training import AdapterSettings
+from rag_rec.compact.vocabulary import Vocabulary
 from rag_rec.domain import Candidate, Item, User
 from rag_rec.generators.language_model import Care, LanguageModel
 from rag_rec.generators.local import LocalBackend
 from rag_rec.generators.protocol import EvidenceLine, Prompt
 from rag_rec.history import History
-from rag_rec.settings import Settings
-from rag_rec.vectors.embedding import open_embedder
 from rag_rec.vectors.protocol import Vectors
 
 COMPACT: Final = Path(rag_rec.compact.__file__).parent
@@ -95,22 +93,17 @@ def prompt_of(history: History, items: npt.NDArray[np.int64], scores: npt.NDArra
 
 
 def _base(store: CompactStore, benchmark: Benchmark, vectors: Vectors, recipe: Recipe) -> CompactFolder:
-    items = [Item(str(number), text) for number, text in enumerate(benchmark.texts)]
-    settings = Settings()
-    embedder = open_embedder(settings.embedding_model, settings.embedding_threads)
-    base = build_base(items, vectors, Vocabulary.of(items), embedder, recipe.base)
+    base = catalogue_base(benchmark, vectors, recipe.base)
     return store.publish_base(base.write, epoch=0, settings=asdict(recipe.base), counts=base.counts())
 
 
 def _adapter(store: CompactStore, base: CompactFolder, questions: Questions, recipe: Recipe) -> CompactFolder:
     loaded, how = Base.load(base.folder), recipe.adapter
-    training = _training(loaded, questions, how)
-    for _ in range(how.epochs):
-        loss = training.epoch(lambda _: None)
-        sys.stderr.write(f"  epoch {training.finished} of {how.epochs}, loss {loss:.4f}\n")
-    deltas, width = training.deltas(), int(loaded.model.config.hidden_size)
+    histories = [history["item"].astype(np.int64) for history in questions.known]
+    deltas = train(loaded, histories, how, told=partial(_tell, how.epochs)).deltas
+    rank = how.rank or int(loaded.model.config.hidden_size)
     return store.publish_adapter(
-        lambda folder: write_adapter(folder, deltas, how.rank or width, base.digest),
+        lambda folder: write_adapter(folder, deltas, rank, base.digest),
         base=base.digest,
         epoch=0,
         settings=asdict(how),
@@ -118,13 +111,8 @@ def _adapter(store: CompactStore, base: CompactFolder, questions: Questions, rec
     )
 
 
-def _training(base: Base, questions: Questions, how: AdapterSettings) -> AdapterTraining:
-    first = base.vocabulary.token_of_item("0")
-    assert first is not None  # noqa: S101 - every benchmark item has a token; tokens follow the items' order
-    prefix = np.array([BOS])
-    known = [history["item"].astype(np.int64) + first for history in questions.known if len(history)]
-    windows = Windows([TokenSequence(prefix, items) for items in known], how.context, how.batch, PAD, how.seed)
-    return AdapterTraining(base.model, windows, base.vocabulary.first_spare, how, torch.device("cpu"))
+def _tell(epochs: int, finished: int, loss: float) -> None:
+    sys.stderr.write(f"  epoch {finished} of {epochs}, loss {loss:.4f}\n")
 
 
 def _kept(note: Path, source: str) -> dict[str, Any] | None:

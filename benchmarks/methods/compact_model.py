@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -43,10 +43,15 @@ class Bases:
     @cache  # noqa: B019 - lives as long as the run
     def of(self, width: int, layers: int) -> Base:
         """A base of this architecture, with heads of 32 each."""
-        items = [Item(str(number), text) for number, text in enumerate(self.benchmark.texts)]
         settings = BaseSettings(width=width, layers=layers, heads=width // 32)
-        embedder = open_embedder(Settings().embedding_model, 1)
-        return build_base(items, self.vectors, Vocabulary.of(items), embedder, settings)
+        return catalogue_base(self.benchmark, self.vectors, settings)
+
+
+def catalogue_base(benchmark: Benchmark, vectors: Vectors, settings: BaseSettings) -> Base:
+    """A base of a benchmark's catalogue; items have their numbers for ids."""
+    items = [Item(str(number), text) for number, text in enumerate(benchmark.texts)]
+    embedder = open_embedder(Settings().embedding_model, 1)
+    return build_base(items, vectors, Vocabulary.of(items), embedder, settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,13 @@ class Trained:
         return model
 
 
-def train(base: Base, histories: Sequence[Items], settings: AdapterSettings, frozen: Sequence[str] = ()) -> Trained:
+def train(
+    base: Base,
+    histories: Sequence[Items],
+    settings: AdapterSettings,
+    frozen: Sequence[str] = (),
+    told: Callable[[int, float], None] = lambda *_: None,
+) -> Trained:
     """Train an adapter on these histories.
 
     Args:
@@ -84,6 +95,7 @@ def train(base: Base, histories: Sequence[Items], settings: AdapterSettings, fro
         histories: item numbers, oldest first.
         settings: how.
         frozen: modules that get no difference.
+        told: hears after each epoch how many are finished, and the loss.
     """
     started = time.process_time()
     model = copy.deepcopy(base.model)
@@ -95,7 +107,8 @@ def train(base: Base, histories: Sequence[Items], settings: AdapterSettings, fro
         if name.removesuffix(".weight").rpartition(".")[2] in frozen:
             weight.register_hook(torch.zeros_like)  # type: ignore[no-untyped-call]
     for _ in range(settings.epochs):
-        training.epoch(lambda _: None)
+        loss = training.epoch(lambda _: None)
+        told(training.finished, loss)
     return Trained(base, training.deltas(), time.process_time() - started)
 
 

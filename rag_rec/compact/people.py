@@ -55,10 +55,12 @@ class People:
                 :func:`rag_rec.compact.sequences.is_held_out`.
             seed: of that sample.
         """
-        learned, _ = hold_out(self.positives, held_out, seed)
+        people = [self.users.get(number, User("")) for number, _ in self.positives]
+        histories = zip((person.id for person in people), (items for _, items in self.positives), strict=True)
+        learned, _ = hold_out(histories, held_out, seed)
         return [
-            TokenSequence(_prefix(vocabulary, self.users.get(user)), vocabulary.first_item + items)
-            for user, items in learned
+            TokenSequence(_prefix(vocabulary, person), vocabulary.first_item + items)
+            for person, (_, items) in zip(people, learned, strict=True)
         ]
 
 
@@ -72,6 +74,5 @@ def _profiles(store: Store, numbers: Iterable[int]) -> dict[int, User]:
     return {number: user for number, user in found if user is not None}
 
 
-def _prefix(vocabulary: Vocabulary, user: User | None) -> Tokens:
-    profile = () if user is None else vocabulary.tokens_of_user(user)
-    return np.array([BOS, *profile], dtype=np.int64)
+def _prefix(vocabulary: Vocabulary, user: User) -> Tokens:
+    return np.array([BOS, *vocabulary.tokens_of_user(user)], dtype=np.int64)

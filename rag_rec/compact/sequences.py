@@ -96,19 +96,22 @@ class _Window:
     learned: int
 
 
-def is_held_out(user: int, share: float, seed: int) -> bool:
-    """Whether a user belongs to the seeded sample of this share, which does not depend on who else there is."""
-    digest = hashlib.blake2b(f"{seed}:{user}".encode(), digest_size=8).digest()
+def is_held_out(user_id: str, share: float, seed: int) -> bool:
+    """Whether a user belongs to the seeded sample of this share, which does not depend on who else there is.
+
+    It goes by the caller's id: user numbers are others in a system that never knew somebody.
+    """
+    digest = hashlib.blake2b(f"{seed}:{user_id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) < share * 2.0**64
 
 
 def hold_out(
-    histories: Iterable[tuple[int, Tokens]], share: float, seed: int
-) -> tuple[list[tuple[int, Tokens]], dict[int, int]]:
+    histories: Iterable[tuple[str, Tokens]], share: float, seed: int
+) -> tuple[list[tuple[str, Tokens]], dict[str, int]]:
     """Take the newest item from a sample of the users, so that something is left to validate on.
 
     Args:
-        histories: users and their positive items int64 [n], oldest first.
+        histories: user ids and their positive items int64 [n], oldest first.
         share: of the users; 1 takes from everybody. A history of one item is left whole.
         seed: of the sample.
 
@@ -120,8 +123,8 @@ def hold_out(
     """
     if not 0.0 <= share <= 1.0:
         raise InvalidInput(f"The share of people to hold out is {share}; it must lie between 0 and 1.")
-    kept: list[tuple[int, Tokens]] = []
-    held: dict[int, int] = {}
+    kept: list[tuple[str, Tokens]] = []
+    held: dict[str, int] = {}
     for user, items in histories:
         taken = len(items) > 1 and is_held_out(user, share, seed)
         if taken:

@@ -240,7 +240,7 @@ class OpenRanking:
         model = open_generator(self._settings, target)
         try:
             model.backend.use_adapter(target.adapter)
-        except Exception as error:
+        except Exception as error:  # raised again, except where the adapter follows by itself
             if not isinstance(error, GeneratorFailure) or model.backend.adapter != target.adapter_digest:
                 model.close()
                 raise

@@ -117,10 +117,6 @@ class VllmBackend:
         """What each server says of itself, asked now."""
         return self._wait(self._status())
 
-    def ok(self) -> bool:
-        """Whether any server can answer."""
-        return any(status.problem is None for status in self.status())
-
     def close(self) -> None:
         """Give up the requests under way and close the connections."""
         try:

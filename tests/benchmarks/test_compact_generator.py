@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from benchmarks.data import Benchmark
-from benchmarks.methods import compact_generator
+from benchmarks.methods import compact_generator, compact_model
 from benchmarks.methods.compact_generator import Recipe, Trained, generator, prompt_of, trained
 from benchmarks.methods.ranking import Questions, questions
 from rag_rec.compact.base import BaseSettings
@@ -39,8 +39,8 @@ def windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Windows]:
             super().__init__(*arguments)
 
     monkeypatch.setattr(compact_generator, "BENCH", tmp_path)
-    monkeypatch.setattr(compact_generator, "open_embedder", lambda name, threads: HashEmbedder())  # noqa: ARG005
-    monkeypatch.setattr(compact_generator, "AdapterTraining", Noted)
+    monkeypatch.setattr(compact_model, "open_embedder", lambda name, threads: HashEmbedder())  # noqa: ARG005
+    monkeypatch.setattr(compact_model, "AdapterTraining", Noted)
     return begun
 
 

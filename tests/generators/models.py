@@ -19,13 +19,11 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from benchmarks.random_models import CHAT_TEMPLATE, save_random
+
 SPECIALS = ("<bos>", "<pad>", "<answer>", "<unknown>")
 ITEMS = tuple(f"<item_{number}>" for number in range(60))
 ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "embed_tokens", "lm_head")
-CHAT_TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)  # ChatML
 LINES = (
     "You recommend items. Here is what a person watched and liked, oldest first.",
     "Answer with the one letter of the candidate that this person will choose next.",
@@ -53,7 +51,7 @@ def tiny_item_model(
     special = {"bos_token": "<bos>", "pad_token": "<pad>", "eos_token": "<answer>", "unk_token": "<unknown>"}
     fast: Any = PreTrainedTokenizerFast
     fast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
-    return _save(LlamaForCausalLM, config, seed, folder)
+    return save_random(LlamaForCausalLM, config, seed, folder)
 
 
 def tiny_chat_model(folder: Path, seed: int = 0, width: int = 32, most_positions: int = 8192) -> Path:
@@ -71,7 +69,7 @@ def tiny_chat_model(folder: Path, seed: int = 0, width: int = 32, most_positions
     fast: Any = PreTrainedTokenizerFast
     special = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
     fast(tokenizer_object=tokenizer, chat_template=CHAT_TEMPLATE, **special).save_pretrained(folder)
-    return _save(Qwen3ForCausalLM, config, seed, folder)
+    return save_random(Qwen3ForCausalLM, config, seed, folder)
 
 
 def tiny_adapter(base_folder: Path, folder: Path, seed: int, rank: int = 8) -> Path:
@@ -100,13 +98,6 @@ def _shape(width: int, most_positions: int) -> dict[str, Any]:
         "max_position_embeddings": most_positions,
         "initializer_range": 0.2,
     }
-
-
-def _save(architecture: Any, config: Any, seed: int, folder: Path) -> Path:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        architecture(config).save_pretrained(folder)
-    return folder
 
 
 def _byte_level_tokenizer() -> Tokenizer:

@@ -8,7 +8,8 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from tests.generators.models import CHAT_TEMPLATE, LINES
+from benchmarks.random_models import CHAT_TEMPLATE
+from tests.generators.models import LINES
 
 CHATML = CHAT_TEMPLATE
 MISTRAL = (

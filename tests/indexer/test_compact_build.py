@@ -141,6 +141,15 @@ def test_a_checkpoint_from_before_a_removal_is_destroyed(settings: Settings, tmp
     assert built.adapter.digest == twin.adapter.digest
 
 
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_the_held_out_sample_is_that_of_the_twin_too(settings: Settings, tmp_path: Path, share: float) -> None:
+    """Users have other numbers in a system that never knew somebody; the sample must not go by these."""
+    how = trained(held_out=share)
+    forget(settings, "user-3")
+    twin = home(tmp_path / "twin", without(LOG, "user-3"))
+    assert build_compact(settings, how).adapter.digest == build_compact(twin, how).adapter.digest
+
+
 def test_nothing_is_published_when_somebody_is_forgotten_during_the_training(settings: Settings) -> None:
     class Forgetting(Silent):
         def stage(self, name: str, total: int) -> None:  # noqa: ARG002 - the seam's signature
