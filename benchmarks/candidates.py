@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from benchmarks.data import NAMES, Benchmark, DataMissing, item_vectors, read
 from benchmarks.methods.baselines import DENSE, METHODS, Known, Method
-from benchmarks.methods.ranking import MISSED, Questions, Ranks, figures, ndcg, questions
+from benchmarks.methods.ranking import Questions, figures, questions
 from benchmarks.report import earlier, write_results
 from rag_rec.candidates.features import FINE
 from rag_rec.candidates.fitting import Choices
@@ -31,6 +31,7 @@ from rag_rec.candidates.query import Query
 from rag_rec.candidates.reader import Reader
 from rag_rec.candidates.statistics import REGULARISATION
 from rag_rec.candidates.training import KnownProfiles, ReaderSettings, fit_fine, gather
+from rag_rec.evaluation.ranking import MISSED, Ranks, ndcg
 from rag_rec.settings import Settings
 
 SEEDS = (0, 1, 2)

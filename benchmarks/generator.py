@@ -22,11 +22,12 @@ from benchmarks.candidates import Run, candidate_model, dataset_parser, queries,
 from benchmarks.data import NAMES, user_groups
 from benchmarks.methods.compact_generator import Recipe, Trained, generator, prompt_of, trained
 from benchmarks.methods.fairness import by_activity, item_side, user_side
-from benchmarks.methods.ranking import RESAMPLES, Questions, interval
+from benchmarks.methods.ranking import Questions, interval
 from benchmarks.report import earlier, write_results
 from rag_rec.candidates.training import ReaderSettings, fit_fine, gather
 from rag_rec.compact.base import BaseSettings
 from rag_rec.compact.training import AdapterSettings
+from rag_rec.evaluation.bootstrap import RESAMPLES
 from rag_rec.fusion import Gate, Trials, fit_gate, gain_of
 
 N: Final = 50

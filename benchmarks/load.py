@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -78,30 +79,54 @@ def run_load(target: Target, requests: Sequence[bytes], connections: int = 1) ->
     return Load(seconds, wall, target.metrics()[PROCESSOR] - before)
 
 
+@dataclass(frozen=True)
+class Answer:
+    """Status and body of an answer."""
+
+    status: int
+    body: bytes
+
+
+class Connection:
+    """One keep-alive connection, with one request under way at a time."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def open(cls, target: Target) -> Self:
+        """Connect."""
+        return cls(*await asyncio.open_connection(*target.address))
+
+    async def send(self, request: bytes) -> Answer:
+        """Send a request and read its answer."""
+        self._writer.write(request)
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        return Answer(int(head.split(b" ", 2)[1]), await self._reader.readexactly(length))
+
+    def close(self) -> None:
+        """Hang up."""
+        self._writer.close()
+
+
 async def _run(target: Target, requests: Sequence[bytes], connections: int) -> tuple[npt.NDArray[np.float64], float]:
     seconds = np.zeros(len(requests))
     work = iter(enumerate(requests))
-    streams = [await asyncio.open_connection(*target.address) for _ in range(connections)]
+    opened = [await Connection.open(target) for _ in range(connections)]
     started = perf_counter()
-    await asyncio.gather(*(_send(reader, writer, work, seconds) for reader, writer in streams))
+    await asyncio.gather(*(_send(connection, work, seconds) for connection in opened))
     wall = perf_counter() - started
-    for _, writer in streams:
-        writer.close()
+    for connection in opened:
+        connection.close()
     return seconds, wall
 
 
-async def _send(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    work: Iterator[tuple[int, bytes]],
-    seconds: npt.NDArray[np.float64],
-) -> None:
+async def _send(connection: Connection, work: Iterator[tuple[int, bytes]], seconds: npt.NDArray[np.float64]) -> None:
     for number, request in work:
         started = perf_counter()
-        writer.write(request)
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
-        await reader.readexactly(length)
+        answer = await connection.send(request)
         seconds[number] = perf_counter() - started
-        if not head.startswith(b"HTTP/1.1 2"):
-            raise RuntimeError(f"The service answered {head[:12].decode()}; see its log.")
+        if answer.status >= httpx.codes.MULTIPLE_CHOICES:
+            raise RuntimeError(f"The service answered {answer.status}; see its log.")

@@ -211,7 +211,7 @@ def people_rows(people: People, histories: Histories, seconds: float) -> list[Ro
         read = timed(lambda: read_people(folder, index._items))
         size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
         user = next(iter(histories))
-        removal = timed(lambda: [rewrite_without(folder / file, folder / "new", user) for file in shard_files(user)])
+        removal = timed(lambda: [rewrite_without(folder / file, folder / "new", {user}) for file in shard_files(user)])
     return [
         {
             "name": "interactions",

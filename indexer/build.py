@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from indexer.item_vectors import build_items
-from indexer.people_shards import PeopleWriter
+from indexer.people_shards import PeopleWriter, forgotten_since
 from indexer.plan import Plan, building_folder, make_plan
 from indexer.progress import Percent, Progress
 from indexer.verify import verify_content
@@ -25,7 +25,7 @@ from rag_rec.generation import Generation, Generations, Manifest, digest_files, 
 from rag_rec.history import History
 from rag_rec.item_space import CLUSTERS
 from rag_rec.settings import Settings
-from rag_rec.store.protocol import ChangeKind, Store
+from rag_rec.store.protocol import Store
 from rag_rec.vectors.flat import FlatIndex
 from rag_rec.vectors.protocol import Embedder
 
@@ -35,7 +35,11 @@ KEPT_GENERATIONS = 2
 
 @dataclass(frozen=True, slots=True)
 class Builder:
-    """Builds generations of one store. ``reader`` is taken over instead of being fitted, where one is given."""
+    """Builds generations of one store.
+
+    ``reader`` is taken over instead of being fitted, where one is given; so are vectors, from ``source`` instead of the
+    current generation.
+    """
 
     store: Store
     generations: Generations
@@ -43,6 +47,7 @@ class Builder:
     embedder: Embedder
     progress: Progress
     reader: Reader | None = None
+    source: Generation | None = None
 
     def build(self, *, fresh: bool) -> Generation:
         """Build, verify and publish the store's present state.
@@ -64,16 +69,18 @@ class Builder:
         self._clusters(folder, items)
         histories = dict(self.store.histories())
         self.progress.stage("people", len(histories))
-        writer = PeopleWriter(self.store, items, self.embedder, self.settings.positive_rule, earlier)
+        writer = PeopleWriter(
+            self.store, self.generations, plan.epoch, items, self.embedder, self.settings.positive_rule, earlier
+        )
         writer.write(folder, histories, self.progress.advance)
         self._reader(folder, histories, items)
         return self._publish(folder, plan, items, histories)
 
     def _earlier(self) -> Generation | None:
-        """The current generation, if it was made with the same embedding model."""
-        if self.generations.current_id() is None:
+        """The generation whose vectors can be taken over, if it was made with the same embedding model."""
+        if self.source is None and self.generations.current_id() is None:
             return None
-        generation = self.generations.current()
+        generation = self.source or self.generations.current()
         return generation if generation.manifest.embedding == self.embedder.digest else None
 
     def _clusters(self, folder: Path, items: FlatIndex) -> None:
@@ -117,10 +124,8 @@ class Builder:
         return generation
 
     def _take_out_forgotten(self, since: int) -> None:
-        """Remove users who were forgotten while the build was running."""
-        for change in self.store.changes(since):
-            if change.kind is ChangeKind.FORGET:
-                erase_from_files(self.generations, change.number, change.epoch)
+        """Remove users of whom something was forgotten while the build was running, in case that removal was killed."""
+        erase_from_files(self.generations, forgotten_since(self.store, since))
 
 
 def _manifest(folder: Path, plan: Plan, items: FlatIndex, histories: Mapping[int, History]) -> Manifest:

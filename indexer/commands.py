@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from indexer.adapter_commands import app as adapter_app
 from indexer.compact_commands import app as compact_app
 from indexer.datasets import DATASETS, fetch
 from indexer.generator_commands import app as generator_app
@@ -25,8 +26,8 @@ from indexer.sources.parquet import ParquetSource
 from indexer.times import TimeUnit
 from rag_rec.cli import Json, command
 from rag_rec.errors import InvalidInput
+from rag_rec.home import store_of
 from rag_rec.settings import Settings
-from rag_rec.store import open_store
 from rag_rec.validation import Limits
 
 app = typer.Typer(no_args_is_help=True)
@@ -34,6 +35,7 @@ dataset_app = typer.Typer(help="Get public data sets.", no_args_is_help=True)
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(index_app, name="index")
 app.add_typer(compact_app, name="compact")
+app.add_typer(adapter_app, name="adapter")
 app.add_typer(generator_app, name="generator")
 
 
@@ -47,6 +49,7 @@ class Format(StrEnum):
     MOVIELENS_1M = "movielens-1m"
 
 
+_OUTCOMES = ("accepted", "duplicates", "suppressed", "rejected")
 _FIXED_LAYOUTS = (Format.MOVIELENS_100K, Format.MOVIELENS_1M)
 
 
@@ -108,7 +111,7 @@ def ingest(  # noqa: PLR0913 - one parameter for each option
             f"--map, --list-column, --time-unit and --event do not apply to {file_format}: leave them out."
         )
     sources = _sources(path, file_format, kind)
-    store = open_store(settings.database_url, Limits(settings.max_text_characters))
+    store = store_of(settings)
     try:
         with Bars() as progress:
             limits = Limits.at(time.time_ns() // 1_000_000, settings)
@@ -150,10 +153,10 @@ def _rejects_path(settings: Settings, path: Path, kind: Kind) -> Path:
 
 
 def _summary(results: Sequence[IngestResult], epoch: int) -> Mapping[str, Any]:
-    totals = {name: sum(getattr(result, name) for result in results) for name in ("accepted", "duplicates", "rejected")}
+    totals = {name: sum(getattr(result, name) for result in results) for name in _OUTCOMES}
     seconds = sum(result.seconds for result in results)
     return {
-        "ok": totals["rejected"] == 0 or totals["accepted"] + totals["duplicates"] > 0,
+        "ok": totals["rejected"] < sum(totals.values()) or totals["rejected"] == 0,
         **totals,
         "seconds": round(seconds, 3),
         "rows_per_s": round(sum(totals.values()) / max(seconds, 1e-9)),
@@ -167,6 +170,7 @@ def _part(result: IngestResult) -> Mapping[str, Any]:
         "kind": str(result.kind),
         "accepted": result.accepted,
         "duplicates": result.duplicates,
+        "suppressed": result.suppressed,
         "rejected": result.rejected,
         "resumed": result.resumed,
         "seconds": round(result.seconds, 3),

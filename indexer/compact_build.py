@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,14 @@ import torch
 from filelock import FileLock, Timeout
 
 from indexer.progress import Percent, Progress
+from rag_rec.adapters.removal import destroy_unused
 from rag_rec.compact.adapter import parameters, write_adapter
 from rag_rec.compact.base import Base, BaseSettings, build_base
 from rag_rec.compact.checkpoint import Checkpoint, Checkpoints
 from rag_rec.compact.extend import extend_base
-from rag_rec.compact.folder import CompactFolder, CompactStore
+from rag_rec.compact.folder import CompactStore
 from rag_rec.compact.people import People, forgotten_since
+from rag_rec.compact.published import CompactFolder
 from rag_rec.compact.sequences import Windows
 from rag_rec.compact.training import AdapterSettings, AdapterTraining
 from rag_rec.compact.vocabulary import PAD, Vocabulary
@@ -106,12 +109,17 @@ class CompactBuilder:
 
     def _put_to_use(self, base: CompactFolder, adapter: CompactFolder, people: People) -> None:
         """Also destroys the adapters that still know somebody who was forgotten, be it this one."""
+        compact, how = self.compact, self.how.adapter
         try:
-            self._refuse_forgotten(people)
-            self.compact.set_current(base.digest, adapter.digest)
+            with compact.writing():  # nobody destroys the adapter between these
+                self._refuse_forgotten(compact, people)
+                self.store.put_lineage(adapter.digest, people.lineage(how.held_out, how.seed), people.epoch)
+                compact.set_current(base.digest, adapter.digest)
         finally:
-            gone = self.compact.prune(outdated=lambda epoch: forgotten_since(self.store, epoch))
-            discard_gates(self.settings.gates, gone)
+            gone = compact.prune(outdated=lambda epoch: forgotten_since(self.store, epoch))
+            self.store.drop_lineage(gone)
+            destroy_unused(compact, self.store)
+            discard_gates(self.settings.gates, gone, compact.adapter_digests())
 
     def _items(self) -> Items:
         generation = self.generations.current()
@@ -161,15 +169,20 @@ class CompactBuilder:
         return self.compact.publish_base(base.write, epoch=epoch, settings=settings, counts=base.counts())
 
     def _adapter(self, base: CompactFolder, people: People) -> CompactFolder:
-        settings = self.how.adapter
-        checkpoints = Checkpoints(self.compact.training, self._key(base))
+        settings, compact = self.how.adapter, self.compact
+        checkpoints = Checkpoints(compact.training, self._key(base))
         training, width = self._training(Base.load(base.folder), people)
         loss = self._train(training, people, checkpoints)
         rank = width if settings.rank is None else settings.rank
         deltas = training.deltas()
         counts = {"users": len(people.positives), "interactions": people.interactions}
-        adapter = self.compact.publish_adapter(
-            lambda folder: write_adapter(folder, deltas, rank, base.digest),
+
+        def write(folder: Path) -> None:
+            self._refuse_forgotten(compact, people)
+            write_adapter(folder, deltas, rank, base.digest)
+
+        adapter = compact.publish_adapter(
+            write,
             base=base.digest,
             epoch=people.epoch,
             settings={**asdict(settings), "rank": rank, "loss": loss},
@@ -193,14 +206,15 @@ class CompactBuilder:
         return training, int(base.model.config.hidden_size)
 
     def _train(self, training: AdapterTraining, people: People, checkpoints: Checkpoints) -> float:
-        epochs = self.how.adapter.epochs
+        epochs, compact = self.how.adapter.epochs, self.compact
         self._resume(training, checkpoints)
         self.progress.stage("adapter", 100)
         told = Percent(self.progress)
         while training.finished < epochs:
             training.epoch(partial(_tell_epoch, told, training.finished, epochs))
-            self._refuse_forgotten(people)
-            checkpoints.save(Checkpoint(training.state(), people.epoch))
+            with compact.writing():
+                self._refuse_forgotten(compact, people)
+                checkpoints.save(Checkpoint(training.state(), people.epoch))
         return training.loss
 
     def _resume(self, training: AdapterTraining, checkpoints: Checkpoints) -> None:
@@ -211,10 +225,12 @@ class CompactBuilder:
         else:
             training.resume(found.state)
 
-    def _refuse_forgotten(self, people: People) -> None:
+    def _refuse_forgotten(self, compact: CompactStore, people: People) -> None:
+        """Whoever writes what was learned holds the lock and calls this first. A removal takes the same lock to sweep:
+        either it finds what was written, or nothing is written any more."""
         if forgotten_since(self.store, people.epoch):
-            self.compact.discard_training()
-            raise Busy("Somebody was forgotten while the adapter was trained: run `rag-rec compact build` again.")
+            compact.discard_training()
+            raise Busy("Somebody was forgotten while the adapter was trained: run the same command again.")
 
     def _key(self, base: CompactFolder) -> str:
         fields = [base.digest, asdict(self.how.adapter), self.how.device]

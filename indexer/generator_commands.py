@@ -15,10 +15,11 @@ from rag_rec.compact.folder import CompactStore
 from rag_rec.errors import InvalidInput
 from rag_rec.fusion import Gate, gate_path
 from rag_rec.generation import Generations
-from rag_rec.generators.opening import Wanted, open_generator, wanted
+from rag_rec.generators.opening import open_generator
+from rag_rec.generators.wanted import Wanted, wanted
+from rag_rec.home import store_of
 from rag_rec.live import Live
 from rag_rec.settings import Settings
-from rag_rec.store import open_store
 from rag_rec.store.protocol import ChangeKind, Store
 from rag_rec.vectors.embedding import open_embedder
 from rag_rec.vectors.protocol import Embedder
@@ -39,7 +40,7 @@ def gate(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the
     A running service takes the result up by itself.
     """
     settings = Settings()
-    store = open_store(settings.database_url)
+    store = store_of(settings)
     try:
         with Bars() as bars:
             measured = measure(settings, store, bars)

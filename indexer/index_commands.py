@@ -13,8 +13,8 @@ from indexer.progress import Bars
 from indexer.verify import verify_generation
 from rag_rec.cli import Json, command
 from rag_rec.generation import Generation, Generations
+from rag_rec.home import store_of
 from rag_rec.settings import Settings
-from rag_rec.store import open_store
 from rag_rec.vectors.embedding import open_embedder
 
 app = typer.Typer(help="Build, check and publish index generations.", no_args_is_help=True)
@@ -43,7 +43,7 @@ def verify(name: Name = None, json: Json = False) -> Mapping[str, Any]:  # noqa:
     settings = Settings()
     generations = Generations(settings.generations)
     generation = generations.open(name) if name else generations.current()
-    store = open_store(settings.database_url)
+    store = store_of(settings)
     try:
         checked = verify_generation(generations, generation, store)
     finally:
@@ -74,7 +74,7 @@ def activate(name: str, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG00
 
 def _build(*, fresh: bool) -> Mapping[str, Any]:
     settings = Settings()
-    store = open_store(settings.database_url)
+    store = store_of(settings)
     embedder = open_embedder(settings.embedding_model, settings.embedding_threads)
     started = time.perf_counter()
     try:

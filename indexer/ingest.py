@@ -25,8 +25,9 @@ from indexer.progress import Progress
 from indexer.rejects import RejectsFile
 from indexer.sources.batch import Batch, Kind, Reject, Source
 from indexer.times import TimeUnit
+from rag_rec.domain import Item
 from rag_rec.store import SqlStore
-from rag_rec.store.ledger import Checkpoint
+from rag_rec.store.checkpoints import Checkpoint
 from rag_rec.store.protocol import AppendResult
 from rag_rec.validation import Limits
 
@@ -53,11 +54,16 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class IngestResult:
-    """What became of the rows of a source. ``resumed`` rows were done by an earlier run that was interrupted."""
+    """What became of the rows of a source.
+
+    ``suppressed`` rows are about people or events that have been forgotten: they are left out, and listed nowhere.
+    ``resumed`` rows were done by an earlier run that was interrupted.
+    """
 
     kind: Kind
     accepted: int
     duplicates: int
+    suppressed: int
     rejected: int
     resumed: int
     seconds: float
@@ -66,7 +72,7 @@ class IngestResult:
     @property
     def rows_per_s(self) -> float:
         """Rows that this run handled per second."""
-        return (self.accepted + self.duplicates + self.rejected) / max(self.seconds, 1e-9)
+        return (self.accepted + self.duplicates + self.suppressed + self.rejected) / max(self.seconds, 1e-9)
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,7 @@ class Ingest:
             kind=source.kind,
             accepted=done.accepted,
             duplicates=done.duplicates,
+            suppressed=done.suppressed,
             rejected=done.rejected,
             resumed=start.position,
             seconds=time.perf_counter() - began,
@@ -141,9 +148,13 @@ class Ingest:
         types = None if source.typed else self._attribute_types(source, columns)
         if source.kind is Kind.ITEMS:
             items = item_rows(columns, self.limits, self.reading.lists, types)
-            return _entity_writer(items, self.store.put_items)
+            return _entity_writer(items, self._put_items)
         users = user_rows(columns, self.limits, self.reading.lists, types)
-        return _entity_writer(users, self.store.put_users)
+        return _entity_writer(users, self.store.admit_users)
+
+    def _put_items(self, items: Sequence[Item], checkpoint: Checkpoint | None) -> AppendResult:
+        changed = self.store.put_items(items, checkpoint)
+        return AppendResult(changed, len(items) - changed)
 
     def _attribute_types(self, source: Source, columns: ColumnMap) -> AttributeTypes:
         types = AttributeTypes()
@@ -152,13 +163,14 @@ class Ingest:
         return types
 
 
-def _entity_writer(rows: EntityRows[Entity], put: Callable[[Sequence[Entity], Checkpoint | None], int]) -> Write:
+def _entity_writer(
+    rows: EntityRows[Entity], put: Callable[[Sequence[Entity], Checkpoint | None], AppendResult]
+) -> Write:
     def write(batch: Batch, rejects: RejectsFile, before: Checkpoint) -> Checkpoint:
         entities, refused = rows.read(batch)
         rejects.append(refused)
         reached = _reached(before, batch, refused)
-        changed = put(entities, reached)
-        return reached.after(AppendResult(changed, len(entities) - changed))
+        return reached.after(put(entities, reached))
 
     return write
 

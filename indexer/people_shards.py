@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from rag_rec.generation import Generation
+from rag_rec.generation import Generation, Generations
 from rag_rec.history import History, PositiveRule
 from rag_rec.people import People
 from rag_rec.shards import SHARDS, read_shard, shard_of, shard_paths, write_shard
-from rag_rec.store.protocol import Store
+from rag_rec.store.protocol import ChangeKind, Store
 from rag_rec.vectors.flat import FlatIndex
 from rag_rec.vectors.interactions import InteractionIndex
 from rag_rec.vectors.protocol import Embedder
@@ -30,6 +30,8 @@ class PeopleWriter:
 
     Attributes:
         store: where the texts of interactions are read.
+        generations: whose lock a removal takes too, so that it finds what was written before it.
+        epoch: of the store when the histories were read.
         items: vectors of the items.
         embedder: embeds the interactions that have a text of their own.
         rule: which interactions make up a profile.
@@ -37,6 +39,8 @@ class PeopleWriter:
     """
 
     store: Store
+    generations: Generations
+    epoch: int
     items: FlatIndex
     embedder: Embedder
     rule: PositiveRule
@@ -48,8 +52,15 @@ class PeopleWriter:
         events = self.store.events()
         for shard, users in enumerate(_by_shard(histories)):
             if not all(path.is_file() for path in shard_paths(folder, shard)):
-                write_shard(folder, shard, self._people(shard, users, histories, events))
+                self._write(folder, shard, self._people(shard, users, histories, events))
             advance(len(users))
+
+    def _write(self, folder: Path, shard: int, people: People) -> None:
+        """Write a shard without those of whom something was forgotten meanwhile; whoever loads it replays them."""
+        with self.generations.writing():
+            for user in forgotten_since(self.store, self.epoch):
+                people.remove(user)
+            write_shard(folder, shard, people)
 
     def _people(
         self, shard: int, users: Sequence[int], histories: Mapping[int, History], events: Sequence[str]
@@ -91,6 +102,11 @@ class PeopleWriter:
             return {}
         people = read_shard(self.earlier.folder, shard, self.items)
         return {number: vector for user, _ in people.histories() for number, vector in people.own_vectors(user).items()}
+
+
+def forgotten_since(store: Store, epoch: int) -> dict[int, int]:
+    """Users of whom something was forgotten after an epoch, and the epoch of the latest such removal."""
+    return {change.number: change.epoch for change in store.changes(epoch) if change.kind is ChangeKind.FORGET}
 
 
 def _by_shard(histories: Mapping[int, History]) -> list[list[int]]:

@@ -9,15 +9,17 @@ from typing import Any
 
 import typer
 
+from rag_rec.adapters.lineage import owing
 from rag_rec.cli import Json, command
 from rag_rec.domain import Candidate, Item, User
 from rag_rec.errors import RagRecError
 from rag_rec.fusion import Gate
 from rag_rec.generation import Generations
-from rag_rec.generators.opening import Wanted, load_gate, open_generator, wanted
+from rag_rec.generators.opening import load_gate, open_generator
 from rag_rec.generators.protocol import Backend, EvidenceLine, Prompt
+from rag_rec.generators.wanted import Wanted, wanted
+from rag_rec.home import store_of
 from rag_rec.settings import Settings
-from rag_rec.store import open_store
 from rag_rec.store.protocol import Store
 
 app = typer.Typer()
@@ -56,7 +58,7 @@ def doctor(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by t
 
 def examine(settings: Settings) -> list[Finding]:
     """Look at every part, in the order in which they depend on each other."""
-    store = open_store(settings.database_url)
+    store = store_of(settings)
     try:
         checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
             ("store", lambda: _store(store)),
@@ -95,6 +97,9 @@ def _generator(settings: Settings, store: Store) -> Iterator[Finding]:
         return
     yield from _probe(settings, target, store)
     yield _gate(load_gate(settings, target), settings)
+    if target.adapter_digest in owing(store):
+        text = "it saw somebody who was forgotten, and does not rank any more, or not for long"
+        yield Finding("adapter", State.NOTE, f"{text}: run `rag-rec adapter retrain`.")
 
 
 def _probe(settings: Settings, target: Wanted, store: Store) -> Iterator[Finding]:

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Self
 
 import numpy as np
+import structlog
 
-from rag_rec.compact.folder import CompactStore
 from rag_rec.domain import (
     Interaction,
     Item,
@@ -19,27 +19,28 @@ from rag_rec.domain import (
     SimilarItem,
     User,
 )
-from rag_rec.errors import CorruptIndex, InvalidInput, NotReady, UnknownItem, UnknownUser
+from rag_rec.errors import CorruptIndex, InvalidInput, NotReady, RagRecError, UnknownItem
 from rag_rec.explanation import Conditions, ExplainedRecommendation, Lookup, open_explainer
 from rag_rec.filters import compile_filter
-from rag_rec.forgetting.erase import Eraser
-from rag_rec.forgetting.files import sweep
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.generation import Generations
 from rag_rec.generators.opening import RankerSource, open_ranking
+from rag_rec.home import store_of
 from rag_rec.live import Live
+from rag_rec.privacy import Privacy
 from rag_rec.ranker import Ranker
 from rag_rec.recommender import Recommender
 from rag_rec.settings import Settings
 from rag_rec.status import Status
-from rag_rec.store import open_store
-from rag_rec.store.protocol import AppendResult, ForgetRecord, Store
+from rag_rec.store.protocol import AppendResult, Store
 from rag_rec.validation import Limits, check_interaction, check_item, check_user
 from rag_rec.vectors.embedding import open_embedder
 from rag_rec.vectors.protocol import Embedder
 
+log = structlog.get_logger()
 
-class Engine:
+
+class Engine(Privacy):
     """Recommendations, events, forgetting and status over one store and the current index generation. Thread-safe.
 
     Attributes:
@@ -59,13 +60,11 @@ class Engine:
         embedder: Embedder,
         ranking: RankerSource,
     ) -> None:
-        self.settings = settings
-        self.store = store
+        super().__init__(settings, store, embedder, live)
         self.generations = generations
-        self.embedder = embedder
         self.explainer = open_explainer(settings)
-        self._live = live
         self._ranking = ranking
+        self._ranked_at = live.erasures
         self._switching = threading.Lock()
 
     @classmethod
@@ -83,22 +82,18 @@ class Engine:
             CorruptIndex: the generation's files do not match its manifest.
             IncompatibleStore: the store is from a newer version.
         """
-        store = store or open_store(settings.database_url, Limits(settings.max_text_characters))
+        store = store or store_of(settings)
         embedder = embedder or open_embedder(settings.embedding_model, settings.embedding_threads)
         generations = Generations(settings.generations)
-        sweep(store, generations)
         live = Live.load(generations.current(), store, settings, embedder)
-        return cls(settings, store, generations, live, embedder, ranking or open_ranking(settings))
+        engine = cls(settings, store, generations, live, embedder, ranking or open_ranking(settings, store))
+        engine._keep_up()  # a crash may have left a removal unfinished
+        return engine
 
     @property
     def ranker(self) -> Ranker:
         """The generator in use, with its gate."""
         return self._ranking.current
-
-    @property
-    def live(self) -> Live:
-        """The state that answers at present."""
-        return self._live
 
     def recommend(self, request: RecommendationRequest) -> Recommendation:
         """Rank items for a user. An unknown user gets popular items, and the provenance says so.
@@ -111,7 +106,7 @@ class Engine:
             live = self._fresh()
             erasures = live.erasures
             answer = Recommender(live, self.store, self.ranker, self.settings).recommend(asked)
-            if self._live is live and live.erasures == erasures:  # a removal reaches only the state in use
+            if self._live is live and live.erasures == erasures and self.store.erasure_epoch() <= live.epoch:
                 return answer
             if request.deadline_ms:
                 asked = replace(request, deadline_ms=max(1, request.deadline_ms - _milliseconds_since(started)))
@@ -183,22 +178,11 @@ class Engine:
         self.store.put_items([item])
         self._live.follow()
 
-    def export(self, user_id: str) -> tuple[User, list[Interaction]]:
-        """Everything stored about a user (right of access)."""
-        found = self.store.user(user_id)
-        if found is None or found[0] in self._live.hidden:
-            raise UnknownUser("There is no user with this id.")
-        number, user = found
-        return user, [stored.interaction for stored in self.store.interactions(number)]
-
     def forget(self, request: ForgetRequest) -> ForgetOutcome:
-        """Remove a user, or some of a user's interactions, from every exact layer."""
-        compact = CompactStore(self.settings.compact)
-        return Eraser(self.store, self.generations, self._live, compact).forget(request)
-
-    def forget_status(self, request_id: str) -> ForgetRecord:
-        """What became of a forget request."""
-        return Eraser(self.store, self.generations).status(request_id)
+        """Remove people, or some of a person's interactions, from every layer."""
+        outcome = super().forget(request)
+        self._fresh()
+        return outcome
 
     def status(self) -> Status:
         """Whether the service can answer, and from what."""
@@ -211,10 +195,12 @@ class Engine:
             users=counts.users,
             items=counts.items,
             interactions=counts.interactions,
+            suppressed=self.store.suppressed_events(),
+            erasure_epoch=self.store.erasure_epoch(),
         )
 
     def refresh(self) -> bool:
-        """Move to the index generation, the adapter and the gate that are current now.
+        """Move to the index generation, the adapter and the gate that are current now, and finish what is unfinished.
 
         Requests go on with the old ones until the new ones are loaded.
 
@@ -224,11 +210,22 @@ class Engine:
         with self._switching:
             try:
                 return self._take_up_generation()
-            finally:  # one that is broken keeps back neither the index nor the generator
-                self._ranking.refresh()
+            finally:  # one that is broken keeps back neither the index nor the generator, nor a removal
+                try:
+                    self._ranking.refresh()
+                finally:
+                    self._keep_up()
+
+    def join(self, let_answers_leave: Callable[[], None] = lambda: None) -> None:
+        """See :meth:`Privacy.join`. Only with what is current after that, requests may be answered: an adapter that
+        was replaced before this memory was on the list is let go of here."""
+        super().join(let_answers_leave)
+        self._refresh_ranking()
+        self._say()
 
     def close(self) -> None:
         """Release the store and the generator."""
+        self._leave()
         self._ranking.close()
         if self.explainer is not None:
             self.explainer.close()
@@ -258,6 +255,9 @@ class Engine:
         conditions = Conditions(lambda: self._fresh() is live and live.erasures == erasures, stopped)
         return conditions, lambda name: catalogue.item(int(catalogue.numbers_of([name])[0]))
 
+    def _adapters(self) -> tuple[str, ...]:
+        return self._ranking.adapters
+
     def _limits(self) -> Limits:
         return Limits.at(_now(), self.settings)
 
@@ -265,7 +265,16 @@ class Engine:
         live = self._live
         if self.store.epoch() > live.epoch:
             live.follow()
+        if live.erasures != self._ranked_at:  # somebody was forgotten: perhaps the adapter may not rank any more
+            self._ranked_at = live.erasures
+            self._refresh_ranking()
         return live
+
+    def _refresh_ranking(self) -> None:
+        try:
+            self._ranking.refresh()
+        except RagRecError as error:  # an answer is not lost because a file of the generator is broken
+            log.error("generator_refresh_failed", code=error.code)
 
 
 def _now() -> int:

@@ -48,6 +48,46 @@ class ConfirmationRequired(RagRecError):
     status = 409
 
 
+class PlanChanged(RagRecError):
+    """What was agreed to be removed is not what is there now."""
+
+    code = "plan_changed"
+    status = 409
+
+
+class LegalHold(RagRecError):
+    """The person may not be forgotten for a legal reason."""
+
+    code = "legal_hold"
+    status = 409
+
+
+class Forgotten(RagRecError):
+    """The person was forgotten and has not consented to a new identity."""
+
+    code = "forgotten"
+    status = 409
+
+
+class WrongKey(RagRecError):
+    """A key is missing, malformed, or not the one that the store was written with."""
+
+    code = "wrong_key"
+
+
+class BrokenLedger(RagRecError):
+    """The ledger, or a receipt, was changed, cut, or belongs to another store."""
+
+    code = "broken_ledger"
+
+
+class Unfinished(RagRecError):
+    """A removal was accepted and is in force, but could not be finished; it will be taken up again."""
+
+    code = "unfinished"
+    status = 503
+
+
 class NotReady(RagRecError):
     """The service or a part of it cannot answer yet."""
 

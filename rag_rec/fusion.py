@@ -84,12 +84,12 @@ def gate_path(folder: Path, model: str, adapter: str | None) -> Path:
     return folder / f"{name}.json"
 
 
-def discard_gates(folder: Path, digests: Collection[str]) -> None:
-    """Remove what was measured of models and adapters that are gone."""
+def discard_gates(folder: Path, gone: Collection[str], adapters: Collection[str]) -> None:
+    """Remove what was measured of models that are gone, and of adapters other than those there are."""
     for path in folder.glob("*.json"):
         with suppress(CorruptIndex):
             gate = Gate.load(path)
-            if gate is not None and (gate.model in digests or gate.adapter in digests):
+            if gate is not None and (gate.model in gone or gate.adapter not in {None, *adapters}):
                 path.unlink(missing_ok=True)
 
 

@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 POINTER = "CURRENT"
 BUILDING = "building-"
+LEFTOVER = f"{BUILDING}rewriting-"
+"""Begins the names of folders of a rewriting: its successor until that is complete, the original from then on."""
 LOCK_SECONDS = 60.0
 
 
@@ -106,8 +109,11 @@ class Generations:
             raise InvalidInput(f"There is no index generation named {name!r}: see `rag-rec index list`.")
         manifest = read_manifest(folder)
         for relative, digest in manifest.files.items():
-            path = folder / relative
-            if not path.is_file() or path.stat().st_size != digest.size:
+            try:
+                size = os.stat(f"{folder}/{relative}").st_size  # noqa: PTH116 - at every removal, for every file
+            except OSError:
+                size = None
+            if size != digest.size:
                 raise CorruptIndex(_damaged(name, relative))
         return Generation(folder, manifest)
 
@@ -121,6 +127,10 @@ class Generations:
     def building(self) -> list[Path]:
         """Folders of builds that have not been published, each complete or not."""
         return sorted(path for path in self.root.glob(f"{BUILDING}*") if path.is_dir())
+
+    def leftovers(self) -> list[Path]:
+        """Folders that an interrupted rewriting or pruning left. While :meth:`writing` is held, nobody uses them."""
+        return [path for path in self.building() if path.name.startswith(LEFTOVER)]
 
     def epoch_of(self, folder: Path) -> int:
         """The epoch of the store that a folder was made from; -1 where that cannot be told any more."""
@@ -138,10 +148,7 @@ class Generations:
     def activate(self, name: str) -> None:
         """Make a generation current: one atomic replacement of the pointer."""
         self.open(name)
-        pointer = self.root / f".{POINTER}.{secrets.token_hex(4)}"
-        write_durably(pointer, name.encode() + b"\n")
-        pointer.replace(self.root / POINTER)
-        sync_folder(self.root)
+        self._point_to(name)
 
     def verify(self, generation: Generation) -> None:
         """Check the SHA-256 of every file, and that there is no file that the manifest does not name."""
@@ -164,22 +171,14 @@ class Generations:
             removed: by how much the counts of the manifest go down.
         """
         old = self.open(name)
-        folder = self.root / f"{BUILDING}successor-{secrets.token_hex(4)}"
-        digests = dict(old.manifest.files)
-        for relative in old.manifest.files:
-            target = folder / relative
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if relative in files:
-                files[relative](old.folder / relative, target)
-                digests[relative] = file_digest(target)
-            else:
-                target.hardlink_to(old.folder / relative)
+        folder = self._leftover()
+        digests = {**old.manifest.files, **_write_successor(old, folder, files)}
         counts = {kind: count - removed.get(kind, 0) for kind, count in old.manifest.counts.items()}
-        manifest = replace(old.manifest, id=new_id(old.manifest.epoch), files=digests, counts=counts)
+        manifest = replace(old.manifest, id=_successor_id(old.manifest.lineage), files=digests, counts=counts)
         successor = self._seal(folder, manifest)
         if self.current_id() == name:
-            self.activate(successor.id)
-        destroy(old.folder)
+            self._point_to(successor.id)
+        self._destroy(old.folder)
         return successor
 
     def prune(self, keep: int) -> list[str]:
@@ -187,13 +186,26 @@ class Generations:
         names = [name for name in self.names() if name != self.current_id()]
         gone = names[: max(0, len(names) - max(0, keep - 1))]
         for name in gone:
-            destroy(self.root / name)
+            self._destroy(self.root / name)
         return gone
+
+    def _leftover(self) -> Path:
+        return self.root / f"{LEFTOVER}{secrets.token_hex(4)}"
+
+    def _destroy(self, folder: Path) -> None:
+        """Destroy a generation. It loses its name first: interrupted, this leaves no generation that is half there."""
+        destroy(folder.rename(self._leftover()))
+
+    def _point_to(self, name: str) -> None:
+        pointer = self.root / f".{POINTER}.{secrets.token_hex(4)}"
+        write_durably(pointer, name.encode() + b"\n")
+        pointer.replace(self.root / POINTER)
+        sync_folder(self.root)
 
     def _seal(self, folder: Path, manifest: Manifest) -> Generation:
         write_durably(folder / MANIFEST, orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2))
-        for path in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
-            sync_folder(path)
+        with ThreadPoolExecutor() as disk:  # the disk takes several at once
+            list(disk.map(sync_folder, (Path(path) for path, _, _ in os.walk(folder))))
         target = self.root / manifest.id
         folder.rename(target)
         sync_folder(self.root)
@@ -203,6 +215,11 @@ class Generations:
 def new_id(epoch: int) -> str:
     """A name that sorts by time of creation."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-e{epoch}"
+
+
+def _successor_id(lineage: str) -> str:
+    """A name that sorts behind that of the build and of earlier successors, and before those of later builds."""
+    return f"{lineage}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(2)}"
 
 
 def utc_now() -> str:
@@ -243,6 +260,23 @@ def file_digest(path: Path) -> FileDigest:
     return FileDigest(path.stat().st_size, digest)
 
 
+def _write_successor(
+    old: Generation, folder: Path, files: Mapping[str, Callable[[Path, Path], object]]
+) -> dict[str, FileDigest]:
+    """Fill a new folder: link the files that stay as they are, write the others. Returns the digests of these."""
+    for parent in {os.path.dirname(relative) for relative in old.manifest.files}:  # noqa: PTH120 - many times a second
+        (folder / parent).mkdir(parents=True, exist_ok=True)
+    for relative in old.manifest.files.keys() - files.keys():
+        os.link(f"{old.folder}/{relative}", f"{folder}/{relative}")
+
+    def write(relative: str) -> FileDigest:
+        files[relative](old.folder / relative, folder / relative)
+        return file_digest(folder / relative)
+
+    with ThreadPoolExecutor() as disk:
+        return dict(zip(files, disk.map(write, files), strict=True))
+
+
 def write_durably(path: Path, content: bytes) -> None:
     """Write a file and wait until it is on the disk."""
     with path.open("wb") as stream:
@@ -262,9 +296,9 @@ def sync_folder(folder: Path) -> None:
 
 def destroy(folder: Path) -> None:
     """Overwrite every file of a folder that nobody else links to, then remove the folder."""
-    for path in folder.rglob("*"):
-        if path.is_file() and path.stat().st_nlink == 1:
-            overwrite(path)
+    paths = (Path(path, name) for path, _, names in os.walk(folder) for name in names)
+    with ThreadPoolExecutor() as disk:
+        list(disk.map(overwrite, [path for path in paths if path.is_file() and path.stat().st_nlink == 1]))
     shutil.rmtree(folder)
 
 

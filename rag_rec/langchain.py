@@ -55,7 +55,7 @@ class EvidenceRetriever(BaseRetriever):
 
     def _documents(self, live: Live, vector: Vectors) -> list[Document]:
         found = self.engine.store.user(self.user_id)
-        if found is None or found[0] in live.hidden:
+        if found is None:
             return []
         number, settings = found[0], self.engine.settings
         history, vectors = live.people.recall(number)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Self
 
 import numpy as np
@@ -26,11 +27,12 @@ from rag_rec.item_space import ItemSpace
 from rag_rec.people import People
 from rag_rec.settings import Settings
 from rag_rec.shards import read_people
-from rag_rec.store.protocol import Change, ChangeKind, Store
+from rag_rec.store.protocol import ChangeKind, Store
 from rag_rec.vectors.protocol import Embedder
 
-MANY = 500
-"""From this many changed users on, the statistics are built afresh instead of user by user."""
+MANY = 100
+MANY_SHARE = 0.2
+"""From this many changed users on, and this share of all users, the statistics are built afresh: it takes less time."""
 
 
 class Live:
@@ -50,7 +52,6 @@ class Live:
         self.epoch = generation.manifest.epoch
         self.erasures = 0
         self._nonce = secrets.token_hex(8)
-        self.hidden: set[int] = set()
         self.events: Sequence[str] = store.events()
         self.items = items
         self.people = people
@@ -106,46 +107,130 @@ class Live:
         return self._rule.positives(history, self.events)
 
     def follow(self) -> None:
-        """Bring everything up to the store's epoch by replaying its change log."""
+        """Bring everything up to the store's epoch by replaying its change log.
+
+        Raises:
+            NotReady: the change log does not go on from here, because the store was replaced by a backup.
+        """
         with self._writer:
-            changes = self._store.changes(self.epoch)
+            epoch, changes = self._store.epoch(), self._store.changes(self.epoch)
+            if (changes[0].epoch - 1 if changes else epoch) > self.epoch:  # the log itself has no gaps
+                raise NotReady(
+                    "The store was restored from a backup after this index was made: run `rag-rec index build`."
+                )
             if not changes:
                 return
+            removal = any(change.kind is ChangeKind.FORGET for change in changes)
+            self.erasures += removal  # and once more below: an answer that meets any moment in between sees a change
             self.events = self._store.events()
             self._sync_items(sorted({change.number for change in changes if change.kind is ChangeKind.ITEM}))
-            self._sync_users(changes)
+            self._sync_users(sorted({change.number for change in changes if change.kind is not ChangeKind.ITEM}))
             self.epoch = changes[-1].epoch
+            self.erasures += removal
 
-    def hide(self, user: int) -> None:
-        """Let no read path see a user any more."""
-        self.hidden.add(user)
+    def take_all(self) -> None:
+        """Take everything about everybody from the store, and count it anew: nothing of it comes from files."""
+        with self._writer:
+            self.follow()
+            begun, histories = self.epoch, list(self._store.histories())
+            self.follow()  # the histories may name newer items
+            for user, history in histories:
+                self._take(user, history, None)
+            self.epoch = begun
+            self.follow()  # who changed meanwhile is read again
+            self._build_statistics()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stand still at the store's epoch: while this is held, nothing here changes, and an answer that would have to
+        follow a change waits."""
+        with self._writer:
+            self.follow()
+            yield
+
+    def prepare(self, user: int, kept: History | None = None) -> None:
+        """Compute ahead what a coming removal does to P, so that the :meth:`follow` after it takes no time.
+
+        Args:
+            user: who is about to be forgotten.
+            kept: the history that will remain; None where the whole user goes.
+        """
+        if self._statistics is not None:
+            with self._writer:
+                old = self._neighbour(user).copy()  # the original is overwritten when the user goes
+            new = empty_history() if kept is None else self.positives(kept)
+            self._statistics.prepare(old, new)
+
+    def discard(self) -> None:
+        """Free what was prepared for a removal that did not come."""
+        if self._statistics is not None:
+            self._statistics.discard()
+
+    def holds(self, user: int) -> bool:
+        """Whether anything of a user number is in memory: history, vectors, profile, or counted positives."""
+        return self.people.holds(user) or user in self._positives
+
+    def agrees(self, user: int) -> bool:
+        """Whether memory has of a user exactly what the store has at present, after following it."""
+        with self.paused():
+            history = self._store.history(user)
+            counted = self._neighbour(user).tobytes() == self.positives(history).tobytes()
+            return counted and self.people.agrees(user, history)
+
+    def sound(self) -> bool:
+        """Whether all parts of the state add up to the same people and positives, by their numbers of rows.
+
+        Cheap: it takes no pass over vectors or matrices. A removal that was left out in any part does not pass.
+        """
+        with self._writer:
+            lengths = np.array([len(history) for history in self._positives.values()], dtype=np.int64)
+            known = all(self.people.has_history(user) for user in self._positives)
+            return known and self.people.sound() and self.statistics.sound(lengths)
 
     def _sync_items(self, numbers: Sequence[int]) -> None:
+        known = np.array([number for number in numbers if number < len(self.items)], dtype=np.int64)
+        before = self.items.vectors()[known]
         for number, item in zip(numbers, self._store.items_by_number(numbers), strict=True):
             self.items.put(number, item)
+        self._renew_profiles(known[(self.items.vectors()[known] != before).any(axis=1)])
         if self._statistics is not None and numbers:
             self._statistics.grow(len(self.items))
 
-    def _sync_users(self, changes: Sequence[Change]) -> None:
-        users = sorted({change.number for change in changes if change.kind is not ChangeKind.ITEM})
-        afresh = len(users) >= MANY
+    def _renew_profiles(self, items: npt.NDArray[np.int64]) -> None:
+        """Make the profiles of those who met these items anew, because the items' texts have changed."""
+        for user, history in self.people.histories() if len(items) else ():
+            if np.isin(history["item"], items).any():
+                self.people.put(user, history, self._rule.mask(history, self.events), self.people.own_vectors(user))
+
+    def _sync_users(self, users: Sequence[int]) -> None:
+        afresh = len(users) >= max(MANY, MANY_SHARE * len(self.people))
         for user in users:
             self._sync_user(user, None if afresh else self._statistics)
-        if self._statistics is not None and afresh:
-            self._build_statistics()
-        if any(change.kind is ChangeKind.FORGET for change in changes):
-            if self._statistics is not None:
-                self._statistics.flush()
-            self.erasures += 1
+        if self._statistics is not None:
+            if afresh:
+                self._build_statistics()
+            self._statistics.settle()
 
     def _sync_user(self, user: int, statistics: Statistics | None) -> None:
         """Make everything about one user what the store says at present; nothing at all if it has nothing."""
-        new = self._store.history(user)
+        self._take(user, self._store.history(user), statistics)
+
+    def _take(self, user: int, new: History, statistics: Statistics | None) -> None:
+        """Put a user's present history in the place of what is held of them."""
+        self._meet(new)
         positives, own = self.positives(new), self._own_vectors(user, new)
         if statistics is not None:
             statistics.replace(self._neighbour(user), positives)
         self._remember(user, positives)  # at once: what was counted must be what a later call takes out again
         self.people.put(user, new, self._rule.mask(new, self.events), own)
+
+    def _meet(self, history: History) -> None:
+        """Take up items and event types that the store got after the changes that are being followed were read."""
+        newest = int(history["item"].max(initial=-1))
+        if newest >= len(self.items):
+            self._sync_items(range(len(self.items), newest + 1))
+        if history["event"].max(initial=-1) >= len(self.events):
+            self.events = self._store.events()
 
     def _remember(self, user: int, positives: History) -> None:
         """Keep the positives that the statistics have counted; what is given up is overwritten."""

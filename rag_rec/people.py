@@ -70,6 +70,28 @@ class People:
             overwrite(history)
         self.profiles.remove(np.array([user]))
 
+    def has_history(self, user: int) -> bool:
+        """Whether a user's history is held."""
+        return user in self._histories
+
+    def holds(self, user: int) -> bool:
+        """Whether anything of a user is held: history, interaction vectors or profile."""
+        return self.has_history(user) or len(self.interactions.interactions(user)) > 0 or self.profile(user) is not None
+
+    def agrees(self, user: int, history: History) -> bool:
+        """Whether a user's history is this one, and the interaction vectors are of its rows."""
+        with self._lock:
+            same = self.history(user).tobytes() == history.tobytes()
+            return same and np.array_equal(self.interactions.interactions(user), history["interaction"])
+
+    def sound(self) -> bool:
+        """Whether histories, interaction vectors and profiles are of the same users and number of rows."""
+        with self._lock:
+            rows = sum(map(len, self._histories.values()))
+            users = np.sort(np.fromiter(self._histories, dtype=np.int64))
+            listed = np.array_equal(self.interactions.users(), users) and len(self.interactions) == rows
+            return listed and bool(np.isin(self.profiles.numbers(), users).all())
+
     def own_vectors(self, user: int) -> dict[int, npt.NDArray[np.float32]]:
         """Vectors of the user's interactions that have a text of their own."""
         numbers, vectors = self.interactions.interactions(user), self.interactions.vectors(user)

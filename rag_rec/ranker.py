@@ -16,6 +16,8 @@ NOT_MEASURED = "not_measured"
 """In provenance: there is an LLM, but no gate says that it helps."""
 BYPASSED = "bypassed"
 """In provenance: the gate says that the LLM does not help."""
+WITHHELD = "adapter_withheld"
+"""In provenance: the adapter saw somebody who was forgotten, and may not rank until it has been trained again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +31,17 @@ class Ranked:
 
 
 class Ranker:
-    """A generator with its gate and its time limit. ``gate`` None stands for an LLM that nobody has measured."""
+    """A generator with its gate and its time limit. ``gate`` None stands for an LLM that nobody has measured.
 
-    def __init__(self, generator: Generator, gate: Gate | None, timeout_seconds: float) -> None:
+    ``withheld`` says that its adapter may not rank, so that it has to answer without one or not at all.
+    """
+
+    def __init__(
+        self, generator: Generator, gate: Gate | None, timeout_seconds: float, *, withheld: bool = False
+    ) -> None:
         self.generator = generator
         self.gate = gate
+        self.withheld = withheld
         self._ladder = Ladder(generator, timeout_seconds)
 
     @property
@@ -50,10 +58,7 @@ class Ranker:
         """The candidates' own order, and why the LLM is not asked, if there is one."""
         if not personal:
             return Ranked(scores, Source.POPULARITY)
-        fallback = None
-        if self.generator.ranks and not self.asks:
-            fallback = NOT_MEASURED if self.gate is None else BYPASSED
-        return Ranked(scores, Source.CANDIDATES, None, fallback)
+        return Ranked(scores, Source.CANDIDATES, None, self._why_not())
 
     def rank(self, prompt: Prompt, scores: Floats, deadline: float | None) -> Ranked:
         """Ask the LLM about the candidates of the prompt, the first of ``scores``; the others follow in their order."""
@@ -66,6 +71,14 @@ class Ranker:
         source = Source.FUSED if self.gate.weight else Source.LLM
         fused = fuse(scores[:asked], attempt.ranking.log_probabilities, self.gate.weight)
         return Ranked(_followed_by(fused, scores[asked:]), source, attempt.ranking)
+
+    def _why_not(self) -> str | None:
+        """Why the LLM is not asked although there is one."""
+        if self.asks or not self.generator.ranks:
+            return None
+        if self.withheld:
+            return WITHHELD
+        return NOT_MEASURED if self.gate is None else BYPASSED
 
 
 def _followed_by(first: Floats, others: Floats) -> Floats:

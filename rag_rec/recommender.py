@@ -68,25 +68,14 @@ class Recommender:
     def _context(self, user_id: str) -> Context:
         """The user's live interactions."""
         found = self._store.user(user_id)
-        if found is None or found[0] in self._live.hidden:
-            nothing = empty_history()
-            return Context(User(user_id), None, nothing, nothing, self._live.items.vectors()[:0])
-        number, user = found
-        history, vectors = self._live.people.recall(number)
-        return Context(user, number, history, self._live.positives(history), vectors)
+        number, user = found or (None, User(user_id))
+        return context_of(self._live, user, number)
 
     def _candidates(self, context: Context, request: RecommendationRequest) -> CandidateList:
         """The best items that the user has not seen and the filter lets through."""
         live = self._live
         allowed = compile_filter(request.filters).mask(live.items.catalogue) if request.filters else None
-        query = Query(
-            positives=context.positives,
-            seen=np.unique(context.history["item"]),
-            allowed=allowed,
-            profile=live.people.profile(context.number),
-            user=context.number,
-            reference_time=self._reference_time(context),
-        )
+        query = question(live, context, allowed)
         return self._found(query, max(self._settings.candidates, request.k))
 
     def _found(self, query: Query, n: int) -> CandidateList:
@@ -98,12 +87,6 @@ class Recommender:
         except Exception as error:  # the answer's source and the log say that it happened
             log.error("candidates_error", kind=type(error).__name__)
             return self._live.model.popular(query, n)
-
-    def _reference_time(self, context: Context) -> int:
-        """The moment that "recent" refers to: the user's last positive, or the newest anybody has."""
-        if len(context.positives):
-            return int(context.positives["time"][-1])
-        return self._live.statistics.popularity.latest()
 
     def _rank(self, context: Context, found: CandidateList, chosen: Chosen, deadline: float | None) -> Ranked:
         """Final scores of the candidates. An LLM is not asked about a stranger, of whom it can know nothing."""
@@ -150,3 +133,28 @@ class Recommender:
             label_mass=ranking.label_mass if ranking else None,
             fallback=ranked.fallback,
         )
+
+
+def context_of(live: Live, user: User, number: int | None) -> Context:
+    """What a state knows of a user at present; nothing of a stranger, whose ``number`` is None."""
+    if number is None:
+        nothing = empty_history()
+        return Context(user, None, nothing, nothing, live.items.vectors()[:0])
+    history, vectors = live.people.recall(number)
+    return Context(user, number, history, live.positives(history), vectors)
+
+
+def question(live: Live, context: Context, allowed: npt.NDArray[np.bool_] | None = None) -> Query:
+    """What the candidate model is asked for a user: items that they have not met, among the ``allowed`` ones.
+
+    "Recent" refers to the user's last positive, or to the newest that anybody has.
+    """
+    positives = context.positives
+    return Query(
+        positives=positives,
+        seen=np.unique(context.history["item"]),
+        allowed=allowed,
+        profile=live.people.profile(context.number),
+        user=context.number,
+        reference_time=int(positives["time"][-1]) if len(positives) else live.statistics.popularity.latest(),
+    )

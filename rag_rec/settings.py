@@ -89,6 +89,38 @@ class Settings(BaseSettings):
         "token for item tokens.",
     )
 
+    pseudonym_key: SecretStr | None = Field(
+        default=None,
+        description="Key of the pseudonyms in ledger, receipts and suppression list: 32 bytes in base64. It can never "
+        "be changed. Default: made once, in HOME/keys.",
+    )
+    signing_key: SecretStr | None = Field(
+        default=None,
+        description="Ed25519 private key that signs receipts: 32 bytes in base64. Default: made once, in HOME/keys.",
+    )
+    ledger_copy: Path | None = Field(
+        default=None,
+        description="File to which the erasure ledger is copied; a restore needs it. Put it on another disk than the "
+        "store. Default: HOME/ledger.jsonl.",
+    )
+    forget_days: int = Field(
+        default=30, ge=1, description="Days within which a forget request must be complete (GDPR, article 12(3))."
+    )
+    replica_wait_ms: int = Field(
+        default=3000,
+        ge=0,
+        description="How long a forget command waits for the other running services to follow, and one that replaces "
+        "an adapter for them to let go of the old one.",
+    )
+    adapter_policy: Literal["deadline", "strict"] = Field(
+        default="deadline",
+        description="Whether an adapter that saw a forgotten person may still rank: `deadline` until "
+        "RAGREC_ADAPTER_HOURS have passed, `strict` not at all.",
+    )
+    adapter_hours: int = Field(
+        default=24, ge=0, description="Hours after which an adapter that saw a forgotten person may not rank any more."
+    )
+
     api_keys: dict[SecretStr, list[str]] = Field(
         default_factory=dict,
         description='API keys and their roles: {"key": ["recommend", "ingest", "privacy", "metrics", "admin"]}.',
@@ -116,6 +148,16 @@ class Settings(BaseSettings):
     def gates(self) -> Path:
         """Folder of what was measured of generators."""
         return self.home / "gates"
+
+    @property
+    def keys(self) -> Path:
+        """Folder of the keys that are not given."""
+        return self.home / "keys"
+
+    @property
+    def ledger_file(self) -> Path:
+        """The copy of the erasure ledger."""
+        return self.ledger_copy or self.home / "ledger.jsonl"
 
     @property
     def embedding_threads(self) -> int:

@@ -8,15 +8,16 @@ nothing else is written: equal contents give equal bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from rag_rec.history import HISTORY_DTYPE, History
 from rag_rec.people import People
-from rag_rec.vectors.files import Arrays, damaged, read_arrays, write_arrays
+from rag_rec.vectors.files import Arrays, damaged, read_arrays, read_some, write_arrays
 from rag_rec.vectors.flat import FlatIndex
 from rag_rec.vectors.interactions import InteractionIndex, ItemVectors
 from rag_rec.vectors.protocol import Numbers
@@ -90,21 +91,25 @@ def read_people(folder: Path, items: ItemVectors) -> People:
     return _read_shards(folder, range(SHARDS), items)
 
 
-def rows_of(path: Path, user: int) -> int:
-    """How many vectors (profiles) or rows (interactions) of a user a shard file holds. Raises ``CorruptIndex``."""
-    arrays = _read(path)
-    mine = arrays["users"] == user
-    return int(arrays["lengths"][mine].sum() if "lengths" in arrays else mine.sum())
+def users_in(path: Path) -> Numbers:
+    """Everybody that a shard file holds, ascending, int64 [u]. Reads nothing else. Raises ``CorruptIndex``."""
+    return _some(path, ["users"])["users"]
 
 
-def users_in(folder: Path) -> set[int]:
-    """Everybody that the shard files of a folder hold; a shard that is not there (yet) holds nobody."""
-    paths = (path for shard in range(SHARDS) for path in shard_paths(folder, shard))
-    return {user for path in paths if path.is_file() for user in _read(path)["users"].tolist()}
+def held_in(path: Path, users: Collection[int]) -> tuple[int, int]:
+    """How many of these users a shard file holds, and their vectors (profiles) or rows (interactions).
+
+    Raises:
+        CorruptIndex: the file cannot be read.
+    """
+    arrays = _some(path, ["users", "lengths"])
+    mine = _among(arrays, users)
+    held = int(mine.sum())
+    return held, int(arrays["lengths"][mine].sum()) if "lengths" in arrays else held
 
 
-def rewrite_without(source: Path, target: Path, user: int) -> int:
-    """Write a shard file anew without a user: no byte of the user is in ``target``, which is on the disk on return.
+def rewrite_without(source: Path, target: Path, users: Collection[int]) -> int:
+    """Write a shard file anew without some users: no byte of them is in ``target``, which is on the disk on return.
 
     Returns:
         How many vectors (profiles) or rows (interactions) were left out.
@@ -113,7 +118,7 @@ def rewrite_without(source: Path, target: Path, user: int) -> int:
         CorruptIndex: ``source`` is not a sound shard file.
     """
     arrays = _read(source)
-    kept = arrays["users"] != user
+    kept = ~_among(arrays, users)
     if "lengths" not in arrays:
         write_arrays(target, PROFILES, {name: array[kept] for name, array in arrays.items()})
         return int((~kept).sum())
@@ -123,6 +128,11 @@ def rewrite_without(source: Path, target: Path, user: int) -> int:
     masks = {"users": kept, "lengths": kept, "own": own, "codes": own}
     write_arrays(target, INTERACTIONS, {name: array[masks.get(name, rows)] for name, array in arrays.items()})
     return len(gone)
+
+
+def _among(arrays: Arrays, users: Collection[int]) -> npt.NDArray[np.bool_]:
+    """Which users of a file are among these, bool [u]."""
+    return np.isin(arrays["users"], np.fromiter(users, dtype=np.int64))
 
 
 def _read_shards(folder: Path, shards: Iterable[int], items: ItemVectors) -> People:
@@ -172,12 +182,23 @@ def _adopt(people: People, arrays: Arrays) -> None:
 
 def _read(path: Path) -> Arrays:
     """Read a shard file of either kind; its folder says which."""
+    check = _sound_profiles if _kind(path) == PROFILES else _sound_interactions
+    return check(path, int(path.stem))
+
+
+def _some(path: Path, names: Iterable[str]) -> Arrays:
+    """Read some arrays of a shard file, those that files of its kind have."""
+    kind = _kind(path)
+    types = PROFILE_TYPES if kind == PROFILES else INTERACTION_TYPES
+    return read_some(path, kind, types, [name for name in names if name in types])
+
+
+def _kind(path: Path) -> str:
     if not path.stem.isdigit():
         raise damaged(path, "is not named like a shard")
-    check = {PROFILES: _sound_profiles, INTERACTIONS: _sound_interactions}.get(path.parent.name)
-    if check is None:
+    if path.parent.name not in (PROFILES, INTERACTIONS):
         raise damaged(path, "is not in a folder of shards")
-    return check(path, int(path.stem))
+    return path.parent.name
 
 
 def _sound_profiles(path: Path, shard: int) -> Arrays:

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """State of a running system. ``lag`` is how many changes the store is ahead of what is in memory."""
+    """State of a running system.
+
+    ``lag`` is how many changes the store is ahead of what is in memory, ``suppressed`` how many events were refused
+    because somebody had been forgotten, ``erasure_epoch`` the newest epoch at which something was removed.
+    """
 
     ready: bool
     generation: str
@@ -16,4 +20,6 @@ class Status:
     users: int
     items: int
     interactions: int
+    suppressed: int
+    erasure_epoch: int
     reason: str | None = None

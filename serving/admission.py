@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 
 from serving.answers import errors
 from serving.auth import Role
+from serving.barrier import PASSAGE
 from serving.errors import JSON, BodyTooLarge, MalformedRequest, UnsupportedMediaType
 from serving.service import Service
 
@@ -80,9 +81,13 @@ def _parse(body: bytes) -> Any:
 
 
 class ProtectedRoute(APIRoute):
-    """A route that needs an API key. ``role`` is what the key needs; None is any role."""
+    """A route that needs an API key. ``role`` is what the key needs; None is any role.
+
+    Removals wait until the answers of a ``personal`` one have left (:mod:`serving.barrier`).
+    """
 
     role: Role | None = None
+    personal = False
 
     def __init__(self, *args: Any, **options: Any) -> None:
         scopes = [self.role.value] if self.role else []
@@ -92,6 +97,7 @@ class ProtectedRoute(APIRoute):
     def get_route_handler(self) -> Handler:
         """The handler behind the admission."""
         handle, role, has_body = super().get_route_handler(), self.role, self.body_field is not None
+        personal = self.personal
 
         async def admit(request: Request) -> Response:
             service: Service = request.app.state.service
@@ -99,16 +105,19 @@ class ProtectedRoute(APIRoute):
             admitted = AdmittedRequest(request.scope, request.receive)
             if has_body:
                 await admitted.json()
+            if personal:  # not before: a caller who sends the body slowly would hold up removals
+                request.scope[PASSAGE].enter()
             return await handle(admitted)
 
         return admit
 
 
-def needing(required: Role | None) -> type[ProtectedRoute]:
+def needing(required: Role | None, *, answers_personally: bool = False) -> type[ProtectedRoute]:
     """The class of routes that need a role."""
 
     class RoleRoute(ProtectedRoute):
         role = required
+        personal = answers_personally
 
     return RoleRoute
 

@@ -78,10 +78,12 @@ class SimilarAnswer(Answer):
 
 
 class AppendAnswer(Answer):
-    """How many events were stored, and how many were stored already."""
+    """How many events were stored, how many were stored already, and how many were refused because the person, or the
+    event, has been forgotten."""
 
     accepted: int
     duplicates: int
+    suppressed: int
 
 
 class UserAnswer(Answer):
@@ -94,6 +96,7 @@ class UserAnswer(Answer):
 class ExportedInteraction(Answer):
     """One event of the user."""
 
+    id: Annotated[int, Field(description="Names the event in `interaction_ids` of a forget request.")]
     item_id: str
     event: str
     value: float | None
@@ -106,34 +109,6 @@ class ExportAnswer(Answer):
 
     user: UserAnswer
     interactions: list[ExportedInteraction]
-
-
-class ForgetAnswer(Answer):
-    """What went, or for a dry run what would go."""
-
-    request_id: Annotated[
-        str | None, Field(description="To ask for with GET /v1/forget/{request}; null for a dry run.")
-    ]
-    state: str
-    scope: Literal["user", "interactions"]
-    epoch_before: int
-    epoch_after: int
-    removed: Annotated[dict[str, int], Field(description="Rows and vectors, by layer.")]
-    timings_ms: dict[str, float]
-
-
-class ForgetRecordAnswer(Answer):
-    """What became of a forget request. It names nobody."""
-
-    request_id: str
-    scope: Literal["user", "interactions"]
-    state: str
-    epoch_before: int
-    epoch_after: int | None
-    created: Milliseconds
-    completed: Annotated[int | None, Field(description="Milliseconds since 1970 UTC.")]
-    removed: dict[str, int]
-    timings_ms: dict[str, float]
 
 
 class HealthAnswer(Answer):
@@ -182,7 +157,8 @@ _ERRORS = {
     401: "No API key, or an unknown one.",
     403: "The key lacks the role.",
     404: "No such user, item or request.",
-    409: "The confirmation is missing.",
+    409: "Not done, and the code says why: the confirmation or the plan is missing or out of date, a legal hold "
+    "stands, or the person was forgotten.",
     413: "The body is too large.",
     415: "The body is not declared as application/json.",
     422: "A value cannot be accepted; nothing was changed.",

@@ -13,7 +13,7 @@ import rag_rec
 from serving import errors
 from serving.observation import Observation
 from serving.openapi import describe
-from serving.routes import explanations, health, ingest, privacy, recommendations
+from serving.routes import access, explanations, forgetting, health, holds, ingest, recommendations
 from serving.service import Service
 
 
@@ -31,8 +31,11 @@ def create_app(service: Service) -> FastAPI:
     for router in (
         recommendations.router,
         explanations.router,
+        holds.router,
         ingest.router,
-        privacy.router,
+        access.router,
+        forgetting.router,
+        forgetting.key,
         health.health,
         health.metrics,
         health.description,

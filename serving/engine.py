@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rag_rec.domain import Interaction, Item, Recommendation, RecommendationRequest, SimilarItem, User
 from rag_rec.explanation import ExplainedRecommendation
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.status import Status
-from rag_rec.store.protocol import AppendResult, ForgetRecord
+from rag_rec.store.protocol import AppendResult, ForgetRecord, Hold, StoredInteraction, Suppression
+
+if TYPE_CHECKING:  # it brings the numerical libraries, which --help does not need
+    from rag_rec.forgetting.plan import Plan
 
 
 class Engine(Protocol):
@@ -27,28 +30,72 @@ class Engine(Protocol):
         """Items whose text is close to this one's."""
 
     def add_interactions(self, user_id: str, interactions: Sequence[Interaction]) -> AppendResult:
-        """Store events; the next recommendation knows them."""
+        """Store events; the next recommendation knows them. Those of a forgotten person are refused and counted."""
 
     def put_user(self, user: User) -> None:
-        """Insert or replace a user's attributes."""
+        """Insert or replace a user's attributes. Raises ``Forgotten``."""
 
     def put_item(self, item: Item) -> None:
         """Insert or replace an item; it can be recommended at once."""
 
-    def export(self, user_id: str) -> tuple[User, list[Interaction]]:
+    def export(self, user_id: str) -> tuple[User, list[StoredInteraction]]:
         """Everything stored about a user (right of access)."""
 
-    def forget(self, request: ForgetRequest) -> ForgetOutcome:
-        """Remove a user, or some of a user's interactions, from every exact layer."""
+    def plan(self, request: ForgetRequest) -> Plan:
+        """What a forget request would remove, and the hash that confirms it."""
 
-    def forget_status(self, request_id: str) -> ForgetRecord:
-        """What became of a forget request."""
+    def forget(self, request: ForgetRequest) -> ForgetOutcome:
+        """Remove users, or some of a user's interactions, from every layer.
+
+        Raises:
+            ConfirmationRequired: the request does not quote subject and plan.
+            PlanChanged: what would go is not what the plan says.
+            LegalHold: somebody may not be forgotten.
+            Unfinished: accepted and in force, but not finished; it is taken up again.
+        """
+
+    def forget_records(self, request_id: str) -> list[ForgetRecord]:
+        """What became of a forget request, or of every request of a batch. Raises ``UnknownRequest``."""
+
+    def pending(self) -> list[ForgetRecord]:
+        """The forget requests that are not complete, oldest first."""
+
+    def receipt(self, request_id: str) -> str:
+        """The signed receipt of a request, its latest revision."""
+
+    def public_key(self) -> str:
+        """The key that verifies receipts, as PEM."""
+
+    def prove(self, request_id: str) -> Mapping[str, Any]:
+        """Compare the system with one that never knew the person; adds the table to the receipt. Takes long."""
+
+    def consent(self, user_id: str) -> Suppression:
+        """Open a new identity for a forgotten person, whose events are taken again from now on."""
+
+    def hold(self, user_id: str, reason: str) -> object:
+        """Keep a person from being forgotten, for a legal reason."""
+
+    def release(self, user_id: str) -> None:
+        """Lift a legal hold. Raises ``UnknownUser`` where there is none."""
+
+    def holds(self) -> list[Hold]:
+        """All legal holds, by time."""
 
     def status(self) -> Status:
         """Whether the service can answer, and from what."""
 
+    def join(self, let_answers_leave: Callable[[], None]) -> None:
+        """Register as a live replica: a removal elsewhere waits until this one has followed.
+
+        ``let_answers_leave`` waits until every answer that was begun by now has left; it is called before the others
+        are told.
+        """
+
     def refresh(self) -> bool:
-        """Move to the index generation that is current now. Returns whether another one was taken up."""
+        """Follow the store, take up pending forget requests, and move to the index generation that is current now.
+
+        Returns whether another generation was taken up.
+        """
 
     def close(self) -> None:
-        """Release what the engine holds."""
+        """Leave the live replicas, and release what the engine holds."""

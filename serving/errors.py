@@ -57,6 +57,13 @@ class DeadlineExceeded(RagRecError):
     status = 504
 
 
+class AnswerVoid(RagRecError):
+    """The answer was overtaken by a removal and did not leave."""
+
+    code = "answer_void"
+    status = 503
+
+
 def json_response(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A response with ``content`` as JSON; dataclasses are written field by field."""
     return Response(orjson.dumps(content), status, headers, media_type=JSON)

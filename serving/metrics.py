@@ -11,12 +11,16 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from rag_rec.domain import Recommendation
-from rag_rec.errors import RagRecError
+from rag_rec.errors import BrokenLedger, Busy, RagRecError, Unfinished, WrongKey
 from rag_rec.forgetting.request import ForgetOutcome
+from serving.clock import ForgetClock
 from serving.engine import Engine
 from serving.lanes import Lane
 
 SECONDS = (0.001, 0.002, 0.003, 0.004, 0.006, 0.008, 0.012, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.0, 10.0)
+
+SERVER_ERRORS = (RagRecError, Unfinished, Busy, WrongKey, BrokenLedger)
+"""What a forget request can end in through no fault of the caller."""
 
 
 class Metrics:
@@ -48,6 +52,19 @@ class Metrics:
         self.refresh_failures = Counter(
             "ragrec_refresh_failures", "Index generations that could not be taken up.", registry=registry
         )
+        self.forget_failures = Counter(
+            "ragrec_forget_failures",
+            "Forget requests that ended in an error, by its code.",
+            ["code"],
+            registry=registry,
+        )
+        for error in SERVER_ERRORS:  # a counter that begins at one would hide its first increase
+            self.forget_failures.labels(error.code)
+        self.cut_off = Counter(
+            "ragrec_answers_cut_off", "Answers that a removal did not wait for any longer.", registry=registry
+        )
+        self.forgetting = ForgetClock(engine)
+        registry.register(self.forgetting)
         ProcessCollector(registry=registry)
         registry.register(StatusCollector(engine, lanes))
 
@@ -70,9 +87,14 @@ class Metrics:
             self.fallbacks.labels(provenance.fallback).inc()
 
     def count_forget(self, outcome: ForgetOutcome, seconds: float) -> None:
-        """Observe how long a removal took; a dry run removes nothing and is not counted."""
-        if outcome.request_id is not None:
+        """Observe how long a removal took until it was acknowledged; a repetition removes nothing."""
+        if not outcome.repeated:
             self.forgets.labels(outcome.scope).observe(seconds)
+
+    def count_forget_failure(self, error: Exception) -> None:
+        """Count a removal that ended in an error."""
+        code = error.code if isinstance(error, RagRecError) else RagRecError.code
+        self.forget_failures.labels(code).inc()
 
     def render(self) -> bytes:
         """All metrics in the Prometheus text format."""
@@ -105,6 +127,10 @@ class StatusCollector(Collector):
         generation.add_metric([status.generation], 1.0)
         yield generation
         yield GaugeMetricFamily("ragrec_epoch", "Newest change in memory.", status.epoch)
+        yield GaugeMetricFamily("ragrec_erasure_epoch", "Newest removal in the store.", status.erasure_epoch)
+        yield CounterMetricFamily(
+            "ragrec_suppressed_events", "Events refused because somebody had been forgotten.", status.suppressed
+        )
         yield GaugeMetricFamily("ragrec_lag", "Changes that the store is ahead of memory.", status.lag)
         yield GaugeMetricFamily("ragrec_users", "Users stored.", status.users)
         yield GaugeMetricFamily("ragrec_items", "Items stored.", status.items)

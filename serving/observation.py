@@ -15,7 +15,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rag_rec.errors import InvalidInput, RagRecError
-from serving.errors import MalformedRequest, error_response, internal_error
+from serving.barrier import PASSAGE
+from serving.errors import AnswerVoid, MalformedRequest, error_response, internal_error
+from serving.protocol import WAY_OUT
 from serving.service import Service
 
 UNMATCHED = "unmatched"
@@ -45,7 +47,16 @@ class Observation:
     async def _answer(self, scope: Scope, receive: Receive, watch: _Watch) -> None:
         try:
             _check_address(scope)
-            await self._app(scope, receive, watch)
+            async with self._service.barrier.passage() as passage:
+                scope[PASSAGE] = passage
+                await self._app(scope, receive, watch)
+                if passage.entered:
+                    await _sent(scope)
+        except AnswerVoid as error:
+            if watch.begun:
+                _drop(scope)
+            else:
+                await watch.answer(error_response(error), scope, receive)
         except RagRecError as error:
             await watch.answer(error_response(error), scope, receive)
         except Exception as error:  # the outermost layer: nothing may pass
@@ -75,11 +86,11 @@ class _Watch:
         self.started = perf_counter()
         self.status = 499  # stays if the client left before the answer began
         self._send = send
-        self._begun = False
+        self.begun = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self._begun = True
+            self.begun = True
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers["X-Request-ID"] = self.request_id
@@ -88,8 +99,22 @@ class _Watch:
 
     async def answer(self, response: Response, scope: Scope, receive: Receive) -> None:
         """Send an error, unless an answer has begun already."""
-        if not self._begun:
+        if not self.begun:
             await response(scope, receive, self)
+
+
+async def _sent(scope: Scope) -> None:
+    """Wait until the answer has left the process, where the server can tell."""
+    connection = scope.get("extensions", {}).get(WAY_OUT)
+    if connection is not None:
+        await connection["sent"]()
+
+
+def _drop(scope: Scope) -> None:
+    """Close the connection with what has not left yet, where the server can do that."""
+    connection = scope.get("extensions", {}).get(WAY_OUT)
+    if connection is not None:
+        connection["drop"]()
 
 
 def _check_address(scope: Scope) -> None:

@@ -1,14 +1,20 @@
-"""uvicorn's HTTP protocol with two additions: the one error shape for requests that cannot be parsed, and a bound on
-the size of the request line and headers, which the parser itself does not have.
+"""uvicorn's HTTP protocol with three additions: the one error shape for requests that cannot be parsed, a bound on the
+size of the request line and headers, which the parser itself does not have, and a way to wait until an answer is out.
 """
 
 from __future__ import annotations
+
+from contextlib import suppress
+from typing import Final
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from serving.errors import error_body
 from serving.limits import Limits
+
+WAY_OUT: Final = "rag_rec.way_out"
+"""Name of the extension in the scope of a request with the functions ``sent`` and ``drop`` of its connection."""
 
 
 class ServiceProtocol(HttpToolsProtocol):
@@ -21,6 +27,7 @@ class ServiceProtocol(HttpToolsProtocol):
         """Start counting."""
         self._head = 0
         super().on_message_begin()
+        self.scope["extensions"] = {WAY_OUT: {"sent": self.sent, "drop": self.drop}}
 
     def on_url(self, url: bytes) -> None:
         """Count the request line."""
@@ -46,6 +53,17 @@ class ServiceProtocol(HttpToolsProtocol):
         ]
         self.transport.write(b"".join([*head, body]))
         self.transport.close()
+
+    async def sent(self) -> None:
+        """Wait until everything written is with the operating system, and nothing in a buffer of this process."""
+        with suppress(RuntimeError):  # the connection is closed already, and its buffer gone
+            self.transport.set_write_buffer_limits(high=0)
+            await self.flow.drain()
+            self.transport.set_write_buffer_limits()
+
+    def drop(self) -> None:
+        """Close the connection at once, with whatever is still in its buffer."""
+        self.transport.abort()
 
     def _count(self, size: int) -> None:
         self._head += size

@@ -26,6 +26,9 @@ from rag_rec.validation import MAX_ATTRIBUTES, MAX_EVENT_CHARACTERS, MAX_ID_CHAR
 NO_CONTROL = r"^[^\x00-\x1f\x7f-\x9f]*$"
 MAX_DEADLINE_MS = 60_000
 MAX_FILTER_CHARACTERS = 4_000
+MAX_REASON_CHARACTERS = 1_000
+MAX_BATCH = 10_000
+MAX_NUMBER = 2**63 - 1
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARACTERS, pattern=NO_CONTROL)]
 EventName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_EVENT_CHARACTERS, pattern=NO_CONTROL)]
@@ -33,6 +36,7 @@ Whole = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Yes = Annotated[bool, Field(strict=True)]
 Attribute = Annotated[str, Field(strict=True)] | Yes | Whole | Number | list[str]
+Scope = Literal["user", "interactions"]
 Filters = Annotated[
     str | None,
     Field(max_length=MAX_FILTER_CHARACTERS, description="Attribute expression that every item must meet."),
@@ -169,32 +173,78 @@ def _attributes(attributes: dict[str, Any]) -> Attributes:
 
 
 class ForgetBody(Body):
-    """What to forget of a user. Conditions on interactions are joined by "and"."""
+    """What to forget: a user, a batch of users, or some of a user's interactions.
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"user_id": "4711", "scope": "user", "confirm": "4711"}]})
+    Conditions on interactions are joined by "and".
+    """
 
-    user_id: Id
-    scope: Literal["user", "interactions"]
-    item_ids: Annotated[frozenset[Id], Field(max_length=10_000)] = frozenset()
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"user_id": "4711", "scope": "user", "dry_run": True},
+                {"user_id": "4711", "scope": "user", "confirm": "4711", "plan": "9f86d081..."},
+                {"user_ids": ["4711", "4712"], "scope": "user", "confirm": "2", "plan": "60303ae2..."},
+            ]
+        }
+    )
+
+    user_id: Annotated[Id | None, Field(description="The user; or give user_ids.")] = None
+    user_ids: Annotated[
+        Annotated[list[Id], Field(min_length=1, max_length=MAX_BATCH)] | None,
+        Field(description='A batch of users, for the scope "user"; or give user_id.'),
+    ] = None
+    scope: Scope
+    interaction_ids: Annotated[
+        frozenset[Annotated[Whole, Field(ge=0, le=MAX_NUMBER)]],
+        Field(max_length=MAX_BATCH, description="Only these interactions, by the `id` that an export shows."),
+    ] = frozenset()
+    item_ids: Annotated[
+        frozenset[Id], Field(max_length=MAX_BATCH, description="Only interactions with these items.")
+    ] = frozenset()
     before: Annotated[Time | None, Field(description="Only interactions before this time.")] = None
     after: Annotated[Time | None, Field(description="Only interactions from this time on.")] = None
     dry_run: Annotated[Yes, Field(description="Say what would go, and change nothing.")] = False
-    confirm: Annotated[Id | None, Field(description="Repeat user_id: forgetting cannot be undone.")] = None
+    confirm: Annotated[
+        Id | None, Field(description="Repeats user_id, or of a batch the number of its users: it cannot be undone.")
+    ] = None
+    plan: Annotated[Id | None, Field(description="The hash that the dry run gave.")] = None
 
     def request(self) -> ForgetRequest:
         """The request to the engine.
 
         Raises:
-            InvalidInput: conditions on interactions go with the scope ``user``, which would ignore them.
+            InvalidInput: not exactly one of user_id and user_ids is given, or conditions on interactions go with the
+                scope ``user``, which would ignore them.
         """
-        selection = Selection(self.item_ids, self.before, self.after)
+        return ForgetRequest(self._users(), self._selection(), self.confirm, self.plan)
+
+    def _users(self) -> tuple[str, ...]:
+        if (self.user_id is None) == (self.user_ids is None):
+            raise InvalidInput("Give either user_id, or for a batch user_ids.")
+        return (self.user_id,) if self.user_id is not None else tuple(self.user_ids or ())
+
+    def _selection(self) -> Selection | None:
+        selection = Selection(self.item_ids, self.before, self.after, self.interaction_ids)
         if self.scope == "interactions":
-            return ForgetRequest(self.user_id, selection, self.dry_run, self.confirm)
+            return selection
         if selection != Selection():
             raise InvalidInput(
-                'item_ids, before and after need the scope "interactions"; the scope "user" is everything.'
+                'interaction_ids, item_ids, before and after need the scope "interactions"; the scope "user" is '
+                "everything."
             )
-        return ForgetRequest(self.user_id, None, self.dry_run, self.confirm)
+        return None
+
+
+class HoldBody(Body):
+    """Why a user may not be forgotten."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "case 17/2026"}]})
+
+    reason: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_REASON_CHARACTERS),
+        Field(description="The legal reason, such as the file number of the case. Do not name the person."),
+    ]
 
 
 class SimilarQuery(BaseModel):
@@ -211,5 +261,25 @@ class DeleteQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    confirm: Annotated[Id | None, Field(description="Repeat the user's id: forgetting cannot be undone.")] = None
+    confirm: Annotated[Id | None, Field(description="Repeats the user's id: forgetting cannot be undone.")] = None
+    plan: Annotated[Id | None, Field(description="The hash that the dry run gave.")] = None
     dry_run: Annotated[bool, Field(description="Say what would go, and change nothing.")] = False
+
+
+class PendingQuery(BaseModel):
+    """Query of the list of forget requests."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    pending: Annotated[bool, Field(description="Must be true: complete requests are asked for by their ids.")] = True
+
+    def check(self) -> None:
+        """Raise ``InvalidInput`` for a list of complete requests, which would never end."""
+        if not self.pending:
+            raise InvalidInput("Only pending requests are listed; ask for a complete one by its id.")
+
+
+class NoQuery(BaseModel):
+    """A query without any parameter."""
+
+    model_config = ConfigDict(extra="forbid")

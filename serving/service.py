@@ -11,6 +11,8 @@ from fastapi import Depends, Request
 from rag_rec.errors import NotReady, RagRecError
 from rag_rec.settings import Settings
 from serving.auth import Keyring
+from serving.barrier import Barrier
+from serving.clock import names_of
 from serving.engine import Engine
 from serving.lanes import Lane
 from serving.limits import Limits
@@ -36,8 +38,12 @@ class Service:
         self.changes = Lane("changes", self.limits.change_threads, self.limits.waiting)
         self.explanations = Lane("explanations", self.limits.explanation_threads, self.limits.waiting)
         self.inspections = Lane("inspections", self.limits.inspection_threads, self.limits.waiting)
+        self.removals = Lane("removals", self.limits.removal_threads, self.limits.waiting)
+        self.proofs = Lane("proofs", self.limits.proof_threads, 1)
+        self.barrier = Barrier()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._generations = Lane("generations", 1, 0)
-        self._lanes = (self.answers, self.changes, self.explanations, self.inspections)
+        self._lanes = (self.answers, self.changes, self.explanations, self.inspections, self.removals, self.proofs)
         self.metrics = Metrics(lambda: self.engine, self._lanes)
 
     @property
@@ -52,13 +58,22 @@ class Service:
         return self.engine
 
     def load(self, open_engine: Callable[[], Engine]) -> None:
-        """Open the engine; the service is ready afterwards."""
-        self.engine = open_engine()
-        status = self.engine.status()
+        """Open the engine and make it known to the others; the service is ready afterwards."""
+        engine = open_engine()
+        engine.join(
+            self.let_answers_leave
+        )  # before the first answer: a removal elsewhere has to know of whom it waits for
+        self.metrics.forgetting.expect(names_of(engine.pending()))
+        self.engine = engine
+        status = engine.status()
         self.log.info("ready", generation=status.generation, epoch=status.epoch, items=status.items)
 
     async def follow_generations(self) -> None:
-        """Take up newly published index generations until cancelled; requests under way keep the old one."""
+        """Follow the store, and take up newly published index generations, until cancelled.
+
+        Requests under way keep the old generation.
+        """
+        self._loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self.limits.refresh_seconds)
             if self.engine is not None:
@@ -75,6 +90,22 @@ class Service:
         except Exception as error:  # the service goes on with what it has
             self.metrics.refresh_failures.inc()
             self.log.error("refresh_failed", code=type(error).__name__)
+
+    async def let_earlier_answers_leave(self, *, cut_off: bool) -> None:
+        """Wait until no personal answer that was begun by now can leave any more, but not for too long.
+
+        Args:
+            cut_off: whether to end those that take too long. Then none can leave, whatever it waits for.
+        """
+        late = await self.barrier.drain(self.limits.barrier_seconds, cut_off=cut_off)
+        if late and cut_off:
+            self.metrics.cut_off.inc(late)
+            self.log.info("answers_cut_off", answers=late)
+
+    def let_answers_leave(self) -> None:
+        """The same from another thread, once the service runs: before that there are no answers."""
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(self.let_earlier_answers_leave(cut_off=True), self._loop).result()
 
     def close(self) -> None:
         """End the threads once their calls are done, and close the engine."""

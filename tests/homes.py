@@ -11,8 +11,8 @@ from rag_rec.candidates.reader import Reader
 from rag_rec.domain import Interaction, Item, User
 from rag_rec.engine import Engine
 from rag_rec.generation import Generation, Generations
+from rag_rec.home import store_of
 from rag_rec.settings import Settings
-from rag_rec.store import open_store
 from tests.embedders import HashEmbedder
 
 TITLES = (
@@ -42,7 +42,7 @@ def settings_for(home: Path, **changes: object) -> Settings:
 
 def fill(settings: Settings, interactions: Sequence[Interaction], items: Sequence[Item] = ITEMS) -> None:
     """Put items and interactions into the store, in order."""
-    store = open_store(settings.database_url)
+    store = store_of(settings)
     store.put_items(items)
     store.put_users([User(user_id) for user_id in dict.fromkeys(row.user_id for row in interactions)])
     store.append(interactions)
@@ -51,7 +51,7 @@ def fill(settings: Settings, interactions: Sequence[Interaction], items: Sequenc
 
 def build(settings: Settings, *, fresh: bool = False, reader: Reader | None = None) -> Generation:
     """Build and publish a generation."""
-    store = open_store(settings.database_url)
+    store = store_of(settings)
     builder = Builder(store, Generations(settings.generations), settings, HashEmbedder(), Silent(), reader)
     try:
         return builder.build(fresh=fresh)

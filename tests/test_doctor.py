@@ -6,8 +6,9 @@ import pytest
 
 from rag_rec.doctor import State, examine
 from rag_rec.fusion import Gate, gate_path
-from rag_rec.generators.opening import wanted
+from rag_rec.generators.wanted import wanted
 from rag_rec.settings import Settings
+from tests.forgetting.asking import forget_in
 from tests.generators.fake_server import FakeServer
 from tests.homes import build, fill, settings_for
 from tests.indexer.compact_homes import LOG, build_compact
@@ -49,6 +50,16 @@ def test_the_gate_is_read_out(tmp_path: Path) -> None:
     Gate(use=True, weight=1.5, users=70, candidates=0.2, llm=0.1, fused=0.21).save(path)
     assert states(settings)["gate"] is State.OK
     assert "candidates weigh 1.5" in detail(settings, "gate")
+
+
+def test_an_adapter_that_saw_a_forgotten_person_is_reported(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    fill(settings, LOG)
+    build(settings)
+    build_compact(settings)
+    forget_in(settings, "user-3")
+    assert states(settings)["adapter"] is State.NOTE
+    assert "rag-rec adapter retrain" in detail(settings, "adapter")
 
 
 def test_a_server_that_is_not_there_fails_the_check(tmp_path: Path) -> None:

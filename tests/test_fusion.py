@@ -102,9 +102,9 @@ def test_gates_of_what_is_gone_are_discarded(tmp_path: Path) -> None:
     for model, adapter in pairs:
         Gate(use=True, weight=1.0, model=model, adapter=adapter).save(gate_path(tmp_path, model, adapter))
     (tmp_path / "damaged.json").write_text("{")
-    discard_gates(tmp_path, ["old", "gone"])
+    discard_gates(tmp_path, ["gone"], ["new"])
     assert [gate_path(tmp_path, *pair).exists() for pair in pairs] == [False, True, False, True]
-    discard_gates(tmp_path / "nowhere", ["old"])
+    discard_gates(tmp_path / "nowhere", ["gone"], [])
 
 
 def test_fused_trials_are_in_the_order_of_the_fusion_and_keep_their_gaps() -> None:

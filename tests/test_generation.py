@@ -106,7 +106,11 @@ def test_rewriting_an_older_generation_leaves_the_pointer_alone(generations: Gen
     current = publish(generations, {"people/1": b"bob"})
     generations.rewrite(old.id, {"people/1": partial(without, word=b"alice ")}, {"items": 1})
     assert generations.current_id() == current.id
-    assert len(generations.names()) == 2
+    names = generations.names()
+    assert (len(names), names[1]) == (2, current.id)  # what is older stays older
+    second = generations.rewrite(names[0], {"people/1": partial(without, word=b"bob")}, {"items": 1})
+    assert generations.names() == [second.id, current.id]
+    assert second.id > names[0]
 
 
 def test_a_reader_with_the_old_file_open_reads_zeros_after_a_rewrite(generations: Generations) -> None:
@@ -114,6 +118,45 @@ def test_a_reader_with_the_old_file_open_reads_zeros_after_a_rewrite(generations
     with (old.folder / "people/1").open("rb") as stream:
         generations.rewrite(old.id, {"people/1": partial(without, word=b"alice ")}, {"items": 1})
         assert stream.read() == bytes(9)
+
+
+@pytest.mark.parametrize("moment", ["write", "seal", "point", "destroy"])
+def test_an_interrupted_rewriting_leaves_a_sound_generation(
+    generations: Generations, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    old = publish(generations, {"keep": b"catalogue", "people/1": b"alice bob"})
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    names = {
+        "seal": "rag_rec.generation.Generations._seal",
+        "point": "rag_rec.generation.Generations._point_to",
+        "destroy": "rag_rec.generation.shutil.rmtree",
+    }
+    if moment in names:
+        monkeypatch.setattr(names[moment], killed)
+    with pytest.raises(KeyboardInterrupt):
+        generations.rewrite(old.id, {"people/1": killed if moment == "write" else partial(without, word=b"alice ")}, {})
+    monkeypatch.undo()
+    for name in generations.names():
+        generations.verify(generations.open(name))
+    assert (generations.current_id() == old.id) == (moment != "destroy")
+    assert len(generations.leftovers()) == (0 if moment == "point" else 1)
+    assert set(generations.leftovers()) <= set(generations.building())
+
+
+def test_a_generation_that_goes_loses_its_name_first(generations: Generations, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [publish(generations, {"x": bytes([n])}) for n in range(3)]
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rag_rec.generation.overwrite", killed)
+    with pytest.raises(KeyboardInterrupt):
+        generations.prune(1)
+    assert generations.names() == [made[1].id, made[2].id]
+    assert len(generations.leftovers()) == 1
 
 
 def test_pruning_never_destroys_the_current_generation(generations: Generations) -> None:

@@ -13,7 +13,6 @@ import pytest
 from rag_rec.candidates.model import CandidateModel
 from rag_rec.domain import Interaction, Recommendation, RecommendationRequest, Source
 from rag_rec.engine import Engine
-from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.fusion import Gate
 from rag_rec.generators.failures import Reason
 from rag_rec.generators.language_model import Care, LanguageModel
@@ -22,6 +21,7 @@ from rag_rec.generators.opening import FixedRanking
 from rag_rec.generators.vllm import VllmBackend
 from rag_rec.settings import Settings
 from tests.embedders import HashEmbedder
+from tests.forgetting.asking import forget
 from tests.generators.fake_server import Behaviour, FakeServer
 from tests.generators.models import tiny_chat_model
 from tests.homes import ITEMS, build, engine_of, fill, settings_for
@@ -143,7 +143,7 @@ def test_a_forgotten_person_leaves_no_prefix_behind(tmp_path: Path, encoder: Let
         engine = asking(settings, encoder, server)
         engine.recommend(REQUEST)
         engine.recommend(REQUEST)
-        engine.forget(ForgetRequest("user-5", confirm="user-5"))
+        forget(engine, "user-5")
         engine.recommend(REQUEST)
         engine.close()
         engine = asking(settings, encoder, server)  # a process that has seen no removal

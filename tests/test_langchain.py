@@ -14,9 +14,9 @@ from langchain_core.runnables import RunnableLambda
 from rag_rec.domain import Interaction, Recommendation, RecommendationRequest, Strategy
 from rag_rec.engine import Engine
 from rag_rec.errors import InvalidInput
-from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.langchain import EvidenceRetriever, ItemRetriever, as_runnable
 from tests.embedders import HashEmbedder
+from tests.forgetting.asking import forget
 from tests.homes import ITEMS, TITLES, running
 
 DAY = 86_400_000
@@ -64,7 +64,7 @@ def test_there_is_no_evidence_of_strangers_and_of_the_forgotten(engine: Engine) 
     assert EvidenceRetriever(engine=engine, user_id="nobody").invoke("river") == []
     retriever = EvidenceRetriever(engine=engine, user_id="ben")
     assert retriever.invoke("river")
-    engine.forget(ForgetRequest("ben", None, False, "ben"))
+    forget(engine, "ben")
     assert retriever.invoke("river") == []
 
 

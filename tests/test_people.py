@@ -61,3 +61,36 @@ def test_one_user_leaves_the_others_untouched() -> None:
     people.remove(1)
     assert people.recall(2)[1].tobytes() == before[0]
     assert np.array_equal(people.profile(2), before[1])  # type: ignore[arg-type]
+
+
+def test_what_is_held_of_a_user_is_told() -> None:
+    people = people_over()
+    rows = history(10, [0, 2])
+    put(people, 3, rows.copy())
+    assert people.has_history(3) and people.holds(3) and not people.holds(4)
+    assert people.agrees(3, rows) and people.agrees(4, history(0, []))
+    assert not people.agrees(3, rows[:1])
+    people.remove(3)
+    assert not people.holds(3)
+    people.profiles.put(np.array([3]), np.ones((1, 4), dtype=np.float32))
+    assert people.holds(3)
+    people.profiles.remove(np.array([3]))
+    people.interactions.put(3, rows["interaction"], rows["item"], {})
+    assert people.holds(3)
+    assert not people.agrees(3, history(0, []))
+
+
+def test_parts_that_are_not_of_the_same_people_are_unsound() -> None:
+    people = people_over()
+    put(people, 1, history(10, [0, 1]))
+    put(people, 2, history(20, [1, 2]))
+    assert people.sound()
+    people.profiles.put(np.array([3]), np.ones((1, 4), dtype=np.float32))
+    assert not people.sound()
+    people.profiles.remove(np.array([3]))
+    people.interactions.put(2, np.array([20]), np.array([1], dtype=np.int32), {})
+    assert not people.sound()
+    people.interactions.remove(2)
+    assert not people.sound()
+    people.remove(2)
+    assert people.sound()

@@ -11,7 +11,7 @@ from rag_rec.fusion import Floats, Gate, fuse
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.passthrough import Passthrough
 from rag_rec.generators.protocol import EvidenceCost, Prompt, Ranking
-from rag_rec.ranker import BYPASSED, NOT_MEASURED, Ranker
+from rag_rec.ranker import BYPASSED, NOT_MEASURED, WITHHELD, Ranker
 
 USE = Gate(use=True, weight=1.0)
 
@@ -69,6 +69,12 @@ def test_an_llm_that_is_not_known_to_help_is_not_asked(gate: Gate | None, why: s
     ranked = ranker.without(SCORES)
     assert (ranked.source, ranked.fallback) == (Source.CANDIDATES, why)
     assert np.array_equal(ranked.scores, SCORES)
+
+
+def test_why_an_adapter_is_withheld_comes_before_the_gate_of_the_base() -> None:
+    for gate in (None, Gate(use=False, weight=2.0)):
+        assert Ranker(Reversing(), gate, 1.0, withheld=True).without(SCORES).fallback == WITHHELD
+    assert Ranker(Reversing(), USE, 1.0, withheld=True).without(SCORES).fallback is None
 
 
 def test_without_an_llm_there_is_nothing_to_fall_back_from() -> None:

@@ -16,11 +16,12 @@ from rag_rec.shards import (
     INTERACTIONS,
     PROFILES,
     SHARDS,
+    held_in,
     read_people,
     rewrite_without,
-    rows_of,
     shard_files,
     shard_of,
+    users_in,
     write_people,
 )
 from rag_rec.vectors.files import read_arrays, write_arrays
@@ -99,7 +100,7 @@ class TestRemoval:
         write_people(tmp_path / "all", people_of(USERS))
         write_people(tmp_path / "twin", people_of([other for other in USERS if other != user]))
         for name in shard_files(user):
-            rewrite_without(tmp_path / "all" / name, tmp_path / "rewritten", user)
+            rewrite_without(tmp_path / "all" / name, tmp_path / "rewritten", {user})
             assert (tmp_path / "rewritten").read_bytes() == (tmp_path / "twin" / name).read_bytes()
 
     @pytest.mark.parametrize("user", [0, 64, 128])
@@ -113,22 +114,35 @@ class TestRemoval:
         for trace in traces:
             assert any(trace in (tmp_path / name).read_bytes() for name in shard_files(user))
         for name in shard_files(user):
-            rewrite_without(tmp_path / name, tmp_path / "rewritten", user)
+            rewrite_without(tmp_path / name, tmp_path / "rewritten", {user})
             content = (tmp_path / "rewritten").read_bytes()
             assert not any(trace in content for trace in traces)
 
     def test_it_counts_what_went(self, tmp_path: Path) -> None:
         write_people(tmp_path, people_of(USERS))
         profiles, interactions = (tmp_path / name for name in shard_files(65))
-        assert rewrite_without(profiles, tmp_path / "rewritten", 65) == 1
-        assert rewrite_without(interactions, tmp_path / "rewritten", 65) == len(history_of(65))
-        assert rewrite_without(interactions, tmp_path / "rewritten", 129) == 0
+        assert rewrite_without(profiles, tmp_path / "rewritten", {65}) == 1
+        assert rewrite_without(interactions, tmp_path / "rewritten", {65}) == len(history_of(65))
+        assert rewrite_without(interactions, tmp_path / "rewritten", {129}) == 0
+
+    def test_several_users_go_at_once(self, tmp_path: Path) -> None:
+        write_people(tmp_path / "all", people_of(USERS))
+        write_people(tmp_path / "twin", people_of([1, 5, 64, 65, 900]))
+        profiles, interactions = shard_files(0)
+        for name, count in ((profiles, 2), (interactions, len(history_of(0)) + len(history_of(128)))):
+            gone = rewrite_without(tmp_path / "all" / name, tmp_path / "rewritten", [128, 0, 192])
+            assert gone == count
+            assert (tmp_path / "rewritten").read_bytes() == (tmp_path / "twin" / name).read_bytes()
 
     def test_only_the_users_own_files_hold_them(self, tmp_path: Path) -> None:
         write_people(tmp_path, people_of(USERS))
         for name in files_of(tmp_path):
-            assert bool(rows_of(tmp_path / name, 65)) == (name in shard_files(65))
-        assert not rows_of(tmp_path / shard_files(5)[0], 5)  # no profile
+            assert (65 in users_in(tmp_path / name)) == (name in shard_files(65))
+        profiles, interactions = shard_files(0)
+        assert users_in(tmp_path / interactions).tolist() == [0, 64, 128]
+        assert held_in(tmp_path / profiles, {0, 64, 192}) == (2, 2)
+        assert held_in(tmp_path / interactions, {0, 64, 192}) == (2, len(history_of(0)) + len(history_of(64)))
+        assert held_in(tmp_path / shard_files(5)[0], {5}) == (0, 0)  # no profile
 
 
 def test_shards_are_named_by_the_user_number_modulo_64() -> None:
@@ -144,6 +158,21 @@ class TestBadFiles:
         path = tmp_path / folder / "00.safetensors"
         path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
         self._refused(tmp_path, path)
+        with pytest.raises(CorruptIndex):
+            users_in(path)
+        with pytest.raises(CorruptIndex):
+            held_in(path, {0})
+
+    @pytest.mark.parametrize("place", ["profiles/one.safetensors", "elsewhere/00.safetensors"])
+    def test_a_file_in_another_place_is_refused(self, tmp_path: Path, place: str) -> None:
+        write_people(tmp_path, people_of(USERS))
+        path = tmp_path / place
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes((tmp_path / PROFILES / "00.safetensors").read_bytes())
+        with pytest.raises(CorruptIndex):
+            users_in(path)
+        with pytest.raises(CorruptIndex):
+            rewrite_without(path, tmp_path / "rewritten", {0})
 
     def test_a_missing_file_is_refused(self, tmp_path: Path) -> None:
         write_people(tmp_path, people_of(USERS))
@@ -199,7 +228,5 @@ class TestBadFiles:
         with pytest.raises(CorruptIndex):
             read_people(folder, item_index())
         with pytest.raises(CorruptIndex):
-            rows_of(path, 0)
-        with pytest.raises(CorruptIndex):
-            rewrite_without(path, folder / "rewritten", 0)
+            rewrite_without(path, folder / "rewritten", {0})
         assert not (folder / "rewritten").exists()

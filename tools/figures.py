@@ -1,6 +1,6 @@
-"""Writes the tables of ``docs/benchmarks.md`` from ``benchmarks/results/*.json``.
+"""Writes the tables of ``docs/benchmarks.md`` and ``docs/forgetting.md`` from ``benchmarks/results/*.json``.
 
-``python -m tools.figures`` replaces what stands behind each marker ``figures: NAME.json``. A test compares the page
+``python -m tools.figures`` replaces what stands behind each marker ``figures: NAME.json``. A test compares the pages
 with the results, so that no figure is ever typed by hand.
 """
 
@@ -14,11 +14,12 @@ from typing import Any
 import orjson
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "benchmarks.md"
+PAGES = (ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "forgetting.md")
 RESULTS = ROOT / "benchmarks" / "results"
 MARKED = re.compile(r"(<!-- figures: (\w+)\.json -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 HEADER = {"commit", "hardware", "command", "seed", "rows", "runs"}
 LEFT_OUT = {"settings"}  # nested; they stay in the JSON file
+SPARSE = 0.4  # rows that share fewer of their columns than this are listed one below the other
 
 Row = Mapping[str, Any]
 
@@ -52,10 +53,22 @@ def _origin(document: Mapping[str, Any]) -> str:
 
 def _table(rows: Sequence[Row]) -> Iterable[str]:
     columns = list(dict.fromkeys(column for row in rows for column in row if column not in LEFT_OUT))
+    if sum(len(row.keys() - LEFT_OUT) for row in rows) < SPARSE * len(rows) * len(columns):
+        yield from _list(rows)
+        return
     yield "| " + " | ".join(columns) + " |"
     yield "|" + "---|" * len(columns)
     for row in rows:
         yield "| " + " | ".join(_cell(row.get(column)) for column in columns) + " |"
+
+
+def _list(rows: Sequence[Row]) -> Iterable[str]:
+    """One line for each row: its name, and what was measured."""
+    yield "| name | measured |"
+    yield "|---|---|"
+    for row in rows:
+        measured = [f"{column} {_cell(row[column])}" for column in row if column not in LEFT_OUT | {"name"}]
+        yield f"| {row['name']} | {'; '.join(measured)} |"
 
 
 def _cell(value: object) -> str:
@@ -71,8 +84,9 @@ def _cell(value: object) -> str:
 
 
 def main() -> None:
-    """Write the page anew."""
-    PAGE.write_text(page(PAGE.read_text()))
+    """Write the pages anew."""
+    for path in PAGES:
+        path.write_text(page(path.read_text()))
 
 
 if __name__ == "__main__":

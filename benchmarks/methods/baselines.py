@@ -13,10 +13,11 @@ import scipy.sparse
 from implicit.als import AlternatingLeastSquares
 from implicit.bpr import BayesianPersonalizedRanking
 
-from benchmarks.methods.ranking import Floats, Questions, Ranks, ndcg, ranks
+from benchmarks.methods.ranking import Floats, Questions, ranks
 from rag_rec.candidates.counts import Entries
 from rag_rec.candidates.lagged_pairs import LAG_UNIT
 from rag_rec.candidates.statistics import Statistics
+from rag_rec.evaluation.ranking import Ranks, ndcg
 
 Score = Callable[[npt.NDArray[np.int64]], Floats]
 Settings = Mapping[str, Any]

@@ -26,7 +26,8 @@ from benchmarks.methods.ranking import Questions
 from rag_rec.compact.adapter import write_adapter
 from rag_rec.compact.base import Base, BaseSettings
 from rag_rec.compact.encoder import ItemTokenEncoder
-from rag_rec.compact.folder import CompactFolder, CompactStore
+from rag_rec.compact.folder import CompactStore
+from rag_rec.compact.published import CompactFolder
 from rag_rec.compact.training import AdapterSettings
 from rag_rec.compact.vocabulary import Vocabulary
 from rag_rec.domain import Candidate, Item, User

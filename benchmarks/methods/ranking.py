@@ -11,13 +11,12 @@ import scipy.sparse
 
 from benchmarks.data import Benchmark
 from rag_rec.candidates.statistics import REGULARISATION, Statistics
+from rag_rec.evaluation import bootstrap
+from rag_rec.evaluation.ranking import Ranks, gains, ndcg
 from rag_rec.history import History
 
 Floats = npt.NDArray[np.floating]
-Ranks = npt.NDArray[np.int64]
 CHUNK = 256
-MISSED = 10**9  # rank of an answer that was not proposed at all
-RESAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,27 +79,19 @@ def ranks(questions: Questions, score: Callable[[npt.NDArray[np.int64]], Floats]
 
 def figures(found: Ranks, seed: int) -> dict[str, object]:
     """NDCG and hit rates of ranks, with a 95 % bootstrap interval over users for NDCG@10."""
-    gains = np.where(found < 10, 1.0 / np.log2(found + 2.0), 0.0)
     hits = {f"hr@{k}": round(float((found < k).mean()), 4) for k in (10, 50)}
     return {
-        "ndcg@10": round(float(gains.mean()), 4),
-        "ndcg@10 interval": interval(gains, seed),
+        "ndcg@10": round(ndcg(found), 4),
+        "ndcg@10 interval": interval(gains(found), seed),
         **hits,
         "recall@200": round(float((found < 200).mean()), 4),
         "users": len(found),
     }
 
 
-def interval(gains: Floats, seed: int) -> list[float]:
-    """Bounds of the 95 % bootstrap interval over users of the mean of their gains."""
-    generator = np.random.default_rng(seed)
-    means = [gains[generator.integers(len(gains), size=len(gains))].mean() for _ in range(RESAMPLES)]
-    return [round(float(bound), 4) for bound in np.percentile(means, [2.5, 97.5])]
-
-
-def ndcg(found: Ranks) -> float:
-    """NDCG@10 of ranks."""
-    return float(np.where(found < 10, 1.0 / np.log2(found + 2.0), 0.0).mean())
+def interval(values: Floats, seed: int) -> list[float]:
+    """Bounds of the 95 % bootstrap interval over users of the mean of their values, to four decimals."""
+    return [round(bound, 4) for bound in bootstrap.interval(values, seed)]
 
 
 def _chunks(questions: Questions) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:

@@ -13,8 +13,9 @@ from benchmarks.data import Benchmark
 from benchmarks.methods.candidate_lists import CandidateLists, FittedLists, asked_lists, fit_lists
 from benchmarks.methods.compact_model import Bases
 from benchmarks.methods.membership import half
-from benchmarks.methods.ranking import Questions, ndcg, questions, ranks
+from benchmarks.methods.ranking import Questions, questions, ranks
 from rag_rec.candidates.training import ReaderSettings
+from rag_rec.evaluation.ranking import ndcg
 from rag_rec.fusion import Trials, fit_gate
 from rag_rec.history import History
 from rag_rec.settings import Settings

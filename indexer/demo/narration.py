@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from indexer.demo.scan import Traces
 from rag_rec.domain import Interaction, Item, Strategy
+from rag_rec.forgetting.forensics import Traces
 
 SHOWN_HISTORY = 6
 SHOWN_ITEMS = 5
@@ -101,9 +101,10 @@ class Narration:
         facts: Mapping[str, Any],
     ) -> None:
         """What a forget removed, by layer, and what is left."""
-        table = Table("layer", "dry run says", "removed")
-        for layer, count in outcome["removed"].items():
-            table.add_row(layer, str(planned["removed"].get(layer, "")), str(count))
+        table = Table("would be touched (dry run)", "")
+        for layer in ("users", "interactions", "statistics", "profile_vectors", "own_vectors", "index_files"):
+            table.add_row(layer, str(planned[layer]))
+        table.add_row("adapters that saw the person", str(len(planned["adapters"])))
         self._console.print(table)
         sides = Table("", "before", "after")
         sides.add_row("interactions to export", str(facts["interactions_exported_before"]), "404")
@@ -114,6 +115,13 @@ class Narration:
         sides.add_row("source of the answer", facts["source_before"], provenance["source"])
         self._console.print(sides)
         self.line(f"Took {sum(outcome['timings_ms'].values()):.0f} ms.")
+
+    def layers(self, receipt: Mapping[str, Any]) -> None:
+        """What a receipt says of each layer."""
+        table = Table("layer", "status", "why")
+        for line in receipt["layers"]:
+            table.add_row(line["layer"], line["status"], line["why"])
+        self._console.print(table)
 
     def end(self, seconds: float, folder: Path) -> None:
         """The last words."""

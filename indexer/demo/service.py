@@ -81,10 +81,21 @@ class Api:
         """Store an event."""
         return self._ok(self.call("POST", f"/v1/users/{user_id}/interactions", json=event))
 
-    def forget(self, user_id: str, *, dry_run: bool) -> dict[str, Any]:
-        """Forget a user, or say what would go."""
-        query = {"dry_run": "true"} if dry_run else {"confirm": user_id}
-        return self._ok(self.call("DELETE", f"/v1/users/{user_id}", params=query))
+    def plan(self, user_id: str) -> dict[str, Any]:
+        """What would go if a user were forgotten, and the hash to quote."""
+        return self._ok(self.call("DELETE", f"/v1/users/{user_id}", params={"dry_run": "true"}))
+
+    def forget(self, user_id: str, plan: str) -> dict[str, Any]:
+        """Forget a user as planned."""
+        return self._ok(self.call("DELETE", f"/v1/users/{user_id}", params={"confirm": user_id, "plan": plan}))
+
+    def receipt(self, request: str) -> dict[str, Any]:
+        """The latest receipt of a forget request."""
+        return self._ok(self.call("GET", f"/v1/forget/{request}/receipt"))
+
+    def prove(self, request: str) -> dict[str, Any]:
+        """Compare the running service with a twin that never knew the person."""
+        return self._ok(self.call("POST", f"/v1/forget/{request}/prove", timeout=120.0))
 
     def export(self, user_id: str) -> httpx.Response:
         """Everything stored about a user; status 404 for a stranger."""

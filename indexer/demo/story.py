@@ -20,14 +20,15 @@ import orjson
 from rich.console import Console
 
 from indexer.demo.behaviour import Cause
+from indexer.demo.claims import check
+from indexer.demo.forgetting import Forgetting
 from indexer.demo.narration import Narration
 from indexer.demo.parameters import WorldParameters
 from indexer.demo.rebuild import rebuild_under_load
-from indexer.demo.scan import traces
 from indexer.demo.service import Api, Commands, RunningService
 from indexer.demo.world import INTERACTIONS, ITEMS, USERS, World, make_world, write_world
 from rag_rec.domain import Source, Strategy
-from rag_rec.errors import InvalidInput, RagRecError
+from rag_rec.errors import InvalidInput
 
 MARKER = "demo.json"
 MINUTE_MS = 60_000
@@ -172,32 +173,13 @@ class Story:
         check(place_of(taken, after) is None, "a film already seen is not recommended")
 
     def _forget(self, application: Api, privacy: Api, user_id: str) -> None:
-        """Remove the person, and look for what is left."""
-        self._tell.step("Forget", "A dry run first, then DELETE /v1/users/{id} with the privacy officer's key.")
-        refused = application.call("DELETE", f"/v1/users/{user_id}", params={"confirm": user_id})
-        check(refused.status_code == 403, "the application's key may not delete")
-        before, export = traces(user_id, self._home, self._log), privacy.export(user_id).json()
-        planned = privacy.forget(user_id, dry_run=True)
-        check(privacy.export(user_id).is_success, "a dry run changes nothing")
-        outcome = privacy.forget(user_id, dry_run=False)
-        after, stranger = traces(user_id, self._home, self._log), application.recommend(user_id)
-        forgotten = {
-            "interactions_exported_before": len(export["interactions"]),
-            "export_status_after": privacy.export(user_id).status_code,
-            "removed": outcome["removed"],
-            "traces_before": asdict(before),
-            "traces_after": asdict(after),
-            "source_before": self._result["recommendations"][Strategy.PREFERENCE]["provenance"]["source"],
-            "provenance_after": stranger["provenance"],
-            "timings_ms": outcome["timings_ms"],
-        }
-        self._tell.forgotten(planned, outcome, before, after, forgotten)
-        self._result["forget"] = forgotten
-        check(before.occurrences > 0, "the person was in the data folder before")
-        check(after.occurrences == 0, "no byte of the person's id is left in the data folder or the log")
-        check(forgotten["export_status_after"] == 404, "nothing is left to export")
-        check(not stranger["provenance"]["known_user"], "the person is a stranger")
-        check(stranger["provenance"]["source"] == "popularity", "a stranger gets what is popular")
+        """Remove the person at once, then from the adapter, and prove it."""
+        part = Forgetting(application, privacy, self._commands, self._tell, self._home, self._log)
+        source = self._result["recommendations"][Strategy.PREFERENCE]["provenance"]["source"]
+        self._result["forget"] = part.erase(user_id, source)
+        request = self._result["forget"]["request"]
+        self._result["unlearn"] = part.unlearn(request)
+        self._result["proof"] = part.prove(request, self._folder)
 
     def _rebuild(self, api: Api, world: World) -> None:
         """A new generation, while the service answers."""
@@ -226,12 +208,6 @@ def place_of(item_id: str, answer: Mapping[str, Any]) -> int | None:
     """Where an item stands in an answer, from 1 on."""
     ids = [item["item_id"] for item in answer["items"]]
     return ids.index(item_id) + 1 if item_id in ids else None
-
-
-def check(holds: bool, claim: str) -> None:
-    """Stop the demonstration if a claim does not hold."""
-    if not holds:
-        raise RagRecError(f"This should hold and does not: {claim}.")
 
 
 def prepare(folder: Path, parameters: WorldParameters) -> None:

@@ -44,6 +44,13 @@ class CountMatrix(Protocol):
     def entries(self) -> Entries:
         """All counts other than zero: rows, columns and values, by (row, column)."""
 
+    def band(self, first: int, stop: int) -> Entries:
+        """The part of :meth:`entries` in rows ``first`` to ``stop``, exclusive; fewer where the matrix ends before."""
+
+    @property
+    def total(self) -> int:
+        """Sum of all counts, by what was added: costs nothing to read."""
+
     @property
     def bytes(self) -> int:
         """Memory held."""
@@ -65,6 +72,7 @@ class DenseCounts:
     def __init__(self, values: npt.NDArray[np.int32] | npt.NDArray[np.int64]) -> None:
         self._buffer: npt.NDArray[np.integer] = values
         self._size = len(values)
+        self._total = int(values.sum(dtype=np.int64))
 
     @classmethod
     def build(cls, matrix: scipy.sparse.coo_array) -> DenseCounts:
@@ -83,6 +91,11 @@ class DenseCounts:
         return self._size
 
     @property
+    def total(self) -> int:
+        """Sum of all counts."""
+        return self._total
+
+    @property
     def bytes(self) -> int:
         """Memory held."""
         return int(self._buffer.nbytes)
@@ -90,6 +103,7 @@ class DenseCounts:
     def add(self, rows: Ids, columns: Ids, amounts: Ids) -> None:
         """Add ``amounts`` at (row, column)."""
         self._buffer[rows, columns] += amounts.astype(self._buffer.dtype)
+        self._total += int(amounts.sum())
 
     def weighted_sum(self, rows: Ids, weights: Floats) -> Floats:
         """Weighted sums of rows."""
@@ -110,9 +124,13 @@ class DenseCounts:
 
     def entries(self) -> Entries:
         """All counts other than zero."""
-        values = self._buffer[: self._size, : self._size]
+        return self.band(0, self._size)
+
+    def band(self, first: int, stop: int) -> Entries:
+        """The counts other than zero of some rows."""
+        values = self._buffer[first : min(stop, self._size), : self._size]
         rows, columns = np.nonzero(values)
-        return rows, columns, values[rows, columns].astype(np.int64)
+        return rows + first, columns, values[rows, columns].astype(np.int64)
 
 
 Row = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]
@@ -126,6 +144,7 @@ class SparseCounts:
 
     def __init__(self, rows: list[Row]) -> None:
         self._rows = rows
+        self._total = sum(int(values.sum()) for _, values in rows)
 
     @classmethod
     def build(cls, matrix: scipy.sparse.coo_array) -> SparseCounts:
@@ -143,6 +162,11 @@ class SparseCounts:
         return len(self._rows)
 
     @property
+    def total(self) -> int:
+        """Sum of all counts."""
+        return self._total
+
+    @property
     def bytes(self) -> int:
         """Memory held."""
         return sum(columns.nbytes + values.nbytes for columns, values in self._rows)
@@ -155,6 +179,7 @@ class SparseCounts:
         bounds = [*starts.tolist(), len(rows)]
         for row, a, b in zip(changed.tolist(), bounds[:-1], bounds[1:], strict=True):
             self._rows[row] = _merged(self._rows[row], columns[a:b], amounts[a:b])
+        self._total += int(amounts.sum())
 
     def weighted_sum(self, rows: Ids, weights: Floats) -> Floats:
         """Weighted sums of rows."""
@@ -180,8 +205,12 @@ class SparseCounts:
 
     def entries(self) -> Entries:
         """All counts other than zero."""
-        owners, columns, values = self._gather(np.arange(self.size))
-        return owners, columns.astype(np.int64), values
+        return self.band(0, self.size)
+
+    def band(self, first: int, stop: int) -> Entries:
+        """The counts other than zero of some rows."""
+        owners, columns, values = self._gather(np.arange(first, min(stop, self.size)))
+        return owners + first, columns.astype(np.int64), values
 
     def _gather(self, rows: Ids) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.int64]]:
         taken = [self._rows[row] for row in rows.tolist()]
@@ -194,7 +223,9 @@ class SparseCounts:
 def _merged(row: Row, columns: Ids, amounts: Ids) -> Row:
     """A row with amounts added, zeros dropped. ``columns`` ascend."""
     held, counts = row
-    place = np.searchsorted(held, columns)
+    place = held.searchsorted(columns)
+    if len(columns) == 1 and place[0] < len(held) and held[place[0]] == columns[0]:  # one count of a history that goes
+        return _counted(row, int(place[0]), int(amounts[0]))
     known = np.zeros(len(columns), dtype=np.bool_)
     inside = place < len(held)
     known[inside] = held[place[inside]] == columns[inside]
@@ -205,3 +236,13 @@ def _merged(row: Row, columns: Ids, amounts: Ids) -> Row:
         values = np.insert(values, place[~known], amounts[~known])
     kept = values != 0
     return (held, values) if kept.all() else (held[kept], values[kept])
+
+
+def _counted(row: Row, place: int, amount: int) -> Row:
+    """A row with one of its counts changed, dropped where it becomes zero."""
+    held, counts = row
+    if counts[place] + amount:
+        counts = counts.copy()
+        counts[place] += amount
+        return held, counts
+    return np.concatenate((held[:place], held[place + 1 :])), np.concatenate((counts[:place], counts[place + 1 :]))

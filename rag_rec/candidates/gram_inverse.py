@@ -7,6 +7,10 @@ changes from a to b changes G by b'b - a'a, and P by a Sherman-Morrison-Woodbury
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg
@@ -14,12 +18,20 @@ import scipy.linalg
 from rag_rec.candidates.counts import CountMatrix, Ids, capacity
 
 Floats = npt.NDArray[np.float64]
+Held = tuple[Floats, Floats]
+Queue = dict[bytes, tuple[Ids, int]]
 
 PENDING_LIMIT = 32
 """Rows that wait before they are folded into P: one block costs little more than one row."""
 
+MOST_FOLDED = 0.25
+"""Rows that are folded in together at most, as a share of the items: beyond it, P is computed afresh in less time."""
+
 PROBE_EVERY = 16
 """Blocks between two measurements of the drift."""
+
+PROBED = 64
+"""Rows of P that such a measurement looks at. The next one takes the next rows, so that it never takes long."""
 
 BAND = 256
 """Rows of P that are updated at a time, so that intermediate results stay in the processor's cache."""
@@ -28,20 +40,34 @@ RESIDUAL_BOUND = 1e-10
 """Largest residual |(G + lambda I) P v - v| / |v| that is tolerated before P is computed afresh."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What P and its diagonal become when these rows, and no others, are folded into ``base``."""
+
+    base: Floats
+    signs: Mapping[bytes, int]
+    held: Held
+
+
 class GramInverse:
     """P for a catalogue of n items, float64 [n, n].
 
     One writer, any number of readers: P is never changed in place but replaced by one assignment, so that a reader
-    who has fetched :attr:`matrix` keeps a consistent one.
+    who has fetched :attr:`matrix` keeps a consistent one. :meth:`prepare` and :meth:`discard` may be called by any
+    thread at any time.
     """
 
     def __init__(self, gram: CountMatrix, regularisation: float) -> None:
         self._gram = gram
         self._regularisation = regularisation
-        self._pending: dict[bytes, tuple[Ids, int]] = {}
+        self._pending: Queue = {}
+        self._prepared: _Prepared | None = None
+        self._queueing = threading.Lock()  # what waits, the P that it is for, and what was prepared belong together
+        self._changes = 0
+        self._folded = 0
         self._blocks = 0
         self.rebuilds = 0
-        self._held: tuple[Floats, Floats] = (np.empty((0, 0)), np.empty(0))
+        self._held: Held = (np.empty((0, 0)), np.empty(0))
         self.rebuild()
 
     @property
@@ -50,7 +76,7 @@ class GramInverse:
         return self._held[0]
 
     @property
-    def held(self) -> tuple[Floats, Floats]:
+    def held(self) -> Held:
         """P and its diagonal, [n, n] and [n], as of one moment. Reading it off P costs a cache miss for every item."""
         return self._held
 
@@ -59,34 +85,70 @@ class GramInverse:
         """Rows that wait to be folded in."""
         return len(self._pending)
 
+    @property
+    def changes(self) -> int:
+        """How many rows have been queued so far."""
+        return self._changes
+
+    @property
+    def folded(self) -> int:
+        """How many of the rows that were queued, the first ones, P stands for."""
+        return self._folded
+
+    @property
+    def total(self) -> int:
+        """Sum of the Gram matrix that P stands for once what waits has been folded in: costs nothing to read."""
+        return self._total
+
     def change(self, items: Ids, sign: int) -> None:
         """Queue a user's row of distinct items, to be added (``sign`` 1) or subtracted (-1).
 
         A row that is queued with both signs cancels, so a user who acts many times in a row costs one row.
         """
-        if not len(items):
+        with self._queueing:
+            _enqueue(self._pending, items, sign)
+            self._changes += 1
+            self._total += sign * len(items) ** 2
+
+    def prepare(self, changes: Iterable[tuple[Ids, int]]) -> None:
+        """Compute P as it will be when these rows have been queued, beside the present P, which is left alone.
+
+        A :meth:`flush` that comes to the same rows and the same P takes the result over at once; any other drops it.
+        Only the latest one prepared is kept.
+        """
+        with self._queueing:
+            base, queue = self.matrix, dict(self._pending)
+            self._prepared = None
+        for items, sign in changes:
+            _enqueue(queue, items, sign)
+        if not queue:
             return
-        ordered = np.sort(items.astype(np.int64))
-        key = ordered.tobytes()
-        _, waiting = self._pending.pop(key, (ordered, 0))
-        if waiting + sign:
-            self._pending[key] = (ordered, waiting + sign)
+        prepared = _Prepared(base, _signs(queue), _with_diagonal(_updated(base, list(queue.values()))))
+        with self._queueing:
+            if self.matrix is base:
+                self._prepared = prepared
+
+    def discard(self) -> None:
+        """Free what was prepared."""
+        with self._queueing:
+            self._prepared = None
 
     def flush(self) -> None:
         """Fold the queued rows into P now. The Gram matrix must hold them already."""
-        if not self._pending:
-            return
-        changes = list(self._pending.values())
-        self._pending.clear()
-        self._blocks += 1
-        self._hold(_updated(self.matrix, changes))
-        if self._blocks % PROBE_EVERY == 0 and self.residual() > RESIDUAL_BOUND:
-            self.rebuild()
+        with self._queueing:
+            queue, prepared, changes = self._pending, self._prepared, self._changes
+            self._pending, self._prepared = {}, None
+        if queue:
+            self._fold(queue, prepared)
+        self._folded = changes
 
     def rebuild(self) -> None:
         """Compute P from the Gram matrix."""
-        self._pending.clear()
-        self._hold(_inverse(self._dense_gram()))
+        with self._queueing:
+            self._pending, self._prepared = {}, None
+        self._held = _with_diagonal(_inverse(self._dense_gram()))
+        self._total = self._gram.total
+        self._folded = self._changes
         self.rebuilds += 1
 
     def residual(self) -> float:
@@ -107,10 +169,28 @@ class GramInverse:
             room[:old, :old] = self.matrix
         new = np.arange(old, size)
         room[new, new] = 1.0 / self._regularisation
-        self._hold(room[:size, :size])
+        self._held = _with_diagonal(room[:size, :size])
 
-    def _hold(self, matrix: Floats) -> None:
-        self._held = (matrix, matrix.diagonal().copy())
+    def _fold(self, queue: Queue, prepared: _Prepared | None) -> None:
+        if len(queue) > max(PENDING_LIMIT, MOST_FOLDED * len(self.matrix)):
+            self.rebuild()
+            return
+        if prepared is not None and prepared.base is self.matrix and prepared.signs == _signs(queue):
+            self._held = prepared.held
+        else:
+            self._held = _with_diagonal(_updated(self.matrix, list(queue.values())))
+        self._blocks += 1
+        if self._blocks % PROBE_EVERY == 0 and self._probe() > RESIDUAL_BOUND:
+            self.rebuild()
+
+    def _probe(self) -> float:
+        """The drift of some rows of P: how far (G + lambda I) P is from I there, by row."""
+        size = len(self.matrix)
+        first = self._blocks // PROBE_EVERY * PROBED
+        rows = (first + np.arange(min(PROBED, size))) % size
+        inverse = self.matrix[rows]
+        restored = self._gram.block(rows, np.arange(size)) @ inverse.T + self._regularisation * inverse[:, rows].T
+        return float(np.linalg.norm(restored - np.eye(len(rows))) / np.sqrt(len(rows)))
 
     def _dense_gram(self) -> Floats:
         gram = np.zeros((self._gram.size,) * 2)
@@ -118,6 +198,25 @@ class GramInverse:
         gram[rows, columns] = values
         gram[np.diag_indices_from(gram)] += self._regularisation
         return gram
+
+
+def _enqueue(queue: Queue, items: Ids, sign: int) -> None:
+    """Add a signed row to those that wait; a row that is there with the other sign cancels."""
+    if not len(items):
+        return
+    ordered = np.sort(items.astype(np.int64))
+    key = ordered.tobytes()
+    _, waiting = queue.pop(key, (ordered, 0))
+    if waiting + sign:
+        queue[key] = (ordered, waiting + sign)
+
+
+def _signs(queue: Queue) -> dict[bytes, int]:
+    return {key: sign for key, (_, sign) in queue.items()}
+
+
+def _with_diagonal(matrix: Floats) -> Held:
+    return matrix, matrix.diagonal().copy()
 
 
 def _inverse(matrix: Floats) -> Floats:

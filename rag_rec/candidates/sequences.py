@@ -86,6 +86,27 @@ class Sequences:
         layout = self._layout
         return int(layout.items.nbytes + layout.interactions.nbytes + sum(places.nbytes for places in layout.places))
 
+    @property
+    def rows(self) -> int:
+        """How many interactions stand in sequences."""
+        return int(np.count_nonzero(self._layout.items))
+
+    def standing(self) -> npt.NDArray[np.int64]:
+        """In how many places each item stands, int64 [n_items]."""
+        return np.array([len(places) for places in self._layout.places], dtype=np.int64)
+
+    def holds(self, history: History) -> bool:
+        """Whether a history is held as it is: its items, its interactions, and the places where they stand."""
+        slot = self._slots.get(_key(history)) if len(history) else None
+        if slot is None:
+            return not len(history)
+        layout, positions = self._layout, slot.start + np.arange(slot.length)
+        return (
+            np.array_equal(self._held(slot), history["item"])
+            and np.array_equal(layout.interactions[positions], history["interaction"])
+            and all(position in layout.places[item] for item, position in zip(history["item"], positions, strict=True))
+        )
+
     def check(self, old: History) -> None:
         """Raise ``InvalidInput`` unless ``old`` is a sequence that is held, as it is held."""
         slot = self._slots.get(_key(old)) if len(old) else None

@@ -16,7 +16,7 @@ import scipy.sparse
 
 from rag_rec.candidates.counts import CountMatrix, Entries, count_matrix
 from rag_rec.candidates.gram_inverse import PENDING_LIMIT, GramInverse
-from rag_rec.candidates.lagged_pairs import LAG_UNIT, LaggedPairs, concatenate, lagged_pairs
+from rag_rec.candidates.lagged_pairs import LAG_UNIT, WINDOW, LaggedPairs, concatenate, lagged_pairs
 from rag_rec.candidates.popularity import Popularity
 from rag_rec.candidates.sequences import Sequences
 from rag_rec.errors import InvalidInput
@@ -63,6 +63,7 @@ class Statistics:
         self.sequences = sequences
         self.inverse = inverse
         self._n_items = together.size
+        self._taken_away = 0  # as the inverse counts its changes: up to there P must stand for them
 
     @classmethod
     def build(
@@ -116,8 +117,7 @@ class Statistics:
         """Subtract a user's ``old`` positive history and add the ``new`` one.
 
         Join, act, forget in part and forget altogether are this one function (an empty ``old`` joins, an empty ``new``
-        forgets). Integers change at once. P waits for up to ``PENDING_LIMIT`` rows, unless an item was taken away:
-        then it changes before this returns.
+        forgets). Integers change at once, P with the :meth:`settle` that has to follow one or more replacements.
 
         Raises:
             InvalidInput: ``new`` names an item outside the catalogue, or ``old`` is not held; nothing was changed.
@@ -132,12 +132,33 @@ class Statistics:
         if self.inverse is not None:
             self.inverse.change(old["item"], -1)
             self.inverse.change(new["item"], 1)
-            if self.inverse.pending >= PENDING_LIMIT or not np.isin(old["item"], new["item"]).all():
-                self.inverse.flush()
+            if not np.isin(old["item"], new["item"]).all():
+                self._taken_away = self.inverse.changes
+
+    def settle(self) -> None:
+        """Bring P up to date: at once if an item was taken from anybody, else when ``PENDING_LIMIT`` rows wait."""
+        inverse = self.inverse
+        if inverse is not None and (inverse.folded < self._taken_away or inverse.pending >= PENDING_LIMIT):
+            inverse.flush()
 
     def forget(self, history: History) -> None:
         """Subtract a whole user."""
         self.replace(history, empty_history())
+        self.settle()
+
+    def prepare(self, old: History, new: History) -> None:
+        """Compute P ahead for a later :meth:`replace` and :meth:`settle`, which are quick then.
+
+        May be called by any thread while another one writes. What was prepared serves only if nothing else changes
+        before; :meth:`discard` frees it if the replacement does not come.
+        """
+        if self.inverse is not None:
+            self.inverse.prepare([(old["item"], -1), (new["item"], 1)])
+
+    def discard(self) -> None:
+        """Free what was prepared."""
+        if self.inverse is not None:
+            self.inverse.discard()
 
     def flush(self) -> None:
         """Fold everything that waits into P now."""
@@ -168,6 +189,23 @@ class Statistics:
         counts = {name: matrix.entries() for name, matrix in self._matrices().items()}
         return {**counts, "popularity": self.popularity.entries()}
 
+    def sound(self, lengths: npt.NDArray[np.int64]) -> bool:
+        """Whether everything adds up to users whose positive histories are this long, int64 [users].
+
+        Who was not added or not subtracted somewhere, or still waits to be subtracted from P, makes it unsound. This
+        takes no pass over the matrices, which keep their sums.
+        """
+        rows = int(lengths.sum())
+        total = self.popularity.total.sum()
+        counted = [total, self.popularity.entries()[2].sum(), self.sequences.rows]
+        expected = {"together": int((lengths**2).sum())} | {name: _pairs(lengths, name) for name in _TRANSPOSED}
+        expected |= {transposed: expected[name] for name, transposed in _TRANSPOSED.items()}
+        return (
+            all(count == rows for count in counted)
+            and all(matrix.total == expected[name] for name, matrix in self._matrices().items())
+            and (self.inverse is None or self._inverse_sound(self.inverse))
+        )
+
     def equal(self, other: Statistics) -> bool:
         """Whether every integer is the same."""
         mine, theirs = self.export(), other.export()
@@ -177,6 +215,9 @@ class Statistics:
 
     def _matrices(self) -> dict[str, CountMatrix]:
         return {"together": self.together, **self.transitions}
+
+    def _inverse_sound(self, inverse: GramInverse) -> bool:
+        return inverse.total == self.together.total and inverse.folded >= self._taken_away
 
     def _replace_pairs(self, old: History, new: History) -> None:
         """Change transitions by the pairs that differ: those that end behind what both histories begin with."""
@@ -201,6 +242,12 @@ def _amounts(lag: int) -> dict[str, int]:
     """What a pair at ``lag`` adds to each matrix."""
     amounts = {"followed": LAG_UNIT // lag, "after": 1}
     return {**amounts, "next": 1} if lag == 1 else amounts
+
+
+def _pairs(lengths: npt.NDArray[np.int64], name: str) -> int:
+    """Sum of a transition matrix that counts histories of these lengths."""
+    amounts = {lag: _amounts(lag).get(name, 0) for lag in range(1, WINDOW + 1)}
+    return sum(amount * int(np.maximum(lengths - lag, 0).sum()) for lag, amount in amounts.items())
 
 
 def _cooccurrence(rows: History, owners: npt.NDArray[np.int64], n_items: int) -> scipy.sparse.coo_array:

@@ -7,7 +7,7 @@ must not be taken up again (:meth:`Checkpoints.clear`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +68,7 @@ class Checkpoints:
         write_durably(unfinished, content)
         unfinished.replace(target)
         sync_folder(self.folder)
-        self._destroy_all_but(target)
+        _destroy(path for path in self.folder.glob("*") if path != target)
 
     def load(self) -> Checkpoint | None:
         """The newest checkpoint of this training; None if there is none that can be read."""
@@ -78,9 +78,13 @@ class Checkpoints:
                 return found
         return None
 
-    def clear(self) -> None:
-        """Overwrite and remove every checkpoint, whatever training it is of; also while one is running."""
-        self._destroy_all_but(None)
+    def clear(self, before: int | None = None) -> None:
+        """Overwrite and remove every checkpoint, whatever training it is of; also while one is running.
+
+        Args:
+            before: remove only those that are from before a removal at this change of the store.
+        """
+        _destroy(self.folder.glob("*") if before is None else from_before(self.folder, before))
         with suppress(OSError):  # It is not there, or a training has just written into it.
             self.folder.rmdir()
 
@@ -98,9 +102,24 @@ class Checkpoints:
             return None
         return Checkpoint(TrainingState(fields["finished"], fields["loss"], arrays), fields["epoch"])
 
-    def _destroy_all_but(self, kept: Path | None) -> None:
-        for path in self.folder.glob("*"):
-            if path != kept:
-                with suppress(FileNotFoundError):  # The training was quicker.
-                    overwrite(path)
-                    path.unlink()
+
+def from_before(folder: Path, epoch: int) -> list[Path]:
+    """Files that may hold what was removed at an epoch of the store, sorted: checkpoints of people who were read
+    before, and what cannot be read."""
+    return sorted(path for path in folder.glob("*") if _epoch_of(path) < epoch)
+
+
+def _epoch_of(path: Path) -> int:
+    """Up to which change of the store the people of a checkpoint were read; -1 where nobody can tell."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return int(orjson.loads((file.metadata() or {})["checkpoint"])["epoch"])
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return -1
+
+
+def _destroy(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with suppress(FileNotFoundError):  # The training was quicker.
+            overwrite(path)
+            path.unlink()

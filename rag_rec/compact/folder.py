@@ -20,31 +20,18 @@ from typing import Any, Final
 import orjson
 from filelock import FileLock, Timeout
 
-from rag_rec.compact.checkpoint import Checkpoints
-from rag_rec.compact.manifest import MANIFEST, CompactManifest, content_digest, damaged, is_digest, read_manifest
-from rag_rec.errors import Busy, CorruptIndex, InvalidInput, NotReady
-from rag_rec.generation import destroy, digest_files, relative_files, sync_folder, write_durably
+from rag_rec.compact.checkpoint import Checkpoints, from_before
+from rag_rec.compact.manifest import MANIFEST, CompactManifest, content_digest, damaged
+from rag_rec.compact.published import BUILDING, CompactFolder, opened, published, readable
+from rag_rec.errors import Busy, InvalidInput, NotReady
+from rag_rec.generation import destroy, digest_files, sync_folder, write_durably
 
 POINTER: Final = "CURRENT"
-BUILDING: Final = "building-"
 LOCK_SECONDS: Final = 60.0
 
 Write = Callable[[Path], None]
 """Writes all files of a base or an adapter, except the manifest, into an empty folder. Equal inputs must give equal
 bytes, or equal content gets different digests: sort whatever comes from a set."""
-
-
-@dataclass(frozen=True, slots=True)
-class CompactFolder:
-    """A base or an adapter that has been checked."""
-
-    folder: Path
-    manifest: CompactManifest
-
-    @property
-    def digest(self) -> str:
-        """Its name."""
-        return self.manifest.digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +79,28 @@ class CompactStore:
 
     def open_base(self, digest: str) -> CompactFolder:
         """A base by digest, every file checked. Raises ``InvalidInput`` and ``CorruptIndex``."""
-        return _opened(self.bases, digest)
+        return opened(self.bases, digest)
 
     def open_adapter(self, digest: str) -> CompactFolder:
         """An adapter by digest, every file checked. Raises ``InvalidInput`` and ``CorruptIndex``."""
-        return _opened(self.adapters, digest)
+        return opened(self.adapters, digest)
 
     def base_digests(self) -> list[str]:
         """Digests of all published bases, oldest first."""
-        return _published(self.bases)
+        return published(self.bases)
 
     def adapter_digests(self) -> list[str]:
         """Digests of all published adapters, oldest first."""
-        return _published(self.adapters)
+        return published(self.adapters)
+
+    def epoch_of_adapter(self, digest: str) -> int:
+        """The change of the store up to which an adapter's people were read; -1 where that cannot be told any more."""
+        manifest = readable(self.adapters / digest)
+        return manifest.epoch if manifest else -1
+
+    def unfinished_adapters(self) -> list[Path]:
+        """Folders of adapters that are being written, or whose writing was cut short."""
+        return sorted(self.adapters.glob(f"{BUILDING}*"))
 
     def publish_base(
         self,
@@ -149,9 +145,22 @@ class CompactStore:
         pointer.replace(self.root / POINTER)
         sync_folder(self.root)
 
-    def discard_training(self) -> None:
-        """Overwrite and remove the checkpoints of an unfinished training: they hold what was learned from people."""
-        Checkpoints(self.training, "").clear()
+    def discard_training(self, before: int | None = None) -> None:
+        """Overwrite and remove the checkpoints of an unfinished training: they hold what was learned from people.
+
+        Args:
+            before: leave those alone whose people were read at this change of the store or later; None leaves none.
+        """
+        if self.root.is_dir():
+            with self.writing():
+                Checkpoints(self.training, "").clear(before)
+
+    def training_from_before(self, epoch: int) -> list[Path]:
+        """Checkpoints of people who were read before an epoch, and other files there of which nobody can tell."""
+        if not self.training.is_dir():
+            return []
+        with self.writing():  # one that is just being written cannot be read
+            return from_before(self.training, epoch)
 
     def prune(self, keep: int = 2, outdated: Callable[[int], bool] = lambda _: False) -> list[str]:
         """Remove all but the newest ``keep`` bases and adapters, never those in use; adapters are overwritten first.
@@ -166,23 +175,24 @@ class CompactStore:
             The digests of those gone.
         """
         used = self.current() or InUse("")
-        with self._writing():
+        with self.writing():
             bases = _surplus(self.base_digests(), keep, used.base)
-            kept = [_readable(self.bases / name) for name in self.base_digests() if name not in bases]
+            kept = [readable(self.bases / name) for name in self.base_digests() if name not in bases]
             lineages = {base.lineage for base in kept if base}
             names = self.adapter_digests()
-            others = {name: _readable(self.adapters / name) for name in names if name != used.adapter}
+            others = {name: readable(self.adapters / name) for name in names if name != used.adapter}
             unfit = {name for name, of in others.items() if not of or of.lineage not in lineages or outdated(of.epoch)}
             surplus = _surplus(names, keep, used.adapter)
             adapters = [name for name in names if name in unfit or name in surplus]
-            for folder in (*(self.adapters / name for name in adapters), *self.adapters.glob(f"{BUILDING}*")):
+            for folder in (*(self.adapters / name for name in adapters), *self.unfinished_adapters()):
                 destroy(folder)
             for folder in (*(self.bases / name for name in bases), *self.bases.glob(f"{BUILDING}*")):
                 shutil.rmtree(folder)  # Nothing personal, and a process that maps the weights may go on doing so.
         return [*adapters, *bases]
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
+        """Hold the lock that publishing and removing take, across processes. Raises ``Busy`` when it stays taken."""
         self.root.mkdir(parents=True, exist_ok=True)
         try:
             with self._lock:
@@ -200,7 +210,7 @@ class CompactStore:
         settings: Mapping[str, Any],
         counts: Mapping[str, int],
     ) -> CompactFolder:
-        with self._writing(), _aside(kind) as aside:
+        with self.writing(), _aside(kind) as aside:
             write(aside)
             files = digest_files(aside)
             digest = content_digest(files)
@@ -235,7 +245,7 @@ def _name(aside: Path, target: Path) -> None:
         sync_folder(target)
         return
     if target.exists():
-        shutil.rmtree(target)
+        destroy(target)
     aside.rename(target)
     sync_folder(target.parent)
 
@@ -250,44 +260,6 @@ def _sync(path: Path) -> None:
 
 def _intact(folder: Path) -> bool:
     return content_digest(digest_files(folder)) == folder.name
-
-
-def _opened(kind: Path, digest: str) -> CompactFolder:
-    folder = kind / digest
-    if not is_digest(digest) or not folder.is_dir():
-        raise InvalidInput(f"There is no compact generator {digest!r} in {kind.name}: run `rag-rec compact build`.")
-    manifest = read_manifest(folder)
-    present = set(relative_files(folder)) - {MANIFEST}
-    if present != set(manifest.files):
-        raise damaged(digest, "files are missing, or are not its own")
-    found = digest_files(folder)
-    for relative, expected in manifest.files.items():
-        if found[relative] != expected:
-            raise damaged(digest, f"{relative} does not match its manifest")
-    if content_digest(found) != digest:
-        raise damaged(digest, "its name does not match its content")
-    return CompactFolder(folder, manifest)
-
-
-def _published(kind: Path) -> list[str]:
-    """Digests under a folder, oldest first; those whose manifest cannot be read are the oldest."""
-    if not kind.is_dir():
-        return []
-    names = [path.name for path in kind.iterdir() if path.is_dir() and not path.name.startswith(BUILDING)]
-    return sorted(names, key=lambda name: (_created(kind / name), name))
-
-
-def _created(folder: Path) -> str:
-    manifest = _readable(folder)
-    return manifest.created if manifest else ""
-
-
-def _readable(folder: Path) -> CompactManifest | None:
-    """None where the manifest cannot be read."""
-    try:
-        return read_manifest(folder)
-    except CorruptIndex:
-        return None
 
 
 def _surplus(names: list[str], keep: int, used: str | None) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -55,13 +55,23 @@ class People:
                 :func:`rag_rec.compact.sequences.is_held_out`.
             seed: of that sample.
         """
-        people = [self.users.get(number, User("")) for number, _ in self.positives]
-        histories = zip((person.id for person in people), (items for _, items in self.positives), strict=True)
-        learned, _ = hold_out(histories, held_out, seed)
         return [
-            TokenSequence(_prefix(vocabulary, person), vocabulary.first_item + items)
-            for person, (_, items) in zip(people, learned, strict=True)
+            TokenSequence(_prefix(vocabulary, self._user(number)), vocabulary.first_item + items)
+            for number, items in self._learned(held_out, seed)
         ]
+
+    def lineage(self, held_out: float, seed: int) -> dict[int, int]:
+        """How many positive interactions of each user the model learns from; as for :meth:`sequences`."""
+        return {number: len(items) for number, items in self._learned(held_out, seed)}
+
+    def _learned(self, held_out: float, seed: int) -> Iterator[tuple[int, Tokens]]:
+        histories = ((self._user(number).id, items) for number, items in self.positives)
+        learned, _ = hold_out(histories, held_out, seed)
+        for (number, _), (_, items) in zip(self.positives, learned, strict=True):
+            yield number, items
+
+    def _user(self, number: int) -> User:
+        return self.users.get(number, User(""))
 
 
 def forgotten_since(store: Store, epoch: int) -> bool:

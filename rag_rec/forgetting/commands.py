@@ -1,30 +1,37 @@
-"""The commands ``rag-rec forget user`` and ``rag-rec forget interactions``."""
+"""The commands ``rag-rec forget user | interactions | batch | status | list | resume``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from rag_rec.cli import Json, command
-from rag_rec.compact.folder import CompactStore
 from rag_rec.errors import InvalidInput
-from rag_rec.forgetting.erase import Eraser
+from rag_rec.forgetting.batch import forget_batch
+from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.request import ForgetRequest
-from rag_rec.generation import Generations
+from rag_rec.forgetting.saga import Saga
+from rag_rec.home import store_of
 from rag_rec.settings import Settings
-from rag_rec.store import open_store
-from rag_rec.store.protocol import Selection
+from rag_rec.store.protocol import ForgetRecord, ForgetState, Selection
 
 app = typer.Typer()
-forget = typer.Typer(help="Forget a user, or some of a user's interactions. This cannot be undone.")
+forget = typer.Typer(
+    help="Forget a user, some of a user's interactions, or many users. This cannot be undone.", no_args_is_help=True
+)
 app.add_typer(forget, name="forget")
 
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would go, and change nothing.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would go, and the plan's hash to quote; change nothing.")
+]
 Confirm = Annotated[str | None, typer.Option("--confirm", help="Repeat the user's id to confirm.")]
+PlanHash = Annotated[str | None, typer.Option("--plan", help="The plan's hash, as the dry run gave it.")]
 
 
 @forget.command("user")
@@ -33,37 +40,127 @@ def forget_user(
     user_id: str,
     dry_run: DryRun = False,
     confirm: Confirm = None,
+    plan: PlanHash = None,
     json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
     """Forget a user: attributes, interactions, vectors, and their share of every statistic."""
-    return _forget(ForgetRequest(user_id, None, dry_run, confirm))
+    return _run(ForgetRequest.of(user_id, None, confirm, plan), dry_run)
 
 
 @forget.command("interactions")
 @command
 def forget_interactions(  # noqa: PLR0913 - one parameter per option of the command
     user_id: str,
+    number: Annotated[list[int] | None, typer.Option("--id", help="The interaction of this id (repeatable).")] = None,
     item: Annotated[list[str] | None, typer.Option("--item", help="Interactions with this item (repeatable).")] = None,
     before: Annotated[str | None, typer.Option(help="Interactions before this time (ISO 8601; exclusive).")] = None,
     after: Annotated[str | None, typer.Option(help="Interactions from this time on (ISO 8601; inclusive).")] = None,
     dry_run: DryRun = False,
     confirm: Confirm = None,
+    plan: PlanHash = None,
     json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
-    """Forget some of a user's interactions; the conditions given are joined by "and"."""
-    selection = Selection(frozenset(item or ()), _milliseconds("before", before), _milliseconds("after", after))
-    return _forget(ForgetRequest(user_id, selection, dry_run, confirm))
+    """Forget some of a user's interactions; the conditions given are joined by "and". An export shows the ids."""
+    times = _milliseconds("before", before), _milliseconds("after", after)
+    selection = Selection(frozenset(item or ()), *times, frozenset(number or ()))
+    return _run(ForgetRequest.of(user_id, selection, confirm, plan), dry_run)
 
 
-def _forget(request: ForgetRequest) -> Mapping[str, Any]:
-    settings = Settings()
-    store = open_store(settings.database_url)
+@forget.command("batch")
+@command
+def forget_users(  # noqa: PLR0913 - one parameter per option of the command
+    path: Annotated[Path, typer.Argument(help="File with one user id on each line.")],
+    dry_run: DryRun = False,
+    confirm: Annotated[str | None, typer.Option("--confirm", help="Repeat the number of users to confirm.")] = None,
+    plan: PlanHash = None,
+    report: Annotated[
+        bool, typer.Option(help="Measure what it changes for others: needs an index, and some time.")
+    ] = True,
+    json: Json = False,  # noqa: ARG001 - read by the wrapper
+) -> Mapping[str, Any]:
+    """Forget many users at once, all or none. Each gets a request and a receipt of their own."""
+    request = ForgetRequest(_listed(path), None, confirm, plan)
+    if report and not dry_run:
+        return forget_batch(Settings(), request)
+    return _run(request, dry_run)
+
+
+@forget.command("status")
+@command
+def status(
+    request_id: Annotated[str, typer.Argument(help="Id of a request or of a batch.")],
+    json: Json = False,  # noqa: ARG001 - read by the wrapper
+) -> Mapping[str, Any]:
+    """What became of a request."""
+    with _saga() as saga:
+        records = saga.records(request_id)
+    return {**described(records[0]), "requests": [described(record) for record in records]}
+
+
+@forget.command("list")
+@command
+def list_requests(
+    pending: Annotated[bool, typer.Option("--pending", help="Only those that are not complete.")] = False,
+    json: Json = False,  # noqa: ARG001 - read by the wrapper
+) -> Mapping[str, Any]:
+    """The requests there are, oldest first."""
+    store = store_of(Settings())
     try:
-        return asdict(
-            Eraser(store, Generations(settings.generations), compact=CompactStore(settings.compact)).forget(request)
-        )
+        records = store.forget_records(pending=pending)
     finally:
         store.close()
+    return {"count": len(records), "requests": [described(record) for record in records]}
+
+
+@forget.command("resume")
+@command
+def resume(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+    """Finish requests that were accepted and not finished. A running service does so by itself."""
+    with _saga() as saga:
+        completed = saga.resume()
+        pending = saga.pending()
+    return {
+        "ok": all(record.state in {ForgetState.EFFECTIVE, ForgetState.UNLEARNED} for record in pending),
+        "completed": completed,
+        "pending": [described(record) for record in pending],
+    }
+
+
+def described(record: ForgetRecord) -> dict[str, Any]:
+    """A record as commands print it: it names nobody."""
+    return {
+        "request": record.request_id,
+        "batch": record.batch_id,
+        "scope": record.scope,
+        "state": record.state.value,
+        "accepted": _iso(record.created),
+        "deadline": _iso(record.deadline),
+        "epoch_after": record.epoch_after,
+        "removed": dict(record.removed),
+    }
+
+
+@contextmanager
+def _saga() -> Iterator[Saga]:
+    settings = Settings()
+    store = store_of(settings)
+    try:
+        yield open_saga(settings, store)
+    finally:
+        store.close()
+
+
+def _run(request: ForgetRequest, dry_run: bool) -> Mapping[str, Any]:
+    with _saga() as saga:
+        return asdict(saga.plan(request)) if dry_run else asdict(saga.forget(request))
+
+
+def _listed(path: Path) -> tuple[str, ...]:
+    try:
+        lines: Sequence[str] = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise InvalidInput(f"{path} cannot be read: give a text file with one user id on each line.") from None
+    return tuple(line.strip() for line in lines if line.strip())
 
 
 def _milliseconds(option: str, text: str | None) -> int | None:
@@ -74,3 +171,7 @@ def _milliseconds(option: str, text: str | None) -> int | None:
     except ValueError:
         raise InvalidInput(f"--{option} is not a time: write it as ISO 8601, such as 2026-01-31T12:00:00Z.") from None
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _iso(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")

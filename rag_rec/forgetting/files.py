@@ -1,71 +1,123 @@
-"""Removes a person's vectors and history from the index files, physically."""
+"""Removes people's vectors and histories from the index files, physically."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from rag_rec.generation import Generations, overwrite
-from rag_rec.shards import INTERACTIONS, rewrite_without, rows_of, shard_files, users_in
-from rag_rec.store.protocol import ChangeKind, Store
+from rag_rec.errors import CorruptIndex
+from rag_rec.generation import Generations, destroy, overwrite
+from rag_rec.shards import INTERACTIONS, held_in, rewrite_without, shard_files, users_in
+
+Erased = Mapping[int, int]
+"""User numbers, and for each the epoch at which the store removed the person or some of their interactions."""
 
 
-def vectors_in_files(generations: Generations, user: int) -> list[Path]:
-    """The index files, of every generation and unfinished build, that hold this user."""
-    return [folder / name for folder in _folders(generations) for name in _rows(folder, user)]
+def vectors_in_files(generations: Generations, users: Collection[int]) -> list[Path]:
+    """The index files, of every generation and unfinished build, that hold any of these users."""
+    with generations.writing():
+        return [path for folder in _folders(generations) for path in _holding(folder, users)]
 
 
-def erase_from_files(generations: Generations, user: int, epoch: int) -> int:
-    """Rewrite the index files that hold this user without them. Returns how many files were rewritten.
+def left_in_files(generations: Generations, erased: Erased) -> list[Path]:
+    """What :func:`erase_from_files` has not done: files made before an erasure that hold the user, and leftovers.
 
-    Published generations are replaced by successors; the files of an unfinished build are replaced in place. What was
-    made from the store at or after ``epoch``, the removal's own, holds only what the user has kept and stays as it is:
-    nobody would replay it.
+    Only the lists of users are read. A file that cannot be read counts, for nobody can say what is in it.
     """
     with generations.writing():
-        older = [folder for folder in _folders(generations) if generations.epoch_of(folder) < epoch]
-        return sum(_erase_from(generations, folder, user) for folder in older)
+        folders = _affected(generations, erased)
+        return [path for folder, users in folders for path in _holding(folder, users)] + generations.leftovers()
 
 
-def sweep(store: Store, generations: Generations) -> None:
-    """Finish removals that a crash cut short between the store and the files.
+def erase_from_files(generations: Generations, erased: Erased) -> int:
+    """Rewrite the index files that hold these users without them. Returns how many files were rewritten.
 
-    Every removal that the change log holds and that is newer than a generation is carried out on its files again.
+    Published generations are replaced by successors, each once for all users; the files of an unfinished build are
+    replaced in place. What was made from the store at or after a user's erasure holds only what that user has kept and
+    stays as it is: nobody would replay it. What an interrupted rewriting left is destroyed.
+
+    Raises:
+        CorruptIndex: a file of a published generation is damaged.
     """
-    folders = _folders(generations)
-    oldest = min((generations.epoch_of(folder) for folder in folders), default=0)
-    forgotten = [change for change in store.changes(oldest) if change.kind is ChangeKind.FORGET] if folders else []
-    held = set().union(*(users_in(folder) for folder in folders)) if forgotten else set()
-    for change in forgotten:
-        if change.number in held:
-            erase_from_files(generations, change.number, change.epoch)
+    with generations.writing():
+        for leftover in generations.leftovers():
+            destroy(leftover)
+        with ThreadPoolExecutor() as disk:  # most of the time is spent waiting for it
+            return sum(disk.map(lambda affected: _erase_from(generations, *affected), _affected(generations, erased)))
 
 
 def _folders(generations: Generations) -> list[Path]:
-    return [generations.root / name for name in generations.names()] + generations.building()
+    """Published generations and unfinished builds."""
+    leftovers = generations.leftovers()
+    builds = [folder for folder in generations.building() if folder not in leftovers]
+    return [generations.root / name for name in generations.names()] + builds
 
 
-def _rows(folder: Path, user: int) -> dict[str, int]:
-    """The files of a folder that hold the user, and how many rows of them."""
-    rows = {name: rows_of(folder / name, user) for name in shard_files(user) if (folder / name).is_file()}
-    return {name: count for name, count in rows.items() if count}
+def _affected(generations: Generations, erased: Erased) -> Iterator[tuple[Path, list[int]]]:
+    """Generations and builds that are older than an erasure, and whose erasures those are."""
+    for folder in _folders(generations):
+        made = generations.epoch_of(folder)
+        yield folder, [user for user, epoch in erased.items() if made < epoch]
 
 
-def _erase_from(generations: Generations, folder: Path, user: int) -> int:
-    rows = _rows(folder, user)
+def _holding(folder: Path, users: Collection[int]) -> Iterator[Path]:
+    """The files of a folder that hold any of these users, or cannot be read."""
+    for name, sought in _by_file(users).items():
+        path = folder / name
+        if path.is_file() and _holds(path, sought):
+            yield path
+
+
+def _holds(path: Path, users: set[int]) -> bool:
+    try:
+        return not users.isdisjoint(users_in(path).tolist())
+    except CorruptIndex:
+        return True
+
+
+def _by_file(users: Collection[int]) -> dict[str, set[int]]:
+    """The shard files in which users may be, relative to a folder, and who of them may be there."""
+    files: dict[str, set[int]] = {}
+    for user in users:
+        for name in shard_files(user):
+            files.setdefault(name, set()).add(user)
+    return files
+
+
+def _erase_from(generations: Generations, folder: Path, users: Collection[int]) -> int:
+    paths = list(_holding(folder, users))
+    files = _by_file(users)
+    meant = {name: files[name] for name in (path.relative_to(folder).as_posix() for path in paths)}
     if folder in generations.building():
-        for name in rows:
-            _replace(folder / name, user)
-    elif rows:
-        interactions = sum(count for name, count in rows.items() if name.startswith(INTERACTIONS))
-        removed = {"users": 1 if interactions else 0, "interactions": interactions}
-        generations.rewrite(folder.name, {name: partial(rewrite_without, user=user) for name in rows}, removed)
-    return len(rows)
+        for name, sought in meant.items():
+            _replace(folder / name, sought)
+    elif meant:
+        rewritten = {name: partial(rewrite_without, users=sought) for name, sought in meant.items()}
+        generations.rewrite(folder.name, rewritten, _counted(folder, meant))
+    return len(meant)
 
 
-def _replace(path: Path, user: int) -> None:
+def _counted(folder: Path, files: Mapping[str, set[int]]) -> dict[str, int]:
+    """How many users and interactions of a generation go."""
+    held = [held_in(folder / name, users) for name, users in files.items() if name.startswith(INTERACTIONS)]
+    return {"users": sum(users for users, _ in held), "interactions": sum(rows for _, rows in held)}
+
+
+def _replace(path: Path, users: Collection[int]) -> None:
+    """Rewrite a file of an unfinished build; one that was cut short is dropped, and will be written again."""
     successor = path.with_suffix(".rewritten")
-    rewrite_without(path, successor, user=user)
+    try:
+        rewrite_without(path, successor, users)
+    except CorruptIndex:
+        _erase(path)
+        path.unlink()
+        return
+    _erase(path)
+    successor.replace(path)
+
+
+def _erase(path: Path) -> None:
     if path.stat().st_nlink == 1:
         overwrite(path)
-    successor.replace(path)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
 
 import structlog
 
+from rag_rec.adapters.policy import AdapterPolicy
 from rag_rec.compact.folder import CompactStore
 from rag_rec.compact.vocabulary import FILE as VOCABULARY
 from rag_rec.compact.vocabulary import Vocabulary
@@ -22,8 +24,10 @@ from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.language_model import Care, LanguageModel
 from rag_rec.generators.passthrough import Passthrough
 from rag_rec.generators.protocol import Backend, Encoder, EvidenceCost, Generator, Prompt, Ranking
+from rag_rec.generators.wanted import Wanted, wanted
 from rag_rec.ranker import Ranker
 from rag_rec.settings import Settings
+from rag_rec.store.protocol import Store
 
 RETRY_SECONDS: Final = 30.0
 """What could not be opened or loaded is left alone for so long: models are large, and servers may be away for long."""
@@ -41,6 +45,10 @@ class RankerSource(Protocol):
     def current(self) -> Ranker:
         """The ranker in use."""
 
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Digests of the adapters in memory, sorted: also of one that was replaced and may still be asked."""
+
     def refresh(self) -> None:
         """Take up what is current on disk by now."""
 
@@ -49,7 +57,9 @@ class RankerSource(Protocol):
 
 
 class FixedRanking:
-    """Always the same ranker; for tests and offline work."""
+    """Always the same ranker, without an adapter; for tests and offline work."""
+
+    adapters: Final[tuple[str, ...]] = ()
 
     def __init__(self, generator: Generator, gate: Gate | None, timeout_seconds: float = 60.0) -> None:
         self.current = Ranker(generator, gate, timeout_seconds)
@@ -78,47 +88,6 @@ class Unavailable:
 
     def close(self) -> None:
         """There is nothing to release."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What should answer: ``model`` is a folder or a name, ``digest`` names it for the gate; None: no LLM."""
-
-    kind: str
-    model: str
-    digest: str
-    adapter: Path | None
-
-    @property
-    def adapter_digest(self) -> str | None:
-        """The adapter's name."""
-        return self.adapter.name if self.adapter else None
-
-
-def wanted(settings: Settings) -> Wanted | None:
-    """What the settings and the folder of the compact generator ask for at present.
-
-    Raises:
-        InvalidInput: a generator is asked for by name, and there is none, or no server of it is named.
-        CorruptIndex: the compact generator's pointer is damaged.
-    """
-    if settings.generator == "passthrough":
-        return None
-    if settings.generator == "vllm" and not settings.generator_urls:
-        raise InvalidInput("No vLLM server is named: set RAGREC_GENERATOR_URLS or give --base-url.")
-    kind = "local" if settings.generator == "auto" else settings.generator
-    if settings.generator_model is not None:
-        return Wanted(kind, settings.generator_model, settings.generator_model, None)
-    store = CompactStore(settings.compact)
-    used = store.current()
-    if used is None:
-        if settings.generator == "auto":
-            return None
-        raise InvalidInput(
-            "There is no model: run `rag-rec compact build`, or name an LLM with RAGREC_GENERATOR_MODEL."
-        )
-    adapter = None if used.adapter is None else store.adapters / used.adapter
-    return Wanted(kind, str(store.bases / used.base), used.base, adapter)
 
 
 def open_generator(settings: Settings, target: Wanted) -> LanguageModel:
@@ -167,12 +136,23 @@ class OpenRanking:
     """The generator of the settings. What fails to open does not stop the service: the ranker in use stays, and the
     candidates' order is the answer where there is none; it is tried again after a while.
 
+    An adapter that saw somebody who was forgotten leaves with the next refresh once the policy of the settings does not
+    let it rank any more.
+
+    Args:
+        settings: they name the generator.
+        store: knows whom adapters saw, and who was forgotten.
+        clock: the time in milliseconds since 1970 UTC.
+
     Raises:
         InvalidInput: the settings ask for what cannot be.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, store: Store, clock: Callable[[], int] | None = None) -> None:
         self._settings = settings
+        self._policy = AdapterPolicy(store, settings)
+        self._folder = CompactStore(settings.compact).adapters
+        self._clock = clock or _now
         self._timeout = settings.generator_timeout_ms / 1000
         self._lock = threading.Lock()
         self._held: LanguageModel | None = None
@@ -184,7 +164,19 @@ class OpenRanking:
             self.refresh()
         except CorruptIndex as error:
             log.error("generator_unavailable", reason=error.code)
-            self._give_up(Reason.INTERNAL, Gate(use=True, weight=UNGATED_WEIGHT))
+            gate = Gate(use=True, weight=UNGATED_WEIGHT)
+            self.current = Ranker(Unavailable(Reason.INTERNAL), gate, self._timeout)
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Digests of the adapters in memory, sorted: of the model in use, and of those that are not closed yet.
+
+        An adapter whose place another took in the same model is not among them: no answer made with it is used any
+        more (:meth:`LanguageModel.rank`), and it leaves memory with the call that was under way.
+        """
+        held = self._held  # before the others: a model is put with those before another takes its place
+        models = [*(model for model, _ in self._retired), *([held] if held else [])]
+        return tuple(sorted({model.backend.adapter for model in models if model.backend.adapter is not None}))
 
     def refresh(self) -> None:
         """Take up the model, the adapter and the gate that are current by now.
@@ -195,7 +187,8 @@ class OpenRanking:
         """
         with self._lock:
             self._close_retired(time.monotonic() - self._timeout - GRACE_SECONDS)
-            target = wanted(self._settings)
+            self._withhold()
+            target = self._permitted(wanted(self._settings))
             if target is None or self._has_just_failed(target):
                 return
             self._take_up(target, load_gate(self._settings, target))
@@ -207,10 +200,30 @@ class OpenRanking:
             if self._held is not None:
                 self._held.close()
 
+    def _withhold(self) -> None:
+        """Ask the adapter in use no more once it may not rank, or is destroyed, whatever becomes of the one that is to
+        follow it."""
+        held = self._held
+        if held is not None and not self._may_stay(held.backend.adapter):
+            self.current = Ranker(held, None, self._timeout, withheld=True)
+
+    def _permitted(self, target: Wanted | None) -> Wanted | None:
+        """What is wanted, without an adapter that may not rank."""
+        if target is None or self._may_rank(target.adapter_digest):
+            return target
+        return replace(target, adapter=None, withheld=True)
+
+    def _may_stay(self, adapter: str | None) -> bool:
+        return adapter is None or (self._may_rank(adapter) and (self._folder / adapter).is_dir())
+
+    def _may_rank(self, adapter: str | None) -> bool:
+        return adapter is None or self._policy.may_serve(adapter, self._clock())
+
     def _take_up(self, target: Wanted, gate: Gate | None) -> None:
         before, old = self.current, self._held
         if old is not None and self._is_swap(target) and not (gate and gate.use):
-            self.current = Ranker(old, gate, self._timeout)  # the new adapter must not answer under the old one's gate
+            # the new adapter must not answer under the old one's gate
+            self.current = Ranker(old, gate, self._timeout, withheld=target.withheld)
         try:
             model = self._opened(target)
         except InvalidInput:
@@ -222,13 +235,14 @@ class OpenRanking:
             reason = error.reason if isinstance(error, GeneratorFailure) else Reason.INTERNAL
             log.warning("generator_unavailable", reason=reason.value, kind=type(error).__name__)
             if old is None:
-                self._give_up(reason, gate)
+                self.current = Ranker(Unavailable(reason), gate, self._timeout, withheld=target.withheld)
             return
-        self._held, self._target, self._failed = model, target, None
-        if (model, gate) != (self.current.generator, self.current.gate):
-            self.current = Ranker(model, gate, self._timeout)
         if old is not None and old is not model:
             self._retired.append((old, time.monotonic()))
+        self._held, self._target, self._failed = model, target, None
+        current = self.current
+        if (model, gate, target.withheld) != (current.generator, current.gate, current.withheld):
+            self.current = Ranker(model, gate, self._timeout, withheld=target.withheld)
 
     def _opened(self, target: Wanted) -> LanguageModel:
         """The model in use, or another one where another is wanted, with its adapter."""
@@ -252,9 +266,6 @@ class OpenRanking:
         loaded = self._target
         return loaded is not None and loaded.model == target.model and loaded.adapter != target.adapter
 
-    def _give_up(self, reason: Reason, gate: Gate | None) -> None:
-        self.current = Ranker(Unavailable(reason), gate, self._timeout)
-
     def _has_just_failed(self, target: Wanted) -> bool:
         if self._failed is None:
             return False
@@ -268,8 +279,12 @@ class OpenRanking:
             retired[0].close()
 
 
-def open_ranking(settings: Settings) -> RankerSource:
-    """The ranker that the settings ask for."""
+def open_ranking(settings: Settings, store: Store) -> RankerSource:
+    """The ranker that the settings ask for, with the adapter that the store's debts allow."""
     if settings.generator == "passthrough":
         return FixedRanking(Passthrough(), None)
-    return OpenRanking(settings)
+    return OpenRanking(settings, store)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

@@ -83,7 +83,8 @@ class Histories:
         return [
             stored.number
             for stored in self.interactions(user_number)
-            if (not selection.item_ids or stored.interaction.item_id in selection.item_ids)
+            if (not selection.numbers or stored.number in selection.numbers)
+            and (not selection.item_ids or stored.interaction.item_id in selection.item_ids)
             and (selection.before is None or stored.interaction.time < selection.before)
             and (selection.after is None or stored.interaction.time >= selection.after)
         ]

@@ -25,6 +25,11 @@ def peek(connection: Connection, counter: str) -> int:
     return take(connection, counter, 0)
 
 
+def put(connection: Connection, counter: str, value: int) -> None:
+    """Set a counter."""
+    connection.execute(update(counters).where(counters.c.name == counter).values(value=value))
+
+
 def record(connection: Connection, kind: ChangeKind, numbers: Iterable[int]) -> None:
     """Append one change for each number."""
     changed = list(numbers)
@@ -40,12 +45,20 @@ class Journal:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._epoch = database.query("epoch", lambda: select(counters.c.value).where(counters.c.name == "epoch"))
+        named = select(counters.c.value).where(counters.c.name == bindparam("counter"))
+        self._counter = database.query("counter", lambda: named)
 
     def epoch(self) -> int:
         """Sequence number of the newest change."""
-        with self._database.reader() as cursor:
-            return int(self._epoch.rows(cursor)[0][0])
+        return self._value("epoch")
+
+    def erasure_epoch(self) -> int:
+        """The newest epoch at which something was removed, 0 if never."""
+        return self._value("erasure")
+
+    def suppressed_events(self) -> int:
+        """How many events were refused so far because somebody had been forgotten."""
+        return self._value("suppressed")
 
     def changes(self, after: int) -> list[Change]:
         """Changes with ``epoch > after``, oldest first."""
@@ -53,3 +66,7 @@ class Journal:
         query = self._database.query("changes", lambda: statement.where(changes.c.epoch > bindparam("after")))
         with self._database.reader() as cursor:
             return [Change(epoch, ChangeKind(kind), number) for epoch, kind, number in query.rows(cursor, after=after)]
+
+    def _value(self, counter: str) -> int:
+        with self._database.reader() as cursor:
+            return int(self._counter.rows(cursor, counter=counter)[0][0])

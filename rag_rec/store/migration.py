@@ -11,8 +11,8 @@ from sqlalchemy import Connection, inspect, text
 from rag_rec.errors import IncompatibleStore
 from rag_rec.store.database import Database, translated_errors
 
-HEAD = "0001"
-_REVISIONS = ("0001",)
+HEAD = "0002"
+_REVISIONS = ("0001", "0002")
 _LOCK = 0x52414752  # an arbitrary key, the same for every process that migrates a PostgreSQL store
 
 
@@ -32,7 +32,15 @@ def migrate(database: Database) -> None:
             raise IncompatibleStore(
                 "The store was written by a newer version of rag-rec. Install that version, or restore a backup."
             )
-        _upgrade(connection)
+        upgrade(connection)
+
+
+def upgrade(connection: Connection, revision: str = HEAD) -> None:
+    """Apply the migrations up to a revision, in the caller's transaction."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
 
 
 def _revision(connection: Connection) -> str | None:
@@ -45,10 +53,3 @@ def _revision(connection: Connection) -> str | None:
         )
     revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     return revision or "none"
-
-
-def _upgrade(connection: Connection) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["connection"] = connection
-    command.upgrade(config, HEAD)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -32,22 +32,26 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class AppendResult:
-    """Outcome of appending interactions: rows stored, and rows that were there already."""
+    """Outcome of appending interactions: rows stored, rows that were there already, and rows refused because the
+    person, or the interaction, has been forgotten."""
 
     accepted: int
     duplicates: int
+    suppressed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Which of a user's interactions are meant. Conditions are joined by *and*; none at all means every interaction.
 
-    ``before`` is exclusive and ``after`` inclusive, in milliseconds since 1970 UTC.
+    ``numbers`` are those of the interactions, as an export shows them. ``before`` is exclusive and ``after`` inclusive,
+    in milliseconds since 1970 UTC.
     """
 
     item_ids: frozenset[str] = frozenset()
     before: int | None = None
     after: int | None = None
+    numbers: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +71,153 @@ class StoredInteraction:
     interaction: Interaction
 
 
+class ForgetState(StrEnum):
+    """How far a forget request has come. Accepting and hiding are one transaction: no request exists whose person can
+    still be seen."""
+
+    ACCEPTED = "accepted"
+    HIDDEN = "hidden"  # deleted from the store, so that no read path sees it
+    ERASED = "erased"  # physically gone from every file
+    EFFECTIVE = "effective"  # every live replica has passed the erasure epoch
+    UNLEARNED = "unlearned"  # no adapter is left that saw the person
+    COMPLETE = "complete"
+
+
 @dataclass(frozen=True, slots=True)
-class ForgetRecord:
-    """A forget request as the store keeps it. It names nobody: ``removed`` counts rows by kind."""
+class Erasure:
+    """What to accept: one person, or some interactions of one person.
+
+    Attributes:
+        request_id: names the request; it is new.
+        batch_id: of the batch it belongs to.
+        subject: pseudonym of the person.
+        plan: pseudonym of what was agreed to be removed.
+        user_number: the person's number.
+        interactions: numbers of the interactions; None is the whole user.
+        digests: their pseudonyms, so that they can be refused when they come again.
+        created: milliseconds since 1970 UTC.
+        deadline: by when the request must be complete.
+    """
 
     request_id: str
-    scope: str
-    state: str
-    epoch_before: int
-    epoch_after: int | None
+    batch_id: str | None
+    subject: str
+    plan: str
+    user_number: int
+    interactions: Sequence[int] | None
+    digests: Sequence[str]
     created: int
-    completed: int | None
+    deadline: int
+
+    @property
+    def scope(self) -> str:
+        """``user`` or ``interactions``."""
+        return "user" if self.interactions is None else "interactions"
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetRecord:
+    """A forget request as the store keeps it. It names nobody: ``removed`` counts rows by kind.
+
+    ``user_number`` is kept until the request is effective, to be able to go on after a crash. ``epoch_after`` is the
+    erasure epoch: of the removal from the store. ``times`` says when each state was reached. ``receipt`` is signed
+    JSON, the latest revision.
+    """
+
+    request_id: str
+    batch_id: str | None
+    subject: str
+    plan: str
+    scope: str
+    state: ForgetState
+    user_number: int | None
+    epoch_before: int
+    epoch_after: int
+    created: int
+    deadline: int
+    times: Mapping[str, int] = field(default_factory=dict)
     removed: Mapping[str, int] = field(default_factory=dict)
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    receipt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerTip:
+    """The end of the ledger: number and digest of its newest entry; 0 and 64 zeros for an empty one."""
+
+    sequence: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One entry of the hash-chained ledger.
+
+    ``body`` is canonical JSON, ``previous`` the digest of the entry before, ``digest`` the SHA-256 over the others, and
+    ``signature`` is over the digest (see :mod:`rag_rec.forgetting.ledger`).
+    """
+
+    sequence: int
+    kind: str
+    body: str
+    previous: str
+    digest: str
+    signature: str
+
+
+Accepted = Callable[[LedgerTip, Sequence[ForgetRecord]], Sequence[LedgerEntry]]
+"""Writes the entries of newly accepted requests, to follow the tip."""
+
+Compose = Callable[[LedgerTip], tuple[Sequence[LedgerEntry], Sequence[ForgetRecord]]]
+"""Writes entries to follow the tip, and the records that change with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """A person, or an interaction, that may not come back.
+
+    ``digest`` is the pseudonym of what is refused: of the person (then it equals ``subject``) or of an interaction.
+    ``identity`` counts the person's identities from 1 on; ``consented`` is when the present one began (milliseconds):
+    only events from then on are taken. None: the person is forgotten, and everything is refused.
+    """
+
+    digest: str
+    subject: str
+    identity: int = 1
+    consented: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A person who may not be forgotten, with the legal reason. ``created`` in milliseconds."""
+
+    subject: str
+    reason: str
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """A service that answers from memory: the epoch that its memory has reached, and when it said so (milliseconds).
+
+    ``adapters`` are the digests of the adapters in its memory, sorted: of the one that ranks, and while it is being
+    replaced also of the one before.
+    """
+
+    id: str
+    host: str
+    process: int
+    epoch: int
+    seen: int
+    adapters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """An adapter that saw what a request removed: it must go, or be trained again, before the request is complete."""
+
+    request_id: str
+    adapter: str
 
 
 class Store(Protocol):
@@ -87,7 +225,8 @@ class Store(Protocol):
 
     The *epoch* is the sequence number of the newest change; it only grows. Methods that write raise ``InvalidInput``
     before anything is written when an argument cannot be stored, and ``UnknownItem`` when an interaction names an item
-    that is not in the catalogue. A user who is unknown is created by the first interaction.
+    that is not in the catalogue. A user who is unknown is created by the first interaction. As soon as somebody has
+    been forgotten, whoever writes people's data without the key that recognises them gets ``WrongKey``.
     """
 
     def epoch(self) -> int:
@@ -106,10 +245,14 @@ class Store(Protocol):
         """Insert or replace items; equal items are left alone. Returns how many were inserted or changed."""
 
     def put_users(self, users: Sequence[User]) -> int:
-        """Insert or replace users; equal users are left alone. Returns how many were inserted or changed."""
+        """Insert or replace users; equal users are left alone. Returns how many were inserted or changed.
+
+        Raises:
+            Forgotten: one of them has been forgotten and has not consented to a new identity; nothing is written.
+        """
 
     def append(self, interactions: Sequence[Interaction]) -> AppendResult:
-        """Append interactions, skipping duplicates."""
+        """Append interactions, skipping duplicates and refusing what has been forgotten."""
 
     def append_frame(self, frame: pl.DataFrame) -> AppendResult:
         """Append many interactions at once, in row order.
@@ -153,11 +296,104 @@ class Store(Protocol):
     def scrub(self) -> None:
         """Make earlier deletions physical: nothing deleted may remain in the database file or its journal."""
 
-    def put_forget_record(self, record: ForgetRecord) -> None:
-        """Insert or replace the record of a forget request."""
+    def scrub_pending(self) -> bool:
+        """Whether something was deleted since the last scrub."""
+
+    def erasure_epoch(self) -> int:
+        """The newest epoch at which something was removed, 0 if never. Cheap: called for every answer."""
+
+    def accept(self, erasures: Sequence[Erasure], ledger: Accepted) -> list[ForgetRecord]:
+        """Accept requests and delete what they mean, in one durable transaction.
+
+        Writes the records (state HIDDEN), the change log (FORGET), the suppression list, the debts to adapters that saw
+        the person, and the ledger's entries, and takes the person out of every lineage.
+
+        Raises:
+            LegalHold: a person may not be forgotten.
+            PlanChanged: a person, or an interaction that was to go, is not there any more, or a person is named twice.
+            BrokenLedger: the new entries do not follow the tip.
+        """
+
+    def extend_ledger(self, compose: Compose) -> None:
+        """Append entries to the ledger and replace records, in one durable transaction.
+
+        Raises:
+            BrokenLedger: the new entries do not follow the tip.
+        """
+
+    def ledger(self, after: int = 0) -> list[LedgerEntry]:
+        """Entries with ``sequence > after``, in order."""
 
     def forget_record(self, request_id: str) -> ForgetRecord | None:
         """The record of a forget request."""
+
+    def forget_records(
+        self,
+        *,
+        plan: str | None = None,
+        batch_id: str | None = None,
+        pending: bool = False,
+        newest: int | None = None,
+    ) -> list[ForgetRecord]:
+        """Records by (created, request_id): of one plan, of one batch, only those that are not complete, or only the
+        ``newest`` so many."""
+
+    def suppressions(self, subjects: Sequence[str]) -> list[Suppression]:
+        """What is refused of these people."""
+
+    def suppressed_events(self) -> int:
+        """How many events were refused so far because somebody had been forgotten."""
+
+    def consent(self, subject: str, time: int, ledger: Callable[[LedgerTip, Suppression], LedgerEntry]) -> Suppression:
+        """Open a new identity for a forgotten person: events from ``time`` on are taken again.
+
+        An identity that is open stays as it is, and no entry is written.
+
+        Raises:
+            UnknownUser: this person is not suppressed.
+        """
+
+    def put_hold(self, hold: Hold) -> None:
+        """Insert or replace a legal hold."""
+
+    def drop_hold(self, subject: str) -> bool:
+        """Lift a legal hold. Returns whether there was one."""
+
+    def holds(self) -> list[Hold]:
+        """All legal holds, by time."""
+
+    def beat(self, replica: Replica) -> None:
+        """Insert or replace what a live replica says of itself."""
+
+    def leave(self, replica_id: str) -> None:
+        """Take a replica off the list."""
+
+    def replicas(self) -> list[Replica]:
+        """All replicas on the list, by id."""
+
+    def put_lineage(self, adapter: str, users: Mapping[int, int], epoch: int) -> None:
+        """Record whom an adapter saw: how many interactions, by user number, as of ``epoch``. Replaces what was there.
+
+        It also settles the adapter's debts: trained after every removal, it is what it would be without the forgotten.
+
+        Raises:
+            Busy: something was removed from the store since that epoch; the adapter must not be used.
+        """
+
+    def lineage(self, adapter: str) -> dict[int, int]:
+        """Whom an adapter saw: how many interactions, by user number."""
+
+    def has_lineage(self, adapter: str) -> bool:
+        """Whether it is recorded of anybody that an adapter saw them. Cheap, however many there are."""
+
+    def adapters_of(self, user_number: int) -> list[str]:
+        """The adapters that saw a user, sorted."""
+
+    def drop_lineage(self, adapters: Sequence[str]) -> None:
+        """Forget the lineage and the debts of adapters that do not exist any more."""
+
+    def debts(self, request_id: str | None = None) -> list[Debt]:
+        """Debts by (request, adapter): all, or one request's."""
 
     def close(self) -> None:
         """Release connections."""

@@ -4,38 +4,66 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, delete, update
+from sqlalchemy import Connection, delete, func, select
 
 from rag_rec.store.database import chunks
-from rag_rec.store.journal import record
+from rag_rec.store.journal import peek, put, record
 from rag_rec.store.protocol import ChangeKind, Counts
-from rag_rec.store.schema import counters, interactions, users
+from rag_rec.store.schema import interactions, users
 
 
 def remove_user(connection: Connection, user_number: int) -> Counts:
     """Delete a user with every interaction; a number that does not exist changes nothing."""
-    gone = connection.execute(delete(interactions).where(interactions.c.user_number == user_number)).rowcount
-    people = connection.execute(delete(users).where(users.c.number == user_number)).rowcount
-    if people:
-        _removed(connection, user_number)
-    return Counts(users=people, items=0, interactions=gone)
+    gone = remove_users(connection, [user_number])
+    if user_number not in gone:
+        return Counts(0, 0, 0)
+    record_removal(connection, [user_number])
+    return Counts(users=1, items=0, interactions=gone[user_number])
 
 
 def remove_interactions(connection: Connection, user_number: int, numbers: Sequence[int]) -> int:
     """Delete some interactions of a user; numbers of anybody else's are left alone."""
-    mine = delete(interactions).where(interactions.c.user_number == user_number)
-    wanted = [int(number) for number in numbers]
-    gone = sum(connection.execute(mine.where(interactions.c.number.in_(part))).rowcount for part in chunks(wanted))
+    gone = remove_rows(connection, user_number, numbers)
     if gone:
-        _removed(connection, user_number)
+        record_removal(connection, [user_number])
     return gone
 
 
-def set_scrub_pending(connection: Connection, pending: bool) -> None:
-    """Remember, across a crash, whether deleted bytes may still lie in the files."""
-    connection.execute(update(counters).where(counters.c.name == "scrub").values(value=int(pending)))
+def remove_users(connection: Connection, user_numbers: Sequence[int]) -> dict[int, int]:
+    """Delete users with every interaction; returns how many each had. Those who do not exist are not in the result.
+
+    Writes no change: :func:`record_removal` does.
+    """
+    gone: dict[int, int] = {}
+    for part in chunks(user_numbers):
+        mine = interactions.c.user_number.in_(part)
+        gone |= dict.fromkeys(present_users(connection, part), 0)
+        counted = select(interactions.c.user_number, func.count()).where(mine).group_by(interactions.c.user_number)
+        gone.update((row[0], row[1]) for row in connection.execute(counted))
+        connection.execute(delete(interactions).where(mine))
+        connection.execute(delete(users).where(users.c.number.in_(part)))
+    return gone
 
 
-def _removed(connection: Connection, user_number: int) -> None:
-    record(connection, ChangeKind.FORGET, [user_number])
-    set_scrub_pending(connection, True)
+def remove_rows(connection: Connection, user_number: int, numbers: Sequence[int]) -> int:
+    """Delete some interactions of a user; returns how many. Writes no change: :func:`record_removal` does."""
+    mine = delete(interactions).where(interactions.c.user_number == user_number)
+    wanted = [int(number) for number in numbers]
+    return sum(connection.execute(mine.where(interactions.c.number.in_(part))).rowcount for part in chunks(wanted))
+
+
+def present_users(connection: Connection, user_numbers: Sequence[int]) -> set[int]:
+    """Those of some users who exist."""
+    parts = chunks(user_numbers)
+    return {
+        number
+        for part in parts
+        for number in connection.execute(select(users.c.number).where(users.c.number.in_(part))).scalars()
+    }
+
+
+def record_removal(connection: Connection, user_numbers: Sequence[int]) -> None:
+    """Write one change for each of these users, of whom something was removed, in this order."""
+    record(connection, ChangeKind.FORGET, user_numbers)
+    put(connection, "erasure", peek(connection, "epoch"))
+    put(connection, "scrub", 1)

@@ -7,6 +7,7 @@ from sqlalchemy import (
     Column,
     Double,
     ForeignKey,
+    Index,
     Integer,
     MetaData,
     PrimaryKeyConstraint,
@@ -81,20 +82,6 @@ changes = Table(
     Column("number", BigInteger, nullable=False),
 )
 
-forget_requests = Table(
-    "forget_requests",
-    metadata,
-    Column("request_id", Text, primary_key=True),
-    Column("scope", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("epoch_before", BigInteger, nullable=False),
-    Column("epoch_after", BigInteger),
-    Column("created", BigInteger, nullable=False),
-    Column("completed", BigInteger),
-    Column("removed", Text, nullable=False),
-    Column("timings_ms", Text, nullable=False),
-)
-
 ingest_checkpoints = Table(
     "ingest_checkpoints",
     metadata,
@@ -103,4 +90,93 @@ ingest_checkpoints = Table(
     Column("accepted", BigInteger, nullable=False),
     Column("duplicates", BigInteger, nullable=False),
     Column("rejected", BigInteger, nullable=False),
+    Column("suppressed", BigInteger, nullable=False),
+)
+
+forget_requests = Table(
+    "forget_requests",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("batch_id", Text),
+    Column("subject", Text, nullable=False),
+    Column("plan", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("user_number", BigInteger),
+    Column("epoch_before", BigInteger, nullable=False),
+    Column("epoch_after", BigInteger, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("deadline", BigInteger, nullable=False),
+    Column("times", Text, nullable=False),
+    Column("removed", Text, nullable=False),
+    Column("timings_ms", Text, nullable=False),
+    Column("receipt", Text),
+    Index("ix_forget_requests_plan", "plan"),
+    Index("ix_forget_requests_batch_id", "batch_id"),
+    Index("ix_forget_requests_state", "state"),
+)
+
+suppressions = Table(
+    "suppressions",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("identity", BigInteger, nullable=False),
+    Column("consented", BigInteger),
+    Index("ix_suppressions_subject", "subject"),
+)
+
+seals = Table(
+    "seals",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("key_id", Text, nullable=False),
+    comment="Which key the pseudonyms of this store were made with.",
+)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("sequence", Number, primary_key=True, autoincrement=False),
+    Column("kind", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("previous", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("signature", Text, nullable=False),
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+)
+
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("process", BigInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("seen", BigInteger, nullable=False),
+    Column("adapters", Text, nullable=False),
+)
+
+lineage = Table(
+    "lineage",
+    metadata,
+    Column("adapter", Text, primary_key=True),
+    Column("user_number", BigInteger, primary_key=True),
+    Column("interactions", BigInteger, nullable=False),
+    Index("ix_lineage_user_number", "user_number"),
+)
+
+debts = Table(
+    "debts",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("adapter", Text, primary_key=True),
+    Index("ix_debts_adapter", "adapter"),
 )

@@ -14,6 +14,8 @@ from rag_rec.store.residue import MAX_PAGES, zero_residue
 from rag_rec.store.schema import counters
 
 _ATTEMPTS = 20
+_PERSONAL = ("interactions", "users", "lineage", "forget_requests")
+"""Tables whose rows are about people who can still be named; replaced rows of requests held their numbers."""
 
 
 def scrub_pending(database: Database) -> bool:
@@ -82,6 +84,7 @@ def _log_bytes(database: Database) -> int:
 
 def _rewrite_tables(database: Database) -> None:
     with database.reader() as cursor:
-        cursor.execute("VACUUM FULL interactions")
-        cursor.execute("VACUUM FULL users")
+        for table in _PERSONAL:
+            # Analysed as well, because the planner's statistics keep samples of values, such as ids.
+            cursor.execute(f"VACUUM (FULL, ANALYZE) {table}")
         cursor.execute("UPDATE counters SET value = 0 WHERE name = 'scrub'")

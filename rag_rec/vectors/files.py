@@ -6,7 +6,7 @@ Equal arrays give equal bytes. A file is on the disk before a write returns, and
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +43,20 @@ def read_arrays(path: Path, kind: str, types: Mapping[str, np.dtype[Any]]) -> Ar
     Raises:
         CorruptIndex: the file is missing, truncated, foreign, or holds other arrays.
     """
+    return read_some(path, kind, types, types)
+
+
+def read_some(path: Path, kind: str, types: Mapping[str, np.dtype[Any]], names: Iterable[str]) -> Arrays:
+    """Read some arrays of a file back; the others are not read. Arguments and errors as for :func:`read_arrays`."""
     try:
         with safe_open(path, framework="numpy") as file:
             if (file.metadata() or {}).get("rag-rec") != f"{kind}/{VERSION}":
                 raise damaged(path, f"is not a file of {kind} vectors of version {VERSION}")
-            arrays = {name: np.asarray(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+            held = set(file.keys())
+            arrays = {name: np.asarray(file.get_tensor(name)) for name in names if name in held}
     except (OSError, SafetensorError, ValueError, TypeError, KeyError):
         raise damaged(path, "cannot be read") from None
-    if {name: array.dtype for name, array in arrays.items()} != dict(types):
+    if held != set(types) or any(array.dtype != types[name] for name, array in arrays.items()):
         raise damaged(path, "does not hold the expected arrays")
     return arrays
 

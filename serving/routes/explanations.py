@@ -19,7 +19,7 @@ from serving.schemas import ExplanationBody
 from serving.service import CurrentService, Service
 from serving.streaming import EventStream, Stopped, server_event, stream
 
-router = APIRouter(route_class=needing(Role.RECOMMEND), tags=["recommendations"])
+router = APIRouter(route_class=needing(Role.RECOMMEND, answers_personally=True), tags=["recommendations"])
 
 
 @router.post(

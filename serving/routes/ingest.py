@@ -22,7 +22,8 @@ router = APIRouter(route_class=needing(Role.INGEST), tags=["ingest"], responses=
 async def add_interactions(user_id: Annotated[Id, Path()], events: Events, service: CurrentService) -> Response:
     """Store one event or a list of them, all or none. The next recommendation knows them.
 
-    A user who is unknown is created; an item must be known.
+    A user who is unknown is created; an item must be known. Events of a forgotten person, and events that were
+    forgotten, are not stored: the answer counts them as `suppressed`.
     """
     listed = [events] if isinstance(events, Event) else events
     if len(listed) > service.limits.events:
@@ -32,9 +33,9 @@ async def add_interactions(user_id: Annotated[Id, Path()], events: Events, servi
     return json_response(await service.changes.run(service.ready_engine.add_interactions, user_id, interactions))
 
 
-@router.put("/v1/users/{user_id:path}", status_code=204, response_class=Response)
+@router.put("/v1/users/{user_id:path}", status_code=204, response_class=Response, responses=errors(409))
 async def put_user(user_id: Annotated[Id, Path()], body: UserBody, service: CurrentService) -> Response:
-    """Insert a user, or replace a user's attributes."""
+    """Insert a user, or replace a user's attributes. A forgotten person needs a new consent first."""
     await service.changes.run(service.ready_engine.put_user, body.user(user_id))
     return Response(status_code=204)
 

@@ -16,7 +16,7 @@ from serving.errors import json_response
 from serving.schemas import Id, RecommendationBody, SimilarQuery
 from serving.service import CurrentService, Service
 
-router = APIRouter(route_class=needing(Role.RECOMMEND), tags=["recommendations"])
+router = APIRouter(route_class=needing(Role.RECOMMEND, answers_personally=True), tags=["recommendations"])
 
 
 @router.post(

@@ -44,6 +44,28 @@ def test_adding_gives_what_a_plain_array_gives(dense: bool, first: Cells, change
     assert (rows.tolist(), columns.tolist()) == tuple(axis.tolist() for axis in np.nonzero(expected))
     assert values.tolist() == expected[rows, columns].tolist()
     assert values.dtype == np.int64
+    assert matrix.total == expected.sum()
+
+
+@given(st.lists(st.tuples(st.integers(0, SIZE - 1), st.integers(0, 1), st.integers(-1, 1)), max_size=30))
+def test_a_single_count_of_a_sparse_row_changes_as_in_a_plain_array(changes: list[tuple[int, int, int]]) -> None:
+    matrix, expected = build({}, dense=False), np.zeros((SIZE, SIZE))
+    for column, row, amount in changes:
+        add(matrix, {(row, column): amount})
+        expected[row, column] += amount
+        rows, columns, values = matrix.entries()
+        assert (rows.tolist(), columns.tolist()) == tuple(axis.tolist() for axis in np.nonzero(expected))
+        assert values.tolist() == expected[rows, columns].tolist()
+
+
+@both
+@given(counts=cells, first=st.integers(0, SIZE), stop=st.integers(0, SIZE + 2))
+def test_a_band_is_a_part_of_the_entries(dense: bool, counts: Cells, first: int, stop: int) -> None:
+    matrix = build(counts, dense=dense)
+    rows, columns, values = matrix.entries()
+    inside = (rows >= first) & (rows < stop)
+    for mine, expected in zip(matrix.band(first, stop), (rows, columns, values), strict=True):
+        assert mine.tolist() == expected[inside].tolist()
 
 
 @both

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag_rec.candidates import gram_inverse
-from rag_rec.candidates.counts import CountMatrix, count_matrix
-from rag_rec.candidates.gram_inverse import GramInverse
+from rag_rec.candidates.counts import CountMatrix, Ids, count_matrix
+from rag_rec.candidates.gram_inverse import Floats, GramInverse
 
 SIZE = 9
 LAMBDA = 3.0
@@ -131,3 +131,128 @@ def test_room_is_kept_over_updates() -> None:
     assert len(room) > SIZE + 3
     expected = GramInverse(gram, LAMBDA).matrix
     np.testing.assert_allclose(inverse.matrix, expected, rtol=0, atol=1e-13)
+
+
+class TestPrepared:
+    def inverses(self) -> tuple[GramInverse, CountMatrix]:
+        gram = gram_of([[0, 1], [1, 2], [2, 3, 4]])
+        return GramInverse(gram, LAMBDA), gram
+
+    def prepare(self, inverse: GramInverse, *changes: tuple[Items, int]) -> None:
+        inverse.prepare([(np.array(items, dtype=np.int64), sign) for items, sign in changes])
+
+    def updates(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """Grows by one entry, the number of rows, for every update that is computed."""
+        computed: list[int] = []
+        compute = gram_inverse._updated
+
+        def counted(matrix: Floats, changes: list[tuple[Ids, int]]) -> Floats:
+            computed.append(len(changes))
+            return compute(matrix, changes)
+
+        monkeypatch.setattr(gram_inverse, "_updated", counted)
+        return computed
+
+    def test_the_same_change_takes_it_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        inverse, gram = self.inverses()
+        computed, before = self.updates(monkeypatch), inverse.matrix
+        change(inverse, gram, [5, 6], 1)
+        self.prepare(inverse, ([4, 3, 2], -1), ([3, 4], 1))
+        assert inverse.matrix is before
+        assert computed == [3]
+        change(inverse, gram, [2, 3, 4], -1)
+        change(inverse, gram, [4, 3], 1)
+        inverse.flush()
+        assert computed == [3]
+        np.testing.assert_allclose(inverse.matrix, explicit([[0, 1], [1, 2], [3, 4], [5, 6]]), rtol=0, atol=1e-14)
+        np.testing.assert_array_equal(inverse.held[1], np.diag(inverse.matrix))
+
+    @pytest.mark.parametrize("disturbance", ["another row", "another sign", "flushed", "grown", "rebuilt", "discarded"])
+    def test_anything_else_drops_it(self, monkeypatch: pytest.MonkeyPatch, disturbance: str) -> None:
+        inverse, gram = self.inverses()
+        rows = [[0, 1], [1, 2]]
+        self.prepare(inverse, ([2, 3, 4], -1))
+        if disturbance == "another row":
+            change(inverse, gram, [7, 8], 1)
+            rows.append([7, 8])
+        if disturbance == "another sign":
+            change(inverse, gram, [2, 3, 4], -1)
+            change(inverse, gram, [2, 3, 4], 1)
+            change(inverse, gram, [2, 3, 4], 1)
+            change(inverse, gram, [2, 3, 4], 1)
+            rows += [[2, 3, 4]] * 2
+        if disturbance == "flushed":
+            change(inverse, gram, [5], 1)
+            inverse.flush()
+            rows.append([5])
+        if disturbance == "grown":
+            gram.grow(SIZE + 1)
+            inverse.grow(SIZE + 1)
+        if disturbance == "rebuilt":
+            inverse.rebuild()
+        if disturbance == "discarded":
+            inverse.discard()
+        computed = self.updates(monkeypatch)
+        change(inverse, gram, [2, 3, 4], -1)
+        inverse.flush()
+        assert len(computed) == 1
+        assert np.abs(inverse.matrix[:SIZE, :SIZE] - explicit(rows)).max() < 1e-14
+
+    def test_it_is_taken_over_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        inverse, gram = self.inverses()
+        self.prepare(inverse, ([2, 3, 4], -1))
+        computed = self.updates(monkeypatch)
+        for items in ([2, 3, 4], [1, 2]):
+            change(inverse, gram, items, -1)
+            inverse.flush()
+        assert computed == [1]
+        np.testing.assert_allclose(inverse.matrix, explicit([[0, 1]]), rtol=0, atol=1e-14)
+
+    def test_nothing_to_change_prepares_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        inverse, _ = self.inverses()
+        computed = self.updates(monkeypatch)
+        self.prepare(inverse, ([2, 3], -1), ([3, 2], 1), ([], -1))
+        assert computed == []
+
+    def test_a_flush_that_comes_first_leaves_nothing_behind(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        inverse, gram = self.inverses()
+        compute = gram_inverse._updated
+
+        def overtaken(matrix: Floats, changes: list[tuple[Ids, int]]) -> Floats:
+            monkeypatch.setattr(gram_inverse, "_updated", compute)
+            change(inverse, gram, [2, 3, 4], -1)
+            inverse.flush()
+            return compute(matrix, changes)
+
+        monkeypatch.setattr(gram_inverse, "_updated", overtaken)
+        self.prepare(inverse, ([2, 3, 4], -1))
+        assert inverse._prepared is None
+        assert np.abs(inverse.matrix - explicit([[0, 1], [1, 2]])).max() < 1e-14
+
+
+def test_more_rows_than_an_update_is_good_for_are_inverted_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gram_inverse, "PENDING_LIMIT", 2)
+    gram = gram_of([[0, 1]])
+    inverse = GramInverse(gram, LAMBDA)
+    rows = [[2, 3], [4, 5], [6]]
+    for items in rows:
+        change(inverse, gram, items, 1)
+    inverse.flush()
+    assert (inverse.rebuilds, inverse.pending) == (2, 0)
+    assert inverse.folded == inverse.changes == 3
+    assert np.array_equal(inverse.matrix, GramInverse(gram, LAMBDA).matrix)
+
+
+def test_every_part_of_the_inverse_is_looked_at_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gram_inverse, "PROBE_EVERY", 1)
+    monkeypatch.setattr(gram_inverse, "PROBED", 2)
+    gram = gram_of([[0, 1], [1, 2]])
+    inverse = GramInverse(gram, LAMBDA)
+    inverse.matrix[3, 3] += 1e-6
+    blocks = 0
+    while inverse.rebuilds == 1:
+        change(inverse, gram, [4, 5], 1 if blocks % 2 == 0 else -1)
+        inverse.flush()
+        blocks += 1
+    assert blocks <= SIZE // 2 + 1
+    assert inverse.residual() < gram_inverse.RESIDUAL_BOUND

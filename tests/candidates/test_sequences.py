@@ -71,8 +71,10 @@ def test_replacing_equals_building_from_scratch(
     for recent in ([0, 1, 2], [5, 3], list(range(ITEMS))):
         asked = np.array(recent, dtype=np.int32)
         assert np.array_equal(sequences.votes(asked, ITEMS), expected.votes(asked, ITEMS))  # to the last bit
+    assert np.array_equal(sequences.standing(), expected.standing())
     for user, chosen in now.items():
         sequences.check(history_of(user, chosen))
+        assert sequences.holds(history_of(user, chosen))
 
 
 def test_many_events_of_one_user_are_appended_and_compacted() -> None:
@@ -93,6 +95,21 @@ def test_a_history_that_is_not_held_is_refused() -> None:
     for wrong in (history_of(2, [0, 1, 2]), history_of(1, [0, 1])):
         with pytest.raises(InvalidInput, match="not the one"):
             sequences.check(wrong)
+
+
+def test_what_is_held_and_what_is_not() -> None:
+    sequences, held = build({1: [0, 1, 2], 2: [2, 3]}), history_of(1, [0, 1, 2])
+    assert sequences.holds(held)
+    assert sequences.holds(empty_history())
+    assert sequences.standing().tolist() == [1, 1, 2, 1] + [0] * (ITEMS - 4)
+    other_item, other_number = held.copy(), held.copy()
+    other_item["item"][1] = 5
+    other_number["interaction"][1] += 50
+    for wrong in (history_of(1, [0, 1]), history_of(3, [0]), other_item, other_number):
+        assert not sequences.holds(wrong)
+    layout = sequences._layout
+    layout.places[1] = layout.places[1][:0]
+    assert not sequences.holds(held)
 
 
 def test_interaction_numbers_must_be_unique() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from rag_rec.candidates.gram_inverse import PENDING_LIMIT
 from rag_rec.candidates.lagged_pairs import LAG_UNIT, WINDOW
-from rag_rec.candidates.statistics import Statistics
+from rag_rec.candidates.statistics import TRANSITIONS, Statistics
 from rag_rec.errors import InvalidInput
 from rag_rec.history import HISTORY_DTYPE, History, empty_history
 
@@ -114,6 +114,7 @@ def test_joining_waits_for_a_block_and_leaving_does_not() -> None:
     assert statistics.inverse is not None
     before = statistics.inverse.matrix
     statistics.replace(empty_history(), history_of(50, [1, 2, 3]))
+    statistics.settle()
     assert statistics.inverse.matrix is before
     assert statistics.inverse.pending == 1
     statistics.forget(history_of(0, [0, 4]))
@@ -121,7 +122,108 @@ def test_joining_waits_for_a_block_and_leaving_does_not() -> None:
     for user in range(60, 60 + PENDING_LIMIT):
         assert statistics.inverse.pending == user - 60
         statistics.replace(empty_history(), history_of(user, list(np.flatnonzero([int(b) for b in f"{user:07b}"]))))
+        statistics.settle()
     assert statistics.inverse.pending == 0
+
+
+def test_a_group_that_leaves_is_folded_in_once() -> None:
+    people = {user: [user % ITEMS, (user + 4) % ITEMS] for user in range(ITEMS)}
+    statistics = build(people, dense=True)
+    assert statistics.inverse is not None
+    before = statistics.inverse.matrix
+    for user in range(5):
+        statistics.replace(history_of(user, people.pop(user)), empty_history())
+    assert statistics.inverse.matrix is before
+    statistics.settle()
+    settled = statistics.inverse.matrix
+    statistics.settle()
+    assert statistics.inverse.matrix is settled
+    np.testing.assert_allclose(settled, inverse_of(build(people, dense=True)), rtol=0, atol=1e-15)
+
+
+def inverse_of(statistics: Statistics) -> np.ndarray:
+    assert statistics.inverse is not None
+    return statistics.inverse.matrix
+
+
+@both
+def test_a_prepared_removal_gives_what_an_unprepared_one_gives(dense: bool) -> None:
+    people = {user: [user % ITEMS, (user + 4) % ITEMS, (user + 7) % ITEMS] for user in range(5)}
+    prepared, plain = build(people, dense=dense), build(people, dense=dense)
+    old, new = history_of(2, people[2]), history_of(2, people[2][:1])
+    prepared.prepare(old, new)
+    for statistics in (prepared, plain):
+        statistics.replace(old, new)
+        statistics.settle()
+    assert prepared.equal(plain)
+    if dense:
+        assert np.array_equal(inverse_of(prepared), inverse_of(plain))
+    prepared.prepare(new, empty_history())
+    prepared.discard()
+    prepared.forget(new)
+    assert prepared.equal(build({user: items for user, items in people.items() if user != 2}, dense=dense))
+
+
+PEOPLE = {1: [0, 3, 5, 6], 2: [3, 5, 7, 9], 3: [1], 4: list(range(ITEMS))}
+
+
+class TestSoundness:
+    def lengths(self, *gone: int) -> np.ndarray:
+        return np.array([len(items) for user, items in PEOPLE.items() if user not in gone], dtype=np.int64)
+
+    @both
+    @given(log)
+    @settings(max_examples=30)
+    def test_what_was_added_and_subtracted_adds_up(self, dense: bool, changes: Log) -> None:
+        statistics = build({}, dense=dense)
+        people = play(statistics, changes)
+        statistics.settle()
+        lengths = np.array([len(items) for items in people.values() if items], dtype=np.int64)
+        assert statistics.sound(lengths)
+        assert not statistics.sound(np.append(lengths, 1))
+
+    @both
+    def test_growing_leaves_it_sound(self, dense: bool) -> None:
+        statistics = build(PEOPLE, dense=dense)
+        statistics.grow(ITEMS + 70)
+        statistics.forget(history_of(1, PEOPLE[1]))
+        assert statistics.sound(self.lengths(1))
+
+    @pytest.mark.parametrize(
+        "skipped",
+        [
+            "rag_rec.candidates.statistics.Statistics._replace_pairs",
+            "rag_rec.candidates.statistics.Statistics._replace_cooccurrence",
+            "rag_rec.candidates.popularity.Popularity.change",
+            "rag_rec.candidates.sequences.Sequences.replace",
+        ],
+    )
+    @both
+    def test_a_count_that_was_left_out_is_noticed(
+        self, dense: bool, skipped: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        statistics = build(PEOPLE, dense=dense)
+        monkeypatch.setattr(skipped, lambda *_: None)
+        statistics.forget(history_of(2, PEOPLE[2]))
+        assert not statistics.sound(self.lengths(2))
+
+    @pytest.mark.parametrize("name", ["together", *TRANSITIONS])
+    @both
+    def test_a_matrix_that_was_left_out_is_noticed(
+        self, dense: bool, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        statistics = build(PEOPLE, dense=dense)
+        matrix = statistics.together if name == "together" else statistics.transitions[name]
+        monkeypatch.setattr(matrix, "add", lambda *_: None)
+        statistics.forget(history_of(2, PEOPLE[2]))
+        assert not statistics.sound(self.lengths(2))
+
+    @pytest.mark.parametrize("skipped", ["change", "flush"])
+    def test_an_inverse_that_was_left_out_is_noticed(self, skipped: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        statistics = build(PEOPLE, dense=True)
+        monkeypatch.setattr(statistics.inverse, skipped, lambda *_: None)
+        statistics.forget(history_of(2, PEOPLE[2]))
+        assert not statistics.sound(self.lengths(2))
 
 
 @both

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 import rag_rec.compact.checkpoint
-from rag_rec.compact.checkpoint import Checkpoint, Checkpoints, TrainingState
+from rag_rec.compact.checkpoint import Checkpoint, Checkpoints, TrainingState, from_before
 
 
 def checkpoint(finished: int, epoch: int = 40) -> Checkpoint:
@@ -60,3 +61,35 @@ def test_old_checkpoints_are_overwritten_before_they_are_removed(
     assert overwritten == ["000001.safetensors", "000002.safetensors"]
     assert not checkpoints.folder.exists()
     checkpoints.clear()
+
+
+def test_checkpoints_from_before_an_epoch_are_told_from_newer_ones(checkpoints: Checkpoints) -> None:
+    checkpoints.save(checkpoint(3, epoch=40))
+    (saved,) = checkpoints.folder.iterdir()
+    assert from_before(checkpoints.folder, 40) == []
+    assert from_before(checkpoints.folder, 41) == [saved]
+    assert from_before(checkpoints.folder / "nowhere", 41) == []
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {"checkpoint": "{"}, {"checkpoint": "[]"}, {"checkpoint": "{}"}])
+def test_one_that_does_not_say_when_its_people_were_read_is_from_before(
+    checkpoints: Checkpoints, metadata: dict[str, str] | None
+) -> None:
+    checkpoints.folder.mkdir()
+    named = checkpoints.folder / "000001.safetensors"
+    named.write_bytes(save({"a": np.zeros(1, dtype=np.float32)}, metadata))
+    half = checkpoints.folder / "000002.unfinished"
+    half.write_bytes(b"half")
+    assert from_before(checkpoints.folder, 0) == [named, half]
+
+
+def test_a_newer_checkpoint_outlives_the_sweep_of_older_ones(checkpoints: Checkpoints) -> None:
+    checkpoints.save(checkpoint(2, epoch=40))
+    half = checkpoints.folder / "000003.unfinished"
+    half.write_bytes(b"half")
+    checkpoints.clear(before=40)
+    assert not half.exists()
+    found = checkpoints.load()
+    assert found is not None and found.epoch == 40
+    checkpoints.clear(before=41)
+    assert not checkpoints.folder.exists()

@@ -9,7 +9,8 @@ import pytest
 from filelock import FileLock
 
 import rag_rec.compact.folder as folder_module
-from rag_rec.compact.folder import CompactFolder, CompactStore, InUse
+from rag_rec.compact.folder import CompactStore, InUse
+from rag_rec.compact.published import CompactFolder
 from rag_rec.errors import Busy, CorruptIndex, InvalidInput, NotReady
 
 
@@ -186,6 +187,31 @@ class TestDamage:
         (store.bases / "building-1").mkdir()
         with pytest.raises(InvalidInput):
             store.open_base(name)
+
+
+class TestAdapters:
+    def test_the_epoch_of_one_that_cannot_be_read_is_before_everything(self, store: CompactStore) -> None:
+        adapter = put_adapter(store, put_base(store).digest, epoch=7)
+        assert store.epoch_of_adapter(adapter.digest) == 7
+        (adapter.folder / "manifest.json").write_text("{")
+        assert store.epoch_of_adapter(adapter.digest) == -1
+
+    def test_those_that_are_being_written_are_not_published(self, store: CompactStore) -> None:
+        assert store.unfinished_adapters() == []
+        (store.adapters / "building-1").mkdir(parents=True)
+        assert store.unfinished_adapters() == [store.adapters / "building-1"]
+        assert store.adapter_digests() == []
+
+    def test_a_damaged_one_is_overwritten_when_it_is_replaced(self, store: CompactStore) -> None:
+        base = put_base(store).digest
+        damaged = put_adapter(store, base)
+        (damaged.folder / "weights").write_text("what people liked")
+        descriptor = os.open(damaged.folder / "weights", os.O_RDONLY)
+        try:
+            assert put_adapter(store, base) == store.open_adapter(damaged.digest)
+            assert set(os.read(descriptor, 100)) == {0}
+        finally:
+            os.close(descriptor)
 
 
 class TestPruning:

@@ -66,6 +66,15 @@ def test_the_newest_item_of_those_held_out_is_missing(store: SqlStore) -> None:
     assert np.array_equal(sequences[0].items, Vocabulary.of(ITEMS).first_item + np.array([1, 3]))
 
 
+@pytest.mark.parametrize(("held_out", "seen"), [(0.0, [3, 1]), (1.0, [2, 1])])
+def test_the_lineage_says_how_much_is_learned_from_whom(store: SqlStore, held_out: float, seen: list[int]) -> None:
+    people = People.read(store, PositiveRule(), items=6)
+    numbers = [number for number, _ in people.positives]
+    assert people.lineage(held_out, 0) == dict(zip(numbers, seen, strict=True))
+    sequences = people.sequences(Vocabulary.of(ITEMS), held_out, 0)
+    assert [len(each.items) for each in sequences] == seen
+
+
 def test_a_removal_shows_from_before_it_and_not_from_after(store: SqlStore) -> None:
     before = store.epoch()
     assert not forgotten_since(store, 0)

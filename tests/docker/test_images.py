@@ -256,14 +256,18 @@ def test_dependencies_and_volumes_are_declared() -> None:
     for service in SERVICES.values():
         assert set(service.get("depends_on", {})) <= set(SERVICES)
         named = [volume.partition(":")[0] for volume in service.get("volumes", [])]
-        assert set(named) <= set(COMPOSE["volumes"])
+        mounted = {name for name in named if name.startswith(".")}
+        assert all((DOCKER / name).is_dir() for name in mounted)
+        assert set(named) - mounted <= set(COMPOSE["volumes"])
+        assert set(service.get("secrets", [])) <= set(COMPOSE["secrets"])
 
 
 def test_secrets_come_from_the_environment_and_the_example_names_each() -> None:
     text = (DOCKER / "compose.yaml").read_text()
     lines = (DOCKER / ".env.example").read_text().splitlines()
     example = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-    assert set(VARIABLE.findall(text)) == set(example)
+    secrets = {secret["environment"] for secret in COMPOSE["secrets"].values()}
+    assert set(VARIABLE.findall(text)) | secrets == set(example)
     keys = example.pop("RAGREC_API_KEYS").strip("'")
     Keyring.from_settings(Settings.model_validate_json(f'{{"api_keys": {keys}}}').api_keys)
     for name, value in example.items():

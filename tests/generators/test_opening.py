@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,18 +13,26 @@ from rag_rec.compact.folder import CompactStore
 from rag_rec.domain import Candidate, Item, RecommendationRequest, Source, User
 from rag_rec.engine import Engine
 from rag_rec.errors import CorruptIndex, InvalidInput
+from rag_rec.forgetting.opening import open_saga
 from rag_rec.fusion import Gate, gate_path
 from rag_rec.generators import opening
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.language_model import LanguageModel
-from rag_rec.generators.opening import OpenRanking, Unavailable, open_ranking, wanted
+from rag_rec.generators.opening import OpenRanking, RankerSource, Unavailable, open_ranking
+from rag_rec.generators.passthrough import Passthrough
 from rag_rec.generators.protocol import Prompt
-from rag_rec.ranker import NOT_MEASURED
+from rag_rec.generators.wanted import wanted
+from rag_rec.home import store_of
+from rag_rec.ranker import NOT_MEASURED, WITHHELD
 from rag_rec.settings import Settings
+from rag_rec.store import SqlStore
 from tests.embedders import HashEmbedder
+from tests.forgetting.asking import forget_in
 from tests.generators.fake_server import Behaviour, FakeServer
 from tests.homes import build, engine_of, fill, settings_for
-from tests.indexer.compact_homes import LOG, QUICK, build_compact, trained
+from tests.indexer.compact_homes import LOG, QUICK, build_compact, retrain, trained
+
+HOUR = 3_600_000
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
 
@@ -44,6 +54,32 @@ def engine(home: Settings) -> Iterator[Engine]:
     engine.close()
 
 
+@pytest.fixture
+def copied(home: Settings, tmp_path: Path) -> Settings:
+    """The same system for a test that forgets people in it, with a gate that lets the LLM take part."""
+    let_in(home)
+    shutil.copytree(home.home, tmp_path / "home")
+    return home.model_copy(update={"home": tmp_path / "home"})
+
+
+STORES: list[SqlStore] = []
+
+
+@pytest.fixture(autouse=True)
+def stores_closed() -> Iterator[None]:
+    """Closes what :func:`opened` opens."""
+    yield
+    while STORES:
+        STORES.pop().close()
+
+
+def opened(settings: Settings, clock: Callable[[], int] | None = None) -> RankerSource:
+    """The ranker of some settings, over their store."""
+    store = store_of(settings)
+    STORES.append(store)
+    return open_ranking(settings, store) if clock is None else OpenRanking(settings, store, clock)
+
+
 def let_in(settings: Settings, weight: float = 1.0) -> None:
     used = CompactStore(settings.compact).current()
     assert used is not None
@@ -55,16 +91,23 @@ def let_in(settings: Settings, weight: float = 1.0) -> None:
 def test_without_a_compact_generator_the_candidates_decide(tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
     assert wanted(settings) is None
-    source = open_ranking(settings)
+    source = opened(settings)
     assert not source.current.asks
     source.close()
 
 
 def test_a_generator_asked_for_by_name_has_to_be_there(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="compact build"):
-        open_ranking(settings_for(tmp_path, generator="local"))
+        opened(settings_for(tmp_path, generator="local"))
     with pytest.raises(InvalidInput, match="base-url"):
-        open_ranking(settings_for(tmp_path, generator="vllm"))
+        opened(settings_for(tmp_path, generator="vllm"))
+
+
+def test_the_candidates_decide_where_that_is_asked_for(home: Settings) -> None:
+    source = opened(home.model_copy(update={"generator": "passthrough"}))
+    source.refresh()
+    assert isinstance(source.current.generator, Passthrough)
+    source.close()
 
 
 def test_one_that_nobody_measured_is_bypassed_and_the_answer_says_so(engine: Engine) -> None:
@@ -104,7 +147,7 @@ def test_the_llm_changes_the_order_but_never_the_items(engine: Engine, home: Set
 
 
 def test_the_gate_can_be_turned_off(home: Settings) -> None:
-    source = OpenRanking(home.model_copy(update={"generator_gate": False}))
+    source = opened(home.model_copy(update={"generator_gate": False}))
     assert source.current.asks
     source.close()
 
@@ -114,7 +157,7 @@ def test_a_server_that_is_not_there_is_waited_for(home: Settings) -> None:
     settings = home.model_copy(
         update={"generator": "vllm", "generator_urls": ["http://127.0.0.1:9"]}  # discard: no server
     )
-    source = OpenRanking(settings)
+    source = opened(settings)
     waiting = source.current
     assert waiting.asks
     source.refresh()
@@ -129,7 +172,7 @@ def test_a_server_that_comes_gets_the_adapter_in_use(home: Settings) -> None:
     let_in(home)
     with FakeServer(most=128) as server:
         server.behaviour = Behaviour.NOT_HTTP
-        source = OpenRanking(home.model_copy(update={"generator": "vllm", "generator_urls": [server.url]}))
+        source = opened(home.model_copy(update={"generator": "vllm", "generator_urls": [server.url]}))
         server.behaviour = Behaviour.WELL
         engine = Engine.open(home, embedder=HashEmbedder(), ranking=source)
         engine.recommend(RecommendationRequest("user-3", k=3))
@@ -164,21 +207,21 @@ def test_damaged_files_do_not_stop_the_service(home: Settings, tmp_path: Path, d
 
 def test_what_does_not_open_is_left_alone_for_a_while(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     let_in(home)
-    opened = []
+    attempts = []
 
     def fails(*_: object) -> LanguageModel:
-        opened.append(1)
+        attempts.append(1)
         raise RuntimeError("no memory is left")
 
     monkeypatch.setattr(opening, "open_generator", fails)
-    source = OpenRanking(home)
+    source = opened(home)
     source.refresh()
-    assert len(opened) == 1
+    assert len(attempts) == 1
     assert isinstance(source.current.generator, Unavailable)
     assert source.current.generator.reason is Reason.INTERNAL
     monkeypatch.setattr(opening, "RETRY_SECONDS", 0.0)
     source.refresh()
-    assert len(opened) == 2
+    assert len(attempts) == 2
     monkeypatch.undo()
     monkeypatch.setattr(opening, "RETRY_SECONDS", 0.0)
     source.refresh()
@@ -197,7 +240,7 @@ def test_an_adapter_that_does_not_load_leaves_the_old_one_with_its_gate(
     home: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     let_in(home)
-    source = OpenRanking(home)
+    source = opened(home)
     before, adapter = source.current, source.current.generator.backend.adapter  # type: ignore[attr-defined]
     another_target(home, monkeypatch, adapter=tmp_path / ("f" * 32))
     source.refresh()
@@ -208,7 +251,7 @@ def test_an_adapter_that_does_not_load_leaves_the_old_one_with_its_gate(
 
 def test_a_new_adapter_never_answers_under_the_old_ones_gate(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     let_in(home)
-    source = OpenRanking(home)
+    source = opened(home)
     asked: list[bool] = []
     backend = source.current.generator.backend  # type: ignore[attr-defined]
     swap = backend.use_adapter
@@ -227,10 +270,11 @@ def test_a_new_adapter_never_answers_under_the_old_ones_gate(home: Settings, mon
 
 def test_a_model_that_is_replaced_ends_its_answers(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     let_in(home)
-    source = OpenRanking(home)
+    source = opened(home)
     old = source.current.generator
     base = Path(wanted(home).model)  # type: ignore[union-attr]
     another_target(home, monkeypatch, model=str(base / ".." / base.name))
+    adapters = source.adapters
     source.refresh()
     assert source.current.generator is not old
     prompt = Prompt(User("u"), [], [Candidate("item-1", 0.0), Candidate("item-2", 0.0)], lambda name: Item(name, name))
@@ -239,4 +283,183 @@ def test_a_model_that_is_replaced_ends_its_answers(home: Settings, monkeypatch: 
     source.refresh()
     with pytest.raises(GeneratorFailure):
         old.rank(prompt, None)
+    assert source.adapters == adapters
     source.close()
+
+
+def test_an_adapter_is_in_memory_until_its_model_is_closed(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = opened(home)
+    used = CompactStore(home.compact).current()
+    assert used is not None and source.adapters == (used.adapter,)
+    base = Path(wanted(home).model)  # type: ignore[union-attr]
+    another_target(home, monkeypatch, model=str(base / ".." / base.name), adapter=None)
+    source.refresh()
+    assert source.current.generator.backend.adapter is None  # type: ignore[attr-defined]
+    assert source.adapters == (used.adapter,)
+    monkeypatch.setattr(opening, "GRACE_SECONDS", -60.0)
+    source.refresh()
+    assert not source.adapters
+    source.close()
+
+
+def test_without_a_model_there_is_no_adapter(tmp_path: Path) -> None:
+    for settings in (settings_for(tmp_path), settings_for(tmp_path, generator="passthrough")):
+        source = opened(settings)
+        assert source.adapters == ()
+        source.close()
+
+
+def why_not(engine: Engine) -> str | None:
+    return engine.recommend(RecommendationRequest("user-5", k=3)).provenance.fallback
+
+
+def test_a_strict_policy_withholds_the_adapter_at_once_until_it_has_been_trained_again(copied: Settings) -> None:
+    settings = copied.model_copy(update={"adapter_policy": "strict"})
+    with closing(engine_of(settings)) as engine:
+        assert why_not(engine) is None
+        forget_in(settings, "user-3")
+        engine.refresh()
+        assert why_not(engine) == WITHHELD
+        assert engine.ranker.generator.backend.adapter is None  # type: ignore[attr-defined]
+        new = retrain(settings)
+        engine.refresh()
+        assert why_not(engine) == NOT_MEASURED
+        let_in(settings)
+        engine.refresh()
+        assert engine.recommend(RecommendationRequest("user-5", k=3)).provenance.adapter == new
+
+
+def test_a_deadline_withholds_it_by_the_clock(copied: Settings) -> None:
+    now = time.time_ns() // 1_000_000
+    passed = [0]
+    source = opened(copied, lambda: now + passed[0])
+    old = source.current
+    forget_in(copied, "user-3")
+    passed[0] = 23 * HOUR
+    source.refresh()
+    assert source.current is old
+    passed[0] = 25 * HOUR
+    source.refresh()
+    assert not source.current.asks
+    assert source.current.withheld
+    source.close()
+
+
+def test_a_service_that_starts_too_late_does_not_load_it(copied: Settings) -> None:
+    forget_in(copied, "user-3")
+    source = opened(copied.model_copy(update={"adapter_hours": 0}))
+    assert source.current.withheld
+    assert source.current.generator.backend.adapter is None  # type: ignore[attr-defined]
+    source.close()
+
+
+def test_the_base_answers_alone_where_its_own_gate_lets_it(copied: Settings) -> None:
+    used = CompactStore(copied.compact).current()
+    assert used is not None
+    Gate(use=True, weight=1.0, model=used.base).save(gate_path(copied.gates, used.base, None))
+    forget_in(copied, "user-3")
+    with closing(engine_of(copied.model_copy(update={"adapter_policy": "strict"}))) as engine:
+        provenance = engine.recommend(RecommendationRequest("user-5", k=3)).provenance
+        assert (provenance.source, provenance.adapter, provenance.fallback) == (Source.FUSED, None, None)
+
+
+def test_it_is_withheld_even_if_the_base_cannot_follow(copied: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = opened(copied.model_copy(update={"adapter_policy": "strict"}))
+    backend = source.current.generator.backend  # type: ignore[attr-defined]
+
+    def fails(_: Path | None) -> None:
+        raise RuntimeError("no memory is left")
+
+    monkeypatch.setattr(backend, "use_adapter", fails)
+    forget_in(copied, "user-3")
+    source.refresh()
+    assert not source.current.asks
+    assert source.current.withheld
+    (copied.compact / "CURRENT").write_text("{")
+    with pytest.raises(CorruptIndex):
+        source.refresh()
+    assert not source.current.asks
+    source.close()
+
+
+def test_a_base_that_cannot_be_opened_says_that_its_adapter_is_withheld(
+    copied: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> LanguageModel:
+        raise RuntimeError("no memory is left")
+
+    forget_in(copied, "user-3")
+    monkeypatch.setattr(opening, "open_generator", fails)
+    source = opened(copied.model_copy(update={"adapter_policy": "strict"}))
+    assert isinstance(source.current.generator, Unavailable)
+    assert source.current.withheld
+    source.close()
+
+
+def test_one_that_is_destroyed_ranks_no_more_even_if_the_next_cannot_follow(
+    copied: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = opened(copied)
+    before = source.adapters
+    backend = source.current.generator.backend  # type: ignore[attr-defined]
+
+    def fails(_: Path | None) -> None:
+        raise RuntimeError("no memory is left")
+
+    monkeypatch.setattr(backend, "use_adapter", fails)
+    forget_in(copied, "user-3")
+    retrain(copied)
+    assert source.current.asks
+    source.refresh()
+    assert not source.current.asks
+    assert source.current.withheld
+    assert source.adapters == before
+    source.close()
+
+
+def test_a_request_waits_for_a_service_that_still_has_the_old_adapter(copied: Settings) -> None:
+    settings = copied.model_copy(update={"replica_wait_ms": 0})
+    with closing(engine_of(settings)) as engine:
+        engine.join()
+        (service,) = engine.store.replicas()
+        used = CompactStore(settings.compact).current()
+        assert used is not None and service.adapters == (used.adapter,)
+        request = forget_in(settings, "user-3").request_id
+        new = retrain(settings)
+        assert open_saga(settings, engine.store).settle() == 0
+        (waiting,) = engine.pending()
+        assert waiting.request_id == request
+        engine.refresh()
+        assert engine.store.replicas()[0].adapters == (new,)
+        assert engine.pending() == []
+
+
+def test_a_service_on_the_list_has_what_was_current_after_it_came(copied: Settings) -> None:
+    with closing(engine_of(copied)) as engine:
+        forget_in(copied, "user-3")
+        new = retrain(copied)
+        engine.join()
+        assert engine.ranker.generator.backend.adapter == new  # type: ignore[attr-defined]
+        assert engine.store.replicas()[0].adapters == (new,)
+
+
+def test_a_broken_generator_does_not_keep_back_a_removal(copied: Settings) -> None:
+    with closing(engine_of(copied)) as engine:
+        engine.join()
+        (copied.compact / "CURRENT").write_text("{")
+        forget_in(copied, "user-3")
+        with pytest.raises(CorruptIndex):
+            engine.refresh()
+        assert engine.store.replicas()[0].epoch == engine.store.epoch()
+
+
+def test_a_server_answers_without_the_adapter_that_is_withheld(copied: Settings) -> None:
+    with FakeServer(most=128) as server:
+        vllm = {"generator": "vllm", "generator_urls": [server.url], "adapter_policy": "strict"}
+        source = opened(copied.model_copy(update=vllm))
+        assert server.adapters
+        forget_in(copied, "user-3")
+        source.refresh()
+        assert source.current.generator.backend.adapter is None  # type: ignore[attr-defined]
+        assert not server.adapters
+        source.close()

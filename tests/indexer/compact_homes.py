@@ -7,12 +7,14 @@ from dataclasses import replace
 
 from indexer.compact_build import Compact, CompactBuilder, CompactSettings
 from indexer.progress import Progress, Silent
+from indexer.retraining import Retraining, settings_in_use
 from rag_rec.compact.base import BaseSettings
+from rag_rec.compact.folder import CompactStore
 from rag_rec.compact.training import AdapterSettings
 from rag_rec.domain import Interaction
 from rag_rec.generation import Generations
+from rag_rec.home import store_of
 from rag_rec.settings import Settings
-from rag_rec.store import open_store
 from rag_rec.vectors.protocol import Embedder
 from tests.embedders import HashEmbedder
 from tests.homes import ITEMS
@@ -58,11 +60,23 @@ def build_compact(
     fresh: bool = False,
 ) -> Compact:
     """Build the compact generator of a system that has an index."""
-    store = open_store(settings.database_url)
+    store = store_of(settings)
     generations = Generations(settings.generations)
     builder = CompactBuilder(store, generations, settings, embedder or HashEmbedder(), progress or Silent(), how)
     try:
         return builder.build(fresh=fresh)
+    finally:
+        store.close()
+
+
+def retrain(settings: Settings, progress: Progress | None = None) -> str:
+    """Train the adapter in use again; returns the digest of the new one."""
+    how = settings_in_use(CompactStore(settings.compact), "cpu", settings.seed)
+    store = store_of(settings)
+    generations = Generations(settings.generations)
+    builder = CompactBuilder(store, generations, settings, HashEmbedder(), progress or Silent(), how)
+    try:
+        return Retraining(builder).remove()
     finally:
         store.close()
 

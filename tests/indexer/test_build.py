@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,14 +14,13 @@ from indexer.progress import Silent
 from indexer.verify import verify_generation
 from rag_rec.domain import Interaction, Item
 from rag_rec.errors import CorruptIndex, InvalidInput
-from rag_rec.forgetting.erase import Eraser
 from rag_rec.forgetting.files import vectors_in_files
-from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.generation import Generations
+from rag_rec.home import store_of
 from rag_rec.settings import Settings
-from rag_rec.store import open_store
 from rag_rec.store.protocol import Store
 from tests.embedders import HashEmbedder
+from tests.forgetting.asking import forget_in
 from tests.homes import ITEMS, build, fill, settings_for
 
 DAY = 86_400_000
@@ -62,7 +61,7 @@ def builder_of(settings: Settings, store: Store, embedder: HashEmbedder) -> Buil
 def test_a_generation_says_what_it_holds_and_passes_verification(settings: Settings) -> None:
     generation = build(settings)
     assert generation.manifest.counts == {"items": 12, "users": 4, "interactions": 16}
-    store = open_store(settings.database_url)
+    store = store_of(settings)
     assert generation.manifest.epoch == store.epoch()
     checked = verify_generation(Generations(settings.generations), generation, store)
     assert (checked["items"], checked["users"]) == (12, 4)
@@ -78,7 +77,7 @@ def test_an_empty_catalogue_cannot_be_built(tmp_path: Path) -> None:
 
 def test_building_twice_takes_over_every_vector(settings: Settings) -> None:
     build(settings)
-    store = open_store(settings.database_url)
+    store = store_of(settings)
     store.put_items([Item("fresh", "a new text")])
     again = CountingEmbedder()
     builder_of(settings, store, again).build(fresh=False)
@@ -91,7 +90,7 @@ def test_building_twice_takes_over_every_vector(settings: Settings) -> None:
 
 def test_an_interrupted_build_goes_on_where_it_was(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(indexer.item_vectors, "CHUNK", 4)
-    store = open_store(settings.database_url)
+    store = store_of(settings)
     with pytest.raises(KeyboardInterrupt):
         builder_of(settings, store, CountingEmbedder(limit=9)).build(fresh=False)
     assert Generations(settings.generations).current_id() is None
@@ -107,7 +106,7 @@ def test_a_resumed_build_equals_one_that_was_never_interrupted(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(indexer.item_vectors, "CHUNK", 4)
-    store = open_store(settings.database_url)
+    store = store_of(settings)
     for limit in (5, 5, 5):
         with pytest.raises(KeyboardInterrupt):
             builder_of(settings, store, CountingEmbedder(limit=limit)).build(fresh=False)
@@ -118,23 +117,52 @@ def test_a_resumed_build_equals_one_that_was_never_interrupted(
     assert build(other).manifest.files == resumed.manifest.files
 
 
-def test_a_user_forgotten_during_a_build_is_not_in_what_it_publishes(settings: Settings) -> None:
-    store = open_store(settings.database_url)
+class Interrupted(Silent):
+    """Calls something when a stage begins."""
+
+    def __init__(self, actions: Mapping[str, Callable[[], object]]) -> None:
+        self._actions = actions
+
+    def stage(self, name: str, total: int) -> None:  # noqa: ARG002 - the seam's signature
+        self._actions.get(name, lambda: None)()
+
+
+@pytest.mark.parametrize("stage", ["item vectors", "people", "verify and publish"])
+def test_a_user_forgotten_during_a_build_is_not_in_what_it_publishes(settings: Settings, stage: str) -> None:
+    store = store_of(settings)
     generations = Generations(settings.generations)
     found = store.user("user-2")
     assert found is not None
     number = found[0]
+    held = []
 
-    class Forgetting(Silent):
-        def stage(self, name: str, total: int) -> None:  # noqa: ARG002 - the seam's signature
-            if name == "verify and publish":
-                assert len(vectors_in_files(generations, number)) == 2
-                Eraser(store, generations).forget(ForgetRequest("user-2", confirm="user-2"))
+    def forget() -> None:
+        held.extend(vectors_in_files(generations, [number]))
+        forget_in(settings, "user-2")
+        assert vectors_in_files(generations, [number]) == []
 
-    generation = Builder(store, generations, settings, HashEmbedder(), Forgetting()).build(fresh=False)
-    assert vectors_in_files(generations, number) == []
+    generation = Builder(store, generations, settings, HashEmbedder(), Interrupted({stage: forget})).build(fresh=False)
+    assert len(held) == (2 if stage == "verify and publish" else 0)
+    assert vectors_in_files(generations, [number]) == []
     generations.verify(generation)
     verify_generation(generations, generation, store)
+    store.close()
+
+
+def test_a_killed_build_has_written_nobody_who_was_forgotten_meanwhile(settings: Settings) -> None:
+    store = store_of(settings)
+    generations = Generations(settings.generations)
+    found = store.user("user-2")
+    assert found is not None
+
+    def killed() -> None:
+        raise KeyboardInterrupt
+
+    progress = Interrupted({"people": lambda: forget_in(settings, "user-2"), "reader": killed})
+    with pytest.raises(KeyboardInterrupt):
+        Builder(store, generations, settings, HashEmbedder(), progress).build(fresh=False)
+    assert len(generations.building()) == 1
+    assert vectors_in_files(generations, [found[0]]) == []
     store.close()
 
 
@@ -150,7 +178,7 @@ def test_damaged_files_are_refused_by_name(settings: Settings, victim: str) -> N
 
 def test_content_that_differs_from_the_store_is_found(settings: Settings) -> None:
     generation = build(settings)
-    store = open_store(settings.database_url)
+    store = store_of(settings)
     other = settings_for(settings.home / "other")
     fill(other, LOG[:-1])
     foreign = build(other)
@@ -168,7 +196,7 @@ def test_only_two_generations_are_kept(settings: Settings) -> None:
 def test_equal_texts_of_many_people_are_embedded_once(tmp_path: Path) -> None:
     settings = settings_for(tmp_path / "home")
     fill(settings, [replace(row, text="the same words") for row in LOG])
-    store = open_store(settings.database_url)
+    store = store_of(settings)
     embedder = CountingEmbedder()
     builder_of(settings, store, embedder).build(fresh=False)
     assert embedder.embedded.count("the same words") == 1

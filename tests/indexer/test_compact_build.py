@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from peft import PeftModel
 from safetensors import safe_open
 from torch import nn
@@ -14,18 +14,18 @@ import indexer.compact_build
 from indexer.progress import Silent
 from rag_rec.compact.adapter import CONFIG, WEIGHTS
 from rag_rec.compact.base import Base
-from rag_rec.compact.folder import CompactFolder, CompactStore, InUse
+from rag_rec.compact.checkpoint import Checkpoint, Checkpoints
+from rag_rec.compact.folder import CompactStore, InUse
+from rag_rec.compact.published import CompactFolder
 from rag_rec.compact.training import AdapterTraining
 from rag_rec.compact.vocabulary import BOS, Vocabulary
 from rag_rec.domain import Interaction, Item
 from rag_rec.errors import Busy, InvalidInput, NotReady
-from rag_rec.forgetting.erase import Eraser
-from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.fusion import Gate, gate_path
-from rag_rec.generation import Generations
 from rag_rec.settings import Settings
 from rag_rec.store import open_store
 from tests.embedders import HashEmbedder
+from tests.forgetting.asking import forget_in as forget
 from tests.homes import ITEMS, build, fill, settings_for
 from tests.indexer.compact_homes import LOG, QUICK, StopAfter, Stopped, build_compact, trained, without
 
@@ -54,12 +54,6 @@ def epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(AdapterTraining, "epoch", noted)
     return begun
-
-
-def forget(settings: Settings, user_id: str) -> None:
-    store = open_store(settings.database_url)
-    Eraser(store, Generations(settings.generations)).forget(ForgetRequest(user_id, confirm=user_id))
-    store.close()
 
 
 def put_item(settings: Settings, item: Item) -> None:
@@ -156,13 +150,49 @@ def test_nothing_is_published_when_somebody_is_forgotten_during_the_training(set
             if name == "adapter":
                 forget(settings, "user-3")
 
-    with pytest.raises(Busy, match="run `rag-rec compact build` again"):
+    with pytest.raises(Busy, match="run the same command again"):
         build_compact(settings, progress=Forgetting())
     compact = CompactStore(settings.compact)
     assert compact.current() is None
     assert compact.adapter_digests() == []
     assert not compact.training.exists()
     assert build_compact(settings).adapter.manifest.counts["users"] == 7
+
+
+def test_nothing_is_written_when_somebody_is_forgotten_before_the_writing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = AdapterTraining.deltas
+
+    def late(self: AdapterTraining) -> object:
+        forget(settings, "user-3")
+        return original(self)
+
+    monkeypatch.setattr(AdapterTraining, "deltas", late)
+    monkeypatch.setattr(indexer.compact_build, "write_adapter", None)  # may not be called
+    with pytest.raises(Busy, match="run the same command again"):
+        build_compact(settings)
+    compact = CompactStore(settings.compact)
+    assert (compact.adapter_digests(), compact.unfinished_adapters()) == ([], [])
+    assert not compact.training.exists()
+
+
+def test_no_removal_comes_between_the_check_and_the_checkpoint(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[bool] = []
+    original = Checkpoints.save
+
+    def noted(self: Checkpoints, checkpoint: Checkpoint) -> None:
+        try:
+            FileLock(settings.compact / ".lock", timeout=0).acquire()
+        except Timeout:
+            held.append(True)
+        original(self, checkpoint)
+
+    monkeypatch.setattr(Checkpoints, "save", noted)
+    build_compact(settings)
+    assert held == [True] * 3
 
 
 def test_a_build_destroys_adapters_that_know_somebody_who_was_forgotten(settings: Settings) -> None:
@@ -178,6 +208,38 @@ def test_a_build_destroys_adapters_that_know_somebody_who_was_forgotten(settings
     assert not any(path.exists() for path in gates)
 
 
+def lineage_of(settings: Settings, adapter: str) -> dict[int, int]:
+    store = open_store(settings.database_url)
+    try:
+        return store.lineage(adapter)
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize("held_out", [0.0, 1.0])
+def test_a_training_records_whom_its_adapter_saw(settings: Settings, held_out: float) -> None:
+    adapter = build_compact(settings, trained(held_out=held_out)).adapter.digest
+    assert lineage_of(settings, adapter) == {user: 3 + user % 4 - int(held_out) for user in range(8)}
+
+
+def test_the_lineage_is_written_before_the_adapter_is_used(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    original = CompactStore.set_current
+
+    def noted(self: CompactStore, base: str, adapter: str | None = None) -> None:
+        seen.append(bool(lineage_of(settings, str(adapter))))
+        original(self, base, adapter)
+
+    monkeypatch.setattr(CompactStore, "set_current", noted)
+    build_compact(settings)
+    assert seen == [True]
+
+
+def test_the_lineage_of_pruned_adapters_goes_with_them(settings: Settings) -> None:
+    first, second, third = (build_compact(settings, trained(epochs=n)).adapter.digest for n in (1, 2, 3))
+    assert [bool(lineage_of(settings, adapter)) for adapter in (first, second, third)] == [False, True, True]
+
+
 def test_an_adapter_is_destroyed_when_somebody_is_forgotten_while_it_is_written(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,7 +252,7 @@ def test_an_adapter_is_destroyed_when_somebody_is_forgotten_while_it_is_written(
         return published
 
     monkeypatch.setattr(CompactStore, "publish_adapter", late)
-    with pytest.raises(Busy, match="run `rag-rec compact build` again"):
+    with pytest.raises(Busy, match="run the same command again"):
         build_compact(settings, trained(epochs=1))
     compact = CompactStore(settings.compact)
     assert compact.adapter_digests() == [earlier]  # in use until the next build

@@ -9,9 +9,10 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-import indexer.compact_commands
+import indexer.compact_training
 from indexer.commands import app
 from tests.embedders import HashEmbedder
+from tests.forgetting.asking import forget_in
 from tests.homes import build, fill, settings_for
 from tests.indexer.compact_homes import LOG
 
@@ -21,7 +22,7 @@ QUICK = ("--width", "16", "--layers", "1", "--context", "10", "--device", "cpu")
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RAGREC_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(indexer.compact_commands, "open_embedder", lambda name, threads: HashEmbedder())  # noqa: ARG005
+    monkeypatch.setattr(indexer.compact_training, "open_embedder", lambda name, threads: HashEmbedder())  # noqa: ARG005
     settings = settings_for(tmp_path / "home")
     fill(settings, LOG)
     build(settings)
@@ -46,9 +47,27 @@ def test_build_list_and_activate() -> None:
     assert listed["adapter"] == second["adapter"]
     assert [each["digest"] for each in listed["adapters"]] == [first["adapter"], second["adapter"]]
     assert [each["current"] for each in listed["adapters"]] == [False, True]
-    assert run("activate", first["adapter"]) == {"base": first["base"], "adapter": first["adapter"]}
+    expected = {"base": first["base"], "adapter": first["adapter"], "settled": 0}
+    assert run("activate", first["adapter"]) == expected
     assert run("list")["adapter"] == first["adapter"]
-    assert run("activate", "none") == {"base": first["base"], "adapter": None}
+    assert run("activate", "none") == {**expected, "adapter": None}
+    assert len(run("list")["adapters"]) == 2
+
+
+def test_a_build_settles_what_waits_for_its_adapter(home: Path) -> None:
+    run("build", "--epochs", "1", *QUICK)
+    forget_in(settings_for(home), "user-3")
+    assert run("build", "--epochs", "1", *QUICK)["settled"] == 1
+
+
+def test_an_adapter_that_saw_a_forgotten_person_is_refused_and_destroyed(home: Path) -> None:
+    built = run("build", "--epochs", "1", *QUICK)
+    forget_in(settings_for(home), "user-3")
+    refused = run("activate", built["adapter"], code=1)["error"]
+    assert refused["code"] == "invalid_input"
+    assert "adapter retrain" in refused["message"]
+    assert run("activate", "none") == {"base": built["base"], "adapter": None, "settled": 1}
+    assert run("list")["adapters"] == []
 
 
 def test_what_cannot_be_activated_or_built_is_said_in_one_object() -> None:

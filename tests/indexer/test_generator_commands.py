@@ -13,13 +13,11 @@ import indexer.generator_commands
 from indexer.commands import app
 from indexer.gate import GateMeasurement, Sample
 from rag_rec.domain import Interaction
-from rag_rec.forgetting.erase import Eraser
-from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.fusion import Gate, gate_path
-from rag_rec.generation import Generations
 from rag_rec.settings import Settings
 from rag_rec.store import open_store
 from tests.embedders import HashEmbedder
+from tests.forgetting.asking import forget_in
 from tests.homes import ITEMS, build, fill, settings_for
 from tests.indexer.compact_homes import DAY, LOG, build_compact, trained
 
@@ -58,8 +56,8 @@ def test_the_sample_is_what_the_adapter_has_not_learned(settings: Settings, monk
     store = open_store(settings.database_url)
     numbers = {name: found[0] for name in ("user-1", "user-2") if (found := store.user(name))}
     store.append([Interaction("user-1", ITEMS[9].id, 300 * DAY, "like")])
-    Eraser(store, Generations(settings.generations)).forget(ForgetRequest("user-2", confirm="user-2"))
     store.close()
+    forget_in(settings, "user-2")
     asked: list[Sample] = []
 
     def noted(self: GateMeasurement, sample: Sample, digest: str, adapter: str | None) -> Gate:  # noqa: ARG001

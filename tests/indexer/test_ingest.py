@@ -22,6 +22,8 @@ from rag_rec.errors import InvalidInput
 from rag_rec.store import SqlStore, open_store
 from rag_rec.store.protocol import Counts
 from tests.indexer.ingesting import csv_source, ingest, jsonl_source, rejected
+from tests.store.erasing import chained, erasure_of
+from tests.store.reference_privacy import PSEUDONYMS
 
 HEADER = "user_id,item_id,event,value,text,time\n"
 
@@ -75,6 +77,25 @@ def test_bad_rows_are_listed_by_line_and_reason_and_the_rest_goes_in(store: SqlS
     ]
     assert (result.accepted, result.rejected, result.rejects) == (2, 11, tmp_path / "r")
     assert [row.time for row in stored(store)] == [1000, 14_000]
+
+
+def test_rows_about_the_forgotten_are_left_out_counted_and_listed_nowhere(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path / 'store.sqlite3'}", pseudonyms=PSEUDONYMS)
+    store.put_items([Item("i0", "title"), Item("i1", "title")])
+    store.append([Interaction("gone", "i0", 1), Interaction("u", "i0", 1000)])
+    store.accept([erasure_of(store, "gone", None, "r1"), erasure_of(store, "u", [1], "r2")], chained)
+    rows = ["gone,i1,,,,5", "u,i0,,,,1", "u,i0,,,,2", ",i0,,,,3"] * 3  # in several batches
+    events = csv_source(tmp_path / "f.csv", HEADER + "\n".join(rows))
+    result = ingest(store, events, tmp_path / "r")
+    assert (result.accepted, result.duplicates, result.suppressed, result.rejected) == (1, 2, 6, 3)
+    assert rejected(tmp_path / "r") == [(line, "user_id: is empty") for line in (5, 9, 13)]
+    people = csv_source(tmp_path / "users.csv", "user_id,age\ngone,30\nu,31\ngone,32\n", Kind.USERS)
+    result = ingest(store, people, tmp_path / "r2", rows=1)
+    assert (result.accepted, result.duplicates, result.suppressed, result.rejected) == (1, 0, 2, 0)
+    assert not (tmp_path / "r2").exists()
+    assert store.user("gone") is None
+    assert stored(store) == [Interaction("u", "i0", 2000)]
+    store.close()
 
 
 def test_bytes_that_are_no_utf8_are_a_bad_row(store: SqlStore, tmp_path: Path) -> None:

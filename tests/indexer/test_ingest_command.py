@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -9,7 +10,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from indexer.commands import app
+from rag_rec.home import store_of
+from rag_rec.keys import open_pseudonyms
+from rag_rec.settings import Settings
 from rag_rec.store import open_store
+from tests.store.erasing import chained, erasure_of
 
 
 @pytest.fixture
@@ -48,6 +53,30 @@ def test_items_then_interactions_and_one_json_object_on_stdout(home: Path, tmp_p
     store = open_store(f"sqlite:///{home / 'store.sqlite3'}")
     assert store.counts().interactions == 1
     store.close()
+
+
+def test_a_file_about_nobody_but_the_forgotten_is_no_failure(home: Path, tmp_path: Path) -> None:
+    items = write(tmp_path / "items.csv", "item_id,text\ni,title\n")
+    events = write(tmp_path / "events.csv", "user_id,item_id,time\nu,i,1\nu,i,2\n")
+    run(items, "--format", "csv", "--kind", "items")
+    run(events, "--format", "csv")
+    store = store_of(Settings())
+    pseudonyms = open_pseudonyms(Settings())
+    store.accept([replace(erasure_of(store, "u"), subject=pseudonyms.user("u"))], chained)
+    store.close()
+    done = run(events, "--format", "csv", "--json")
+    assert done.exit_code == 0
+    result = orjson.loads(done.stdout)
+    assert {name: result[name] for name in ("ok", "accepted", "duplicates", "suppressed", "rejected")} == {
+        "ok": True,
+        "accepted": 0,
+        "duplicates": 0,
+        "suppressed": 2,
+        "rejected": 0,
+    }
+    assert result["parts"][0]["suppressed"] == 2
+    assert "suppressed" in run(events, "--format", "csv").stdout
+    assert not (home / "rejects").exists()
 
 
 def test_a_file_without_a_single_good_row_fails(home: Path, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from rag_rec.validation import id_problem
 
 if TYPE_CHECKING:
-    from tests.serving.conftest import Api, FakeEngine
+    from tests.serving.conftest import Api
+    from tests.serving.fake_engine import FakeEngine
 
 shared = settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -41,6 +42,10 @@ fields = st.fixed_dictionaries(
         "provider": texts,
         "dry_run": st.booleans(),
         "confirm": ids,
+        "plan": ids,
+        "user_ids": st.lists(ids, max_size=3),
+        "interaction_ids": st.lists(st.integers(-1, 3) | texts, max_size=3),
+        "reason": texts,
         "other": plain,
     },
 )
@@ -54,6 +59,7 @@ calls = st.sampled_from(
         ("PUT", "/v1/users/u1"),
         ("PUT", "/v1/items/i1"),
         ("POST", "/v1/forget"),
+        ("PUT", "/v1/users/u1/hold"),
     ]
 )
 
@@ -80,7 +86,7 @@ def test_every_identifier_comes_back_as_it_was_sent(api: Api, engine: FakeEngine
     assert api.call("PUT", address, json={"attributes": {}}).status_code == 204
     assert user_id in engine.users
     assert api.call("GET", f"{address}/export").json()["user"]["id"] == user_id
-    assert api.call("DELETE", f"{address}?confirm={quote(user_id, safe='')}").status_code == 200
+    assert api.forget(user_id).status_code == 200
     assert user_id not in engine.users
 
 

@@ -17,7 +17,7 @@ from serving.commands import app
 SERVE = """
 import rag_rec, sys, types
 from serving.commands import app
-from tests.serving.conftest import FakeEngine
+from tests.serving.fake_engine import FakeEngine
 
 module = types.ModuleType("rag_rec.engine")
 module.Engine = types.SimpleNamespace(open=lambda settings: FakeEngine())

@@ -11,7 +11,8 @@ from rag_rec.errors import CorruptIndex
 from tests.serving.conftest import error_code
 
 if TYPE_CHECKING:
-    from tests.serving.conftest import Api, FakeEngine
+    from tests.serving.conftest import Api
+    from tests.serving.fake_engine import FakeEngine
 
 JSON = {"Content-Type": "application/json"}
 BODIES: list[tuple[str, bytes, int]] = [
@@ -66,8 +67,15 @@ BODIES: list[tuple[str, bytes, int]] = [
     ("/v1/forget", b'{"user_id": "u1", "scope": "user", "confirm": "u2"}', 409),
     ("/v1/forget", b'{"user_id": "u1", "scope": "user", "confirm": "u1", "before": 5}', 422),
     ("/v1/forget", b'{"user_id": "u1", "scope": "user", "confirm": "u1", "dry_run": 1}', 422),
-    ("/v1/forget", b'{"user_id": "u1", "scope": "interactions", "confirm": "u1"}', 422),
-    ("/v1/forget", b'{"user_id": "nobody", "scope": "user", "confirm": "nobody"}', 404),
+    ("/v1/forget", b'{"user_id": "u1", "scope": "user", "confirm": "u1"}', 409),
+    ("/v1/forget", b'{"user_id": "u1", "scope": "interactions", "confirm": "u1", "plan": "p"}', 422),
+    ("/v1/forget", b'{"user_id": "u1", "scope": "interactions", "interaction_ids": ["0"], "dry_run": true}', 422),
+    ("/v1/forget", b'{"user_id": "u1", "scope": "interactions", "interaction_ids": [-1], "dry_run": true}', 422),
+    ("/v1/forget", b'{"user_id": "u1", "scope": "interactions", "interaction_ids": [1e3], "dry_run": true}', 422),
+    ("/v1/forget", b'{"user_id": "nobody", "scope": "user", "confirm": "nobody", "plan": "p"}', 404),
+    ("/v1/forget", b'{"user_id": "nobody", "scope": "user", "dry_run": true}', 404),
+    ("/v1/forget", b'{"user_ids": ["u1", "nobody"], "scope": "user", "dry_run": true}', 404),
+    ("/v1/forget/nothing/prove", b"", 404),
 ]
 
 
@@ -117,8 +125,16 @@ def test_bad_users_and_items(api: Api, engine: FakeEngine, path: str, body: Any)
         ("GET", "/v1/forget/nothing", 404),
         ("DELETE", "/v1/users/u1", 409),
         ("DELETE", "/v1/users/u1?confirm=u2", 409),
+        ("DELETE", "/v1/users/u1?confirm=u1", 409),
+        ("DELETE", "/v1/users/u1?confirm=u1&plan=p", 409),
         ("DELETE", "/v1/users/u1?confirm=u1&force=true", 422),
-        ("DELETE", "/v1/users/nobody?confirm=nobody", 404),
+        ("DELETE", "/v1/users/nobody?confirm=nobody&plan=p", 404),
+        ("DELETE", "/v1/users/nobody?dry_run=true", 404),
+        ("GET", "/v1/forget/nothing/receipt", 404),
+        ("GET", "/v1/forget?all=true", 422),
+        ("POST", "/v1/users/nobody/consent", 404),
+        ("DELETE", "/v1/users/nobody/hold", 404),
+        ("PUT", "/v1/holds", 405),
         ("DELETE", "/v1/users/?confirm=", 422),
         ("GET", "/v1/users/a%0Ab/export", 422),
         ("GET", "/v1/users/a%00b/export", 422),
@@ -185,7 +201,7 @@ def test_a_defect_tells_the_caller_nothing_and_the_log_the_place(api: Api, engin
     log = api.log.getvalue().decode()
     assert "likes" not in log
     assert "KeyError" in log
-    assert "conftest.py:" in log
+    assert "fake_engine.py:" in log
     assert response.headers["x-request-id"] in log
 
 

@@ -8,6 +8,7 @@ import pytest
 import structlog
 
 from serving.logs import capture_libraries
+from tests.serving.fake_engine import subject_of
 
 if TYPE_CHECKING:
     from tests.serving.conftest import Api
@@ -37,10 +38,16 @@ def test_no_identifier_key_or_text_is_logged(api: Api) -> None:
     api.call("POST", "/v1/users/person-77/interactions", json={"item_id": "i1", "text": "person-77"})
     api.call("POST", "/v1/recommendations", json={"user_id": "person-77", "filters": "a = 'person-77'"})
     api.call("POST", "/v1/recommendations", json={"user_id": "person-77", "k": "person-77"})
-    api.call("DELETE", "/v1/users/person-77?confirm=person-77")
+    api.call("PUT", "/v1/users/person-77/hold", json={"reason": "person-77"})
+    assert api.forget("person-77").status_code == 409
+    api.call("DELETE", "/v1/users/person-77/hold")
+    request = api.forget("person-77").json()["request_id"]
+    api.call("GET", f"/v1/forget/{request}")
+    api.call("POST", "/v1/users/person-77/consent")
     api.call("GET", "/v1/person-77")
     log = api.log.getvalue().decode()
-    assert len(log.splitlines()) == 6
+    assert len(log.splitlines()) == 13
+    assert subject_of("person-77") not in log
     assert "person-77" not in log
     assert "key-of-" not in log
 

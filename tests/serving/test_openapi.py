@@ -10,7 +10,8 @@ from serving import schemas
 from serving.auth import Role
 
 if TYPE_CHECKING:
-    from tests.serving.conftest import Api, FakeEngine
+    from tests.serving.conftest import Api
+    from tests.serving.fake_engine import FakeEngine
 
 # One call for each documented operation: (method, template) -> (path, role, body, status)
 CALLS: dict[tuple[str, str], tuple[str, Role | None, Any, int]] = {
@@ -26,14 +27,22 @@ CALLS: dict[tuple[str, str], tuple[str, Role | None, Any, int]] = {
     ("PUT", "/v1/users/{user_id}"): ("/v1/users/u2", Role.INGEST, {"attributes": {"age": 9}}, 204),
     ("PUT", "/v1/items/{item_id}"): ("/v1/items/i9", Role.INGEST, {"text": "New"}, 204),
     ("GET", "/v1/users/{user_id}/export"): ("/v1/users/u1/export", Role.PRIVACY, None, 200),
-    ("DELETE", "/v1/users/{user_id}"): ("/v1/users/u1?confirm=u1", Role.PRIVACY, None, 200),
+    ("DELETE", "/v1/users/{user_id}"): ("/v1/users/u1?dry_run=true", Role.PRIVACY, None, 200),
     ("POST", "/v1/forget"): (
         "/v1/forget",
         Role.PRIVACY,
-        {"user_id": "u1", "scope": "interactions", "item_ids": ["i0"], "confirm": "u1"},
+        {"user_id": "u1", "scope": "interactions", "item_ids": ["i0"], "dry_run": True},
         200,
     ),
+    ("GET", "/v1/forget"): ("/v1/forget?pending=true", Role.PRIVACY, None, 200),
     ("GET", "/v1/forget/{request}"): ("/v1/forget/r1", Role.PRIVACY, None, 200),
+    ("GET", "/v1/forget/{request}/receipt"): ("/v1/forget/r1/receipt", Role.PRIVACY, None, 200),
+    ("POST", "/v1/forget/{request}/prove"): ("/v1/forget/r1/prove", Role.PRIVACY, None, 200),
+    ("GET", "/v1/receipts/key"): ("/v1/receipts/key", Role.METRICS, None, 200),
+    ("PUT", "/v1/users/{user_id}/hold"): ("/v1/users/u1/hold", Role.PRIVACY, {"reason": "case 17"}, 204),
+    ("DELETE", "/v1/users/{user_id}/hold"): ("/v1/users/u1/hold", Role.PRIVACY, None, 204),
+    ("GET", "/v1/holds"): ("/v1/holds", Role.PRIVACY, None, 200),
+    ("POST", "/v1/users/{user_id}/consent"): ("/v1/users/u1/consent", Role.PRIVACY, None, 200),
     ("GET", "/healthz"): ("/healthz", None, None, 200),
     ("GET", "/readyz"): ("/readyz", None, None, 200),
     ("GET", "/metrics"): ("/metrics", Role.METRICS, None, 200),
@@ -64,9 +73,11 @@ def test_every_route_is_documented(api: Api) -> None:
 @pytest.mark.parametrize("operation", CALLS, ids=" ".join)
 def test_it_answers_as_documented(api: Api, engine: FakeEngine, operation: tuple[str, str]) -> None:
     path, role, body, status = CALLS[operation]
-    if "forget/" in path:
-        api.call("DELETE", "/v1/users/u1?confirm=u1")
-        path = f"/v1/forget/{next(iter(engine.records))}"
+    if "forget/" in path or "consent" in path:
+        assert api.forget("u1").status_code == 200
+        assert "r1" in engine.records
+    if operation == ("DELETE", "/v1/users/{user_id}/hold"):
+        engine.hold("u1", "case 17")
     response = api.call(operation[0], path, role, json=body)
     assert response.status_code == status, response.text
     assert (*operation, status) in api.contract.seen
@@ -109,7 +120,7 @@ def test_the_largest_k_is_that_of_the_settings(api: Api) -> None:
 
 
 def test_examples_fit_their_own_schemas(api: Api) -> None:
-    for name in ("RecommendationBody", "ExplanationBody", "Event", "UserBody", "ItemBody", "ForgetBody"):
+    for name in ("RecommendationBody", "ExplanationBody", "Event", "UserBody", "ItemBody", "ForgetBody", "HoldBody"):
         model = getattr(schemas, name)
         for example in api.contract.document["components"]["schemas"][name]["examples"]:
             model.model_validate(example)

@@ -11,6 +11,8 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from rag_rec.domain import Interaction, Strategy
+from rag_rec.forgetting.receipt import check_receipt
+from rag_rec.forgetting.signing import Verifier
 from serving.auth import Keyring, Role
 from serving.logs import open_log
 from serving.service import Service
@@ -75,7 +77,8 @@ def test_the_next_recommendation_knows_an_event(api: Api) -> None:
     event = {"item_id": listed(before)[0], "value": 5}
     first = api.call("POST", "/v1/users/user-1/interactions", json={**event, "time": 9_000})
     again = api.call("POST", "/v1/users/user-1/interactions", json={**event, "time": 9_000})
-    assert (first.json(), again.json()) == ({"accepted": 1, "duplicates": 0}, {"accepted": 0, "duplicates": 1})
+    assert first.json() == {"accepted": 1, "duplicates": 0, "suppressed": 0}
+    assert again.json() == {"accepted": 0, "duplicates": 1, "suppressed": 0}
     after = recommend(api, "user-1")
     assert event["item_id"] not in listed(after)
     assert after["provenance"]["epoch"] > before["provenance"]["epoch"]
@@ -101,18 +104,62 @@ def test_export_then_forget_then_nothing(api: Api) -> None:
     exported = api.call("GET", "/v1/users/user-2/export").json()
     assert len(exported["interactions"]) == 5
     dry = api.call("DELETE", "/v1/users/user-2?dry_run=true").json()
-    assert dry["removed"]["interactions"] == 5
-    outcome = api.call("DELETE", "/v1/users/user-2?confirm=user-2").json()
-    assert api.call("GET", f"/v1/forget/{outcome['request_id']}").json()["removed"]["interactions"] == 5
+    assert (dry["interactions"], dry["users"], dry["held"]) == (5, 1, [])
+    outcome = api.forget("user-2").json()
+    record = api.call("GET", f"/v1/forget/{outcome['request_id']}").json()
+    assert (record["removed"]["interactions"], record["state"]) == (5, "complete")
     assert api.call("GET", "/v1/users/user-2/export").status_code == 404
     assert not recommend(api, "user-2")["provenance"]["known_user"]
 
 
+def test_the_receipt_is_signed_with_the_key_that_the_service_gives(api: Api) -> None:
+    request = api.forget("user-2").json()["request_id"]
+    verifier = Verifier.from_pem(api.call("GET", "/v1/receipts/key").json()["key"])
+    verdict = check_receipt(api.call("GET", f"/v1/forget/{request}/receipt").text, verifier)
+    assert (verdict.valid, verdict.complete, list(verdict.problems)) == (True, True, [])
+
+
+def test_forgotten_until_a_new_consent(api: Api) -> None:
+    api.forget("user-2")
+    event = {"item_id": ITEMS[0].id, "value": 5}
+    late = api.call("POST", "/v1/users/user-2/interactions", json=event)
+    assert late.json() == {"accepted": 0, "duplicates": 0, "suppressed": 1}
+    refused = api.call("PUT", "/v1/users/user-2", json={"attributes": {}})
+    assert (refused.status_code, error_code(refused)) == (409, "forgotten")
+    assert "ragrec_suppressed_events_total 1.0" in api.call("GET", "/metrics").text
+    assert api.call("POST", "/v1/users/user-2/consent").json()["identity"] == 2
+    assert api.call("POST", "/v1/users/user-2/interactions", json=event).json()["accepted"] == 1
+
+
+def test_a_legal_hold_keeps_a_person(api: Api) -> None:
+    assert api.call("PUT", "/v1/users/user-2/hold", json={"reason": "case 17"}).status_code == 204
+    assert api.call("DELETE", "/v1/users/user-2?dry_run=true").json()["held"] == ["case 17"]
+    refused = api.forget("user-2")
+    assert (refused.status_code, error_code(refused)) == (409, "legal_hold")
+    assert api.call("DELETE", "/v1/users/user-2/hold").status_code == 204
+    assert api.forget("user-2").status_code == 200
+
+
+def test_a_batch_is_forgotten_and_proven(api: Api) -> None:
+    body = {"user_ids": ["user-2", "user-5"], "scope": "user"}
+    plan = api.call("POST", "/v1/forget", json={**body, "dry_run": True}).json()["plan"]
+    outcome = api.call("POST", "/v1/forget", json={**body, "confirm": "2", "plan": plan}).json()
+    batch = api.call("GET", f"/v1/forget/{outcome['request_id']}").json()
+    assert [record["state"] for record in batch["requests"]] == ["complete", "complete"]
+    assert api.call("GET", "/v1/forget?pending=true").json() == {"requests": []}
+    proof = api.call("POST", f"/v1/forget/{outcome['requests'][0]}/prove").json()
+    assert proof["equal"] is True
+
+
 def test_forget_some_interactions(api: Api) -> None:
-    body = {"user_id": "user-3", "scope": "interactions", "before": 2_000, "confirm": "user-3"}
-    assert api.call("POST", "/v1/forget", json=body).status_code == 200
+    last = api.call("GET", "/v1/users/user-3/export").json()["interactions"][-1]["id"]
+    for conditions in ({"before": 2_000}, {"interaction_ids": [last]}):
+        body = {"user_id": "user-3", "scope": "interactions", **conditions}
+        plan = api.call("POST", "/v1/forget", json={**body, "dry_run": True}).json()["plan"]
+        done = api.call("POST", "/v1/forget", json={**body, "confirm": "user-3", "plan": plan})
+        assert done.status_code == 200, done.text
     left = api.call("GET", "/v1/users/user-3/export").json()["interactions"]
-    assert [interaction["time"] for interaction in left] == [2_003, 3_003, 4_003]
+    assert [interaction["time"] for interaction in left] == [2_003, 3_003]
     assert recommend(api, "user-3")["provenance"]["known_user"]
 
 

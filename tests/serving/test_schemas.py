@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from calendar import timegm
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -9,8 +10,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from rag_rec.errors import InvalidInput
+from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.store.protocol import Selection
 from rag_rec.validation import MAX_TIME, id_problem
+from serving.limits import Limits
 from serving.schemas import Event, ForgetBody, RecommendationBody
 
 moments = st.datetimes(
@@ -52,3 +55,22 @@ def test_the_scope_decides_what_conditions_mean() -> None:
     assert ForgetBody(user_id="u", scope="user", confirm="u").request().selection is None
     with pytest.raises(InvalidInput, match="interactions"):
         ForgetBody(user_id="u", scope="user", item_ids=frozenset({"i"}), confirm="u").request()
+
+
+def test_a_forget_request_keeps_what_it_quotes() -> None:
+    body = ForgetBody(user_ids=["b", "a"], scope="user", confirm="2", plan="p")
+    assert body.request() == ForgetRequest(("b", "a"), None, "2", "p")
+    chosen = ForgetBody(user_id="u", scope="interactions", interaction_ids=frozenset({3}), before=5, after=2)
+    assert chosen.request() == ForgetRequest.of("u", Selection(frozenset(), 5, 2, frozenset({3})))
+    for users in ({}, {"user_id": "u", "user_ids": ["v"]}):
+        with pytest.raises(InvalidInput, match="user_ids"):
+            ForgetBody.model_validate({"scope": "user", **users}).request()
+
+
+def test_the_largest_batch_fits_the_largest_body() -> None:
+    ids = [f"{number:0256}" for number in range(10_000)]
+    body = {"user_ids": ids, "scope": "user", "confirm": "10000", "plan": "f" * 64}
+    assert len(json.dumps(body)) < Limits().body_bytes
+    assert ForgetBody.model_validate(body).request().user_ids == tuple(ids)
+    with pytest.raises(ValidationError):
+        ForgetBody.model_validate({**body, "user_ids": [*ids, "one more"]})

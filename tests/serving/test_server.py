@@ -21,7 +21,7 @@ from serving.server import Server, address_of, bind, serve
 if TYPE_CHECKING:
     from serving.engine import Engine
     from serving.service import Service
-    from tests.serving.conftest import FakeEngine
+    from tests.serving.fake_engine import FakeEngine
 
 HEADERS = {"Authorization": "Bearer key-of-admin"}
 

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
+import asyncio
 import io
 from typing import TYPE_CHECKING
 
 import pytest
 
-from rag_rec.errors import CorruptIndex, NotReady
+from rag_rec.errors import Busy, CorruptIndex, NotReady
 from serving.logs import open_log
 from serving.service import Service
 
 if TYPE_CHECKING:
-    from tests.serving.conftest import FakeEngine
+    from tests.serving.fake_engine import FakeEngine
 
 
 def failures(service: Service) -> float | None:
@@ -43,6 +44,48 @@ def test_it_is_not_ready_before_the_engine_is_loaded(service: Service, engine: F
         _ = service.ready_engine
     service.load(lambda: engine)
     assert service.ready_engine is engine
+    assert engine.let_answers_leave is not None
+    engine.let_answers_leave()  # nothing runs yet, and nothing waits
+
+
+def test_an_engine_that_cannot_join_does_not_answer(service: Service, engine: FakeEngine) -> None:
+    service.engine = None
+    engine.failure = Busy("The store is busy.")
+    with pytest.raises(Busy):
+        service.load(lambda: engine)
+    with pytest.raises(NotReady):
+        _ = service.ready_engine
+
+
+def test_others_are_told_when_earlier_answers_have_left(service: Service) -> None:
+    told: list[bool] = []
+
+    async def main() -> None:
+        following = asyncio.create_task(service.follow_generations())
+        await asyncio.sleep(0)
+        async with service.barrier.passage() as passage:
+            passage.enter()
+            telling = asyncio.create_task(asyncio.to_thread(tell))
+            while not draining:
+                await asyncio.sleep(0)
+            assert told == []
+        await telling
+        following.cancel()
+
+    def tell() -> None:
+        service.let_answers_leave()
+        told.append(True)
+
+    draining: list[float] = []
+    drain = service.barrier.drain
+
+    async def noticed(seconds: float, *, cut_off: bool) -> int:
+        draining.append(seconds)
+        return await drain(seconds, cut_off=cut_off)
+
+    service.barrier.drain = noticed  # type: ignore[method-assign]
+    asyncio.run(main())
+    assert told == [True]
 
 
 def test_closing_closes_the_engine(service: Service, engine: FakeEngine) -> None:

@@ -10,11 +10,14 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
+from rag_rec.domain import Interaction, Item
 from rag_rec.store import SqlStore, open_store
 from rag_rec.store.protocol import Store
 from tests.store.reference import ReferenceStore
+from tests.store.reference_privacy import PSEUDONYMS
 from tests.store.server import missing_binaries, running_server
 
+ITEMS = [Item(f"i{n}", f"title {n}") for n in range(5)]
 _names = itertools.count()
 
 
@@ -37,7 +40,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def sql_store(store_url: str) -> Iterator[SqlStore]:
-    store = open_store(store_url)
+    store = open_store(store_url, pseudonyms=PSEUDONYMS)
     yield store
     store.close()
 
@@ -48,16 +51,24 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "reference":
         made = ReferenceStore()
     elif request.param == "sqlite":
-        made = open_store(f"sqlite:///{tmp_path / 'store.sqlite3'}")
+        made = open_store(f"sqlite:///{tmp_path / 'store.sqlite3'}", pseudonyms=PSEUDONYMS)
     else:
-        made = open_store(new_database(request.getfixturevalue("postgres_server")))
+        made = open_store(new_database(request.getfixturevalue("postgres_server")), pseudonyms=PSEUDONYMS)
     yield made
     made.close()
 
 
 @pytest.fixture
+def filled(store: Store) -> Store:
+    """Three users with five interactions each, at times 0 to 4; the epoch is 8."""
+    store.put_items(ITEMS)
+    store.append([Interaction(user, f"i{n}", n) for user in "abc" for n in range(5)])
+    return store
+
+
+@pytest.fixture
 def sqlite_store(tmp_path: Path) -> Iterator[SqlStore]:
-    store = open_store(f"sqlite:///{tmp_path / 'store.sqlite3'}")
+    store = open_store(f"sqlite:///{tmp_path / 'store.sqlite3'}", pseudonyms=PSEUDONYMS)
     yield store
     store.close()
 
@@ -66,9 +77,11 @@ def sqlite_store(tmp_path: Path) -> Iterator[SqlStore]:
 def make_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], SqlStore]:
     """Makes as many empty stores as are wanted."""
     if request.param == "sqlite":
-        return lambda: open_store(f"sqlite:///{tmp_path_factory.mktemp('store') / 'store.sqlite3'}")
+        return lambda: open_store(
+            f"sqlite:///{tmp_path_factory.mktemp('store') / 'store.sqlite3'}", pseudonyms=PSEUDONYMS
+        )
     server = request.getfixturevalue("postgres_server")
-    return lambda: open_store(new_database(server))
+    return lambda: open_store(new_database(server), pseudonyms=PSEUDONYMS)
 
 
 def new_database(server: str) -> str:

@@ -9,25 +9,24 @@ import numpy as np
 import polars as pl
 
 from rag_rec.domain import Interaction, Item, User
-from rag_rec.errors import UnknownItem
+from rag_rec.errors import Forgotten, UnknownItem
 from rag_rec.history import HISTORY_DTYPE, History
 from rag_rec.store.encoding import encode_attributes
-from rag_rec.store.protocol import AppendResult, Change, ChangeKind, Counts, ForgetRecord, Selection, StoredInteraction
+from rag_rec.store.protocol import AppendResult, Change, ChangeKind, Counts, Selection, StoredInteraction
 from rag_rec.validation import check_interaction, check_item, check_user
+from tests.store.reference_privacy import ReferencePrivacy
 
 
 @dataclass
-class ReferenceStore:
+class ReferenceStore(ReferencePrivacy):
     """Implements the store protocol in memory."""
 
     catalogue: list[Item] = field(default_factory=list)
-    people: dict[int, User] = field(default_factory=dict)
-    rows: dict[int, tuple[int, Interaction]] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
     log: list[Change] = field(default_factory=list)
-    forgotten: dict[str, ForgetRecord] = field(default_factory=dict)
     next_user: int = 0
     next_interaction: int = 0
+    scrubbed_at: int = 0
 
     def epoch(self) -> int:
         return len(self.log)
@@ -59,6 +58,8 @@ class ReferenceStore:
     def put_users(self, users: Sequence[User]) -> int:
         for user in users:
             check_user(user)
+        if any(self._forgotten(user.id) for user in users):
+            raise Forgotten("somebody was forgotten")
         changed = []
         for user in {user.id: user for user in users}.values():
             known = self.user(user.id)
@@ -72,15 +73,18 @@ class ReferenceStore:
     def append(self, interactions: Sequence[Interaction]) -> AppendResult:
         for interaction in interactions:
             check_interaction(interaction)
-        if any(self.item(interaction.item_id) is None for interaction in interactions):
+        admitted = [row for row in interactions if self._admits(row)]
+        if any(self.item(row.item_id) is None for row in admitted):
             raise UnknownItem("no such item")
-        distinct = {(row.user_id, row.item_id, row.event, row.time): row for row in reversed(interactions)}
-        ordered = sorted(distinct.values(), key=interactions.index)
+        distinct = {(row.user_id, row.item_id, row.event, row.time): row for row in reversed(admitted)}
+        ordered = sorted(distinct.values(), key=admitted.index)
         accepted = [at for at, row in enumerate(ordered, self.next_interaction) if self._append(at, row)]
         if accepted:  # what turns out to be stored already leaves a gap in the numbers
             self.next_interaction += len(ordered)
         self._record(ChangeKind.USER, sorted({self.rows[number][0] for number in accepted}))
-        return AppendResult(len(accepted), len(interactions) - len(accepted))
+        suppressed = len(interactions) - len(admitted)
+        self.refused += suppressed
+        return AppendResult(len(accepted), len(admitted) - len(accepted), suppressed)
 
     def append_frame(self, frame: pl.DataFrame) -> AppendResult:
         return self.append([Interaction(**row) for row in frame.to_dicts()])
@@ -129,6 +133,8 @@ class ReferenceStore:
         chosen = []
         for stored in self.interactions(user_number):
             row = stored.interaction
+            if selection.numbers and stored.number not in selection.numbers:
+                continue
             if selection.item_ids and row.item_id not in selection.item_ids:
                 continue
             if selection.before is not None and row.time >= selection.before:
@@ -146,23 +152,24 @@ class ReferenceStore:
             del self.rows[number]
         del self.people[user_number]
         self._record(ChangeKind.FORGET, [user_number])
+        self.erased_at = self.epoch()
         return Counts(1, 0, len(gone))
 
     def delete_interactions(self, user_number: int, numbers: Sequence[int]) -> int:
         gone = [number for number in set(numbers) if number in self.rows and self.rows[number][0] == user_number]
         for number in gone:
             del self.rows[number]
-        self._record(ChangeKind.FORGET, [user_number] if gone else [])
+        if gone:
+            self._record(ChangeKind.FORGET, [user_number])
+            self.erased_at = self.epoch()
         return len(gone)
 
     def scrub(self) -> None:
         """Dictionaries keep nothing that was deleted."""
+        self.scrubbed_at = self.erased_at
 
-    def put_forget_record(self, record: ForgetRecord) -> None:
-        self.forgotten[record.request_id] = record
-
-    def forget_record(self, request_id: str) -> ForgetRecord | None:
-        return self.forgotten.get(request_id)
+    def scrub_pending(self) -> bool:
+        return self.erased_at > self.scrubbed_at
 
     def close(self) -> None:
         """There is nothing to release."""

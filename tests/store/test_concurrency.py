@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from rag_rec.domain import Interaction, Item
 from rag_rec.store import SqlStore, open_store
 from rag_rec.store.protocol import Counts
+from tests.store.reference_privacy import PSEUDONYMS
 
 ITEMS = [Item(f"i{n}", f"title {n}") for n in range(20)]
 _WRITER = """
@@ -60,6 +61,50 @@ def test_processes_write_at_the_same_time(store_url: str) -> None:
     assert [change.epoch for change in store.changes(0)] == list(range(1, store.epoch() + 1))
     numbers = [number for _, history in store.histories() for number in history["interaction"].tolist()]
     assert len(numbers) == len(set(numbers)) == store.counts().interactions
+    store.close()
+
+
+_ERASER = """
+import sys
+from rag_rec.errors import PlanChanged
+from rag_rec.store import open_store
+from tests.store.erasing import chained, erasure_of
+from tests.store.reference_privacy import PSEUDONYMS
+store = open_store(sys.argv[1], pseudonyms=PSEUDONYMS)
+erasures = [erasure_of(store, f"u{n}", None, f"{sys.argv[2]}{n}") for n in range(30)]
+print("ready", flush=True)
+sys.stdin.readline()
+won = 0
+for erasure in erasures:
+    try:
+        won += len(store.accept([erasure], chained))
+    except PlanChanged:
+        pass
+print(won)
+store.close()
+"""
+
+
+def test_of_two_processes_that_accept_the_same_person_one_does(store_url: str) -> None:
+    store = open_store(store_url, pseudonyms=PSEUDONYMS)
+    store.put_items(ITEMS)
+    store.append([Interaction(f"u{n}", "i0", n) for n in range(31)])
+    epoch = store.epoch()
+    command = [sys.executable, "-c", _ERASER, store_url]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    erasers = [subprocess.Popen([*command, name], **pipes) for name in ("a", "b")]  # type: ignore[call-overload]
+    for eraser in erasers:
+        assert eraser.stdout.readline() == "ready\n"
+    for eraser in erasers:
+        eraser.stdin.write("go\n")
+        eraser.stdin.flush()
+    assert sum(int(eraser.communicate()[0]) for eraser in erasers) == 30
+    assert store.counts() == Counts(1, 20, 1)
+    assert store.epoch() == epoch + 30
+    records = store.forget_records()
+    assert sorted(record.user_number or 0 for record in records) == list(range(30))
+    assert [entry.sequence for entry in store.ledger()] == list(range(1, 31))
+    assert sorted(entry.body for entry in store.ledger()) == sorted(record.request_id for record in records)
     store.close()
 
 

@@ -11,7 +11,7 @@ import pytest
 from rag_rec.domain import AttributeValue, Interaction, Item, User
 from rag_rec.errors import InvalidInput, UnknownItem
 from rag_rec.history import HISTORY_DTYPE
-from rag_rec.store.protocol import AppendResult, Change, ChangeKind, Counts, ForgetRecord, Selection, Store
+from rag_rec.store.protocol import AppendResult, Change, ChangeKind, Counts, Selection, Store
 
 ITEMS = [Item(f"i{n}", f"title {n}", {"genres": ("a", "b"), "year": 1990 + n}, f"p{n % 2}") for n in range(5)]
 
@@ -253,6 +253,9 @@ def test_a_selection_joins_its_conditions_by_and(store: Store) -> None:
     assert store.select(0, Selection(after=20)) == numbers[2:]
     assert store.select(0, Selection(frozenset({"i1"}), before=50, after=10)) == [numbers[1], numbers[3]]
     assert store.select(0, Selection(frozenset({"i4", "unheard of"}))) == []
+    chosen = frozenset({numbers[4], numbers[1], 999})
+    assert store.select(0, Selection(numbers=chosen)) == [numbers[1], numbers[4]]
+    assert store.select(0, Selection(before=30, numbers=chosen)) == [numbers[1]]
 
 
 def test_deleting_a_user_takes_everything_of_theirs_and_nobody_elses(store: Store) -> None:
@@ -303,17 +306,6 @@ def test_chosen_interactions_by_number(store: Store) -> None:
     chosen = store.interactions(0, [int(numbers[2]), int(numbers[0])])
     assert [stored.interaction.item_id for stored in chosen] == ["i0", "i2"]
     assert store.interactions(0, []) == []
-
-
-def test_a_forget_record_is_kept_and_replaced(store: Store) -> None:
-    accepted = ForgetRecord("r1", "user", "accepted", 3, None, 1000, None)
-    complete = ForgetRecord("r1", "user", "complete", 3, 4, 1000, 1200, {"interactions": 5}, {"store": 1.5})
-    assert store.forget_record("r1") is None
-    store.put_forget_record(accepted)
-    assert store.forget_record("r1") == accepted
-    store.put_forget_record(complete)
-    assert store.forget_record("r1") == complete
-    assert store.epoch() == 0
 
 
 def test_histories_are_those_of_every_user_in_order(store: Store) -> None:

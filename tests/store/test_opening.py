@@ -13,7 +13,10 @@ from sqlalchemy import create_engine, inspect, text
 from rag_rec.domain import Interaction, Item
 from rag_rec.errors import IncompatibleStore, InvalidInput
 from rag_rec.store import SqlStore, open_store
-from rag_rec.store.migration import HEAD
+from rag_rec.store.checkpoints import Checkpoint
+from rag_rec.store.database import Database
+from rag_rec.store.migration import HEAD, upgrade
+from rag_rec.store.protocol import ForgetRecord, ForgetState
 from rag_rec.store.schema import metadata
 
 
@@ -38,6 +41,8 @@ def test_the_migrations_create_the_tables_of_the_schema(store_url: str) -> None:
     found = inspect(engine)
     assert set(found.get_table_names()) == {*metadata.tables, "alembic_version"}
     for name, table in metadata.tables.items():
+        indexed = {(index["name"], *index["column_names"]) for index in found.get_indexes(name) if not index["unique"]}
+        assert indexed == {(index.name, *(column.name for column in index.columns)) for index in table.indexes}
         columns = {column["name"]: column for column in found.get_columns(name)}
         assert list(columns) == [column.name for column in table.columns]
         for column in table.columns:
@@ -48,6 +53,39 @@ def test_the_migrations_create_the_tables_of_the_schema(store_url: str) -> None:
         unique = {tuple(constraint["column_names"]) for constraint in found.get_unique_constraints(name)}
         assert unique == ({("id",)} if name in {"users", "items"} else {("name",)} if name == "events" else set())
     engine.dispose()
+
+
+OLD_REQUESTS = """
+INSERT INTO forget_requests VALUES
+('old', 'user', 'complete', 3, 5, 1000, 1200, '{"interactions":2,"users":1}', '{"store":1.5}'),
+('interrupted', 'user', 'accepted', 5, NULL, 1100, NULL, '{}', '{}')
+"""
+
+
+@pytest.mark.parametrize("removals", [0, 1])
+def test_a_store_of_the_first_version_is_upgraded_with_what_it_knows(store_url: str, removals: int) -> None:
+    database = Database(store_url)
+    with database.engine.begin() as connection:
+        upgrade(connection, "0001")
+        connection.exec_driver_sql(OLD_REQUESTS)
+        changes = [(1, "item", 0), (2, "user", 0), (3, "user", 1), (4, "forget", 0), (5, "forget", 1), (6, "user", 2)]
+        for epoch, kind, number in changes[: None if removals else 3]:
+            connection.execute(text("INSERT INTO changes VALUES (:e, :k, :n)"), {"e": epoch, "k": kind, "n": number})
+        connection.execute(text("INSERT INTO ingest_checkpoints VALUES ('file', 9, 5, 3, 1)"))
+    database.close()
+    store = open_store(store_url)
+    kept = ForgetRecord(
+        *("old", None, "", "", "user", ForgetState.COMPLETE, None, 3, 5, 1000, 1200),
+        times={"accepted": 1000, "complete": 1200},
+        removed={"users": 1, "interactions": 2},
+        timings_ms={"store": 1.5},
+    )
+    assert store.forget_records() == [kept]
+    assert store.forget_records(pending=True) == []
+    assert store.erasure_epoch() == (5 if removals else 0)
+    assert store.suppressed_events() == 0
+    assert store.checkpoint("file") == Checkpoint("file", 9, 5, 3, 1, 0)
+    store.close()
 
 
 def test_a_store_of_a_newer_version_is_refused_and_left_alone(store_url: str) -> None:

@@ -7,10 +7,17 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, create_engine
+from sqlalchemy import text as text_clause
 
 from rag_rec.domain import Interaction, Item, User
 from rag_rec.errors import Busy
 from rag_rec.store import SqlStore, database, open_store
+from rag_rec.store.protocol import Selection
+from rag_rec.store.schema import metadata
+from tests.store.conftest import new_database
+from tests.store.erasing import chained, erasure_of
+from tests.store.reference_privacy import PSEUDONYMS
 
 ITEMS = [Item(f"i{n}", f"title {n}") for n in range(200)]
 
@@ -74,6 +81,55 @@ def test_no_byte_of_a_deleted_text_stays(sqlite_store: SqlStore, tmp_path: Path)
     found = [f"secret-{n:03d}-".encode() in content for n in range(120)]
     assert found == [n % 2 == 1 for n in range(120)]
     check_integrity(tmp_path)
+
+
+def test_no_byte_of_an_accepted_removal_stays(sqlite_store: SqlStore, tmp_path: Path) -> None:
+    names = fill(sqlite_store, 5)
+    gone = names[::3]
+    sqlite_store.put_lineage("x", {number: 1 for number, _ in sqlite_store.histories()}, sqlite_store.epoch())
+    erasures = [erasure_of(sqlite_store, name, None, f"r{at}") for at, name in enumerate(gone)]
+    text = names[1]
+    erasures.append(erasure_of(sqlite_store, text, sqlite_store.select(some(sqlite_store, text), Selection()), "some"))
+    sqlite_store.accept(erasures, chained)
+    sqlite_store.scrub()
+    assert names_in(tmp_path, gone) == names_in(tmp_path, [f"text of {text}"]) == []
+    kept = [name for name in names if name not in set(gone)]
+    assert names_in(tmp_path, kept) == kept
+    check_integrity(tmp_path)
+
+
+def some(store: SqlStore, user_id: str) -> int:
+    found = store.user(user_id)
+    assert found is not None
+    return found[0]
+
+
+def test_a_scrub_rewrites_every_table_that_numbers_people(postgres_server: str) -> None:
+    url = new_database(postgres_server)
+    store = open_store(url, pseudonyms=PSEUDONYMS)
+    engine = create_engine(url)
+    store.put_items(ITEMS)
+    store.append([Interaction("u", "i0", 1)])
+    before = files_of(engine)
+    store.scrub()
+    assert files_of(engine) == before
+    store.accept([erasure_of(store, "u")], chained)
+    store.scrub()
+    after = files_of(engine)
+    rewritten = {table for table, number in after.items() if number != before[table]}
+    assert rewritten == {"users", "interactions", "lineage", "forget_requests"}
+    engine.dispose()
+    store.close()
+
+
+def files_of(engine: Engine) -> dict[str, int]:
+    """The number of the file that each table of a PostgreSQL store lies in; a rewritten table has a new one."""
+    found = {}
+    with engine.connect() as connection:
+        for table in metadata.tables:
+            statement = text_clause(f"SELECT pg_relation_filenode('{table}')")
+            found[table] = int(connection.execute(statement).scalar_one())
+    return found
 
 
 def test_without_a_scrub_the_bytes_are_still_in_the_log(sqlite_store: SqlStore, tmp_path: Path) -> None:

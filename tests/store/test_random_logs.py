@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from rag_rec.domain import Interaction, Item, User
+from rag_rec.errors import Forgotten
 from rag_rec.store import SqlStore
-from rag_rec.store.protocol import Selection, Store
+from rag_rec.store.protocol import ForgetRecord, Selection, Store
+from tests.store.erasing import chained, consented, erasure_of
 from tests.store.reference import ReferenceStore
+from tests.store.reference_privacy import PSEUDONYMS
 
 ITEM_IDS = [f"i{n}" for n in range(4)]
 USER_IDS = [f"u{n}" for n in range(4)]
@@ -51,7 +55,7 @@ class RandomLog(RuleBasedStateMachine):
 
     @rule(batch=st.lists(users, max_size=3))
     def put_users(self, batch: list[User]) -> None:
-        self.both(lambda store: store.put_users(batch))
+        self.both(lambda store: _or_forgotten(lambda: store.put_users(batch)))
 
     @rule(batch=st.lists(interactions, max_size=8))
     def append(self, batch: list[Interaction]) -> None:
@@ -67,6 +71,20 @@ class RandomLog(RuleBasedStateMachine):
         assert isinstance(chosen, list)
         self.both(lambda store: store.delete_interactions(number, chosen))
 
+    @rule(name=st.sampled_from(USER_IDS), some=st.booleans())
+    def accept(self, name: str, some: bool) -> None:
+        found = self.store.user(name)
+        if found is not None:
+            numbers = self.store.history(found[0])["interaction"].tolist()[:2] if some else None
+            erasure = erasure_of(self.store, name, numbers, f"r{self.store.epoch()}")
+            self.both(lambda store: [_timeless(record) for record in store.accept([erasure], chained)])
+
+    @rule(name=st.sampled_from(USER_IDS), time=st.integers(0, 3))
+    def consent(self, name: str, time: int) -> None:
+        subject = PSEUDONYMS.user(name)
+        if any(entry.digest == subject for entry in self.store.suppressions([subject])):
+            self.both(lambda store: store.consent(subject, time, consented))
+
     @rule()
     def scrub(self) -> None:
         self.both(lambda store: store.scrub())
@@ -74,6 +92,8 @@ class RandomLog(RuleBasedStateMachine):
     @invariant()
     def the_same_state(self) -> None:
         self.both(lambda store: (store.epoch(), store.counts(), list(store.events()), store.changes(0)))
+        self.both(lambda store: (store.erasure_epoch(), store.suppressed_events(), store.ledger()))
+        self.both(lambda store: store.suppressions([PSEUDONYMS.user(name) for name in USER_IDS]))
         self.both(lambda store: list(store.items()))
         self.both(lambda store: [store.user(name) for name in USER_IDS])
         self.both(lambda store: [(user, history.tobytes()) for user, history in store.histories()])
@@ -86,6 +106,17 @@ class RandomLog(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.store.close()
+
+
+def _or_forgotten(write: Callable[[], int]) -> int | None:
+    try:
+        return write()
+    except Forgotten:
+        return None
+
+
+def _timeless(record: ForgetRecord) -> ForgetRecord:
+    return replace(record, times={})
 
 
 def test_random_logs(make_store: Callable[[], SqlStore]) -> None:

@@ -1,13 +1,32 @@
 from __future__ import annotations
 
-from tools.figures import MARKED, PAGE, RESULTS, page
+from pathlib import Path
+
+import pytest
+
+from tools.figures import MARKED, PAGES, RESULTS, _table, page
 
 
-def test_the_page_shows_what_was_measured() -> None:
-    text = PAGE.read_text()
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_a_page_shows_what_was_measured(path: Path) -> None:
+    text = path.read_text()
     assert page(text) == text, "run `make figures`"
 
 
 def test_every_result_is_shown() -> None:
-    shown = {found[2] for found in MARKED.finditer(PAGE.read_text())}
+    shown = {found[2] for path in PAGES for found in MARKED.finditer(path.read_text())}
     assert shown >= {path.stem for path in RESULTS.glob("*.json")}
+
+
+def test_rows_that_share_their_columns_make_a_table() -> None:
+    assert list(_table([{"name": "a", "ms": 1.5}, {"name": "b", "ms": 2.0}])) == [
+        "| name | ms |",
+        "|---|---|",
+        "| a | 1.5 |",
+        "| b | 2 |",
+    ]
+
+
+def test_rows_of_different_columns_are_listed() -> None:
+    rows = [{"name": letter, **{f"{letter}{n}": n for n in range(3)}} for letter in "abcd"]
+    assert list(_table(rows))[2] == "| a | a0 0; a1 1; a2 2 |"

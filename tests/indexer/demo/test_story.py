@@ -9,8 +9,9 @@ import orjson
 import pytest
 from rich.console import Console
 
+from indexer.demo.claims import check
 from indexer.demo.parameters import WorldParameters
-from indexer.demo.story import MARKER, Story, check, next_in_series, place_of, prepare, protagonist
+from indexer.demo.story import MARKER, Story, next_in_series, place_of, prepare, protagonist
 from indexer.demo.world import make_world
 from rag_rec.errors import InvalidInput, RagRecError
 
@@ -27,6 +28,8 @@ def test_whole_demonstration(tmp_path: Path) -> None:
     assert set(result["recommendations"]) == {"preference", "diversity", "attention"}
     assert result["forget"]["traces_before"]["occurrences"] > 0
     assert result["forget"]["traces_after"]["occurrences"] == 0
+    assert (result["unlearn"]["before"], result["unlearn"]["after"]) == (["adapter"], [])
+    assert result["proof"]["equal"]
     assert result["rebuild"]["failed"] == 0
     assert result["compact"]["adapter"]
     for title in (
@@ -37,6 +40,8 @@ def test_whole_demonstration(tmp_path: Path) -> None:
         "Recommend",
         "Learn",
         "Forget",
+        "Unlearn",
+        "Prove",
         "Rebuild",
         "Everything held",
     ):

@@ -21,7 +21,8 @@ from tests.serving.test_server import HEADERS, running, wait_until_ready
 
 if TYPE_CHECKING:
     from serving.service import Service
-    from tests.serving.conftest import Api, FakeEngine
+    from tests.serving.conftest import Api
+    from tests.serving.fake_engine import FakeEngine
 
 PATH = "/v1/recommendations/explain"
 

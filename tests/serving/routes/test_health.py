@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING
 from prometheus_client.parser import text_string_to_metric_families
 
 from rag_rec.domain import Provenance, Recommendation, Source, Strategy
+from rag_rec.store.protocol import ForgetState
 from tests.serving.conftest import error_code
+from tests.serving.fake_engine import subject_of
 
 if TYPE_CHECKING:
-    from tests.serving.conftest import Api, FakeEngine
+    from tests.serving.conftest import Api
+    from tests.serving.fake_engine import FakeEngine
 
 
 def samples(api: Api) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -62,11 +65,26 @@ def test_recommendations_are_counted_by_source(api: Api) -> None:
     assert value(api, "ragrec_recommendations_total", source="popularity", known_user="false", **labels) == 1
 
 
-def test_removals_are_timed_and_dry_runs_are_not(api: Api) -> None:
+def test_removals_are_timed_and_dry_runs_are_not(api: Api, engine: FakeEngine) -> None:
     api.call("DELETE", "/v1/users/u1?dry_run=true")
     assert value(api, "ragrec_forget_seconds_count", scope="user") is None
-    api.call("DELETE", "/v1/users/u1?confirm=u1")
+    api.forget("u1")
     assert value(api, "ragrec_forget_seconds_count", scope="user") == 1
+    (plan,) = engine.outcomes
+    assert api.call("DELETE", f"/v1/users/u1?confirm=u1&plan={plan}").json()["repeated"]
+    assert value(api, "ragrec_forget_seconds_count", scope="user") == 1
+
+
+def test_removals_show_their_states_and_what_was_refused_since(api: Api, engine: FakeEngine) -> None:
+    assert value(api, "ragrec_forget_pending", state="effective") == 0
+    assert value(api, "ragrec_erasure_epoch") == 0
+    engine.state = ForgetState.EFFECTIVE
+    api.forget("u1")
+    api.call("POST", "/v1/users/u1/interactions", json=[{"item_id": "i1"}, {"item_id": "i2"}])
+    assert value(api, "ragrec_forget_pending", state="effective") == 1
+    assert value(api, "ragrec_forget_overdue") == 1
+    assert value(api, "ragrec_suppressed_events_total") == 2
+    assert value(api, "ragrec_erasure_epoch") == 1
 
 
 def test_the_state_of_the_engine_is_shown(api: Api) -> None:
@@ -80,7 +98,11 @@ def test_no_identifier_appears_in_the_metrics(api: Api) -> None:
     api.call("GET", "/v1/users/person-77/export")
     api.call("GET", "/person-77")
     api.call("POST", "/v1/recommendations", json={"user_id": "person-77"})
-    assert "person-77" not in api.call("GET", "/metrics").text
+    api.call("PUT", "/v1/users/person-77", json={})
+    api.forget("person-77")
+    text = api.call("GET", "/metrics").text
+    assert "person-77" not in text
+    assert subject_of("person-77") not in text
 
 
 def test_answers_without_the_llm_are_counted_by_their_reason(api: Api) -> None:

@@ -8,19 +8,32 @@ import pytest
 from rag_rec.domain import Interaction, Item, User
 
 if TYPE_CHECKING:
-    from tests.serving.conftest import Api, FakeEngine
+    from tests.serving.conftest import Api
+    from tests.serving.fake_engine import FakeEngine
 
 
 def test_one_event(api: Api, engine: FakeEngine) -> None:
     body = {"item_id": "i2", "event": "like", "value": 1, "text": "good\nfun", "time": 5000}
-    assert api.call("POST", "/v1/users/u1/interactions", json=body).json() == {"accepted": 1, "duplicates": 0}
+    assert api.call("POST", "/v1/users/u1/interactions", json=body).json() == {
+        "accepted": 1,
+        "duplicates": 0,
+        "suppressed": 0,
+    }
     assert engine.log["u1"][-1] == Interaction("u1", "i2", 5000, "like", 1.0, "good\nfun")
-    assert api.call("POST", "/v1/users/u1/interactions", json=body).json() == {"accepted": 0, "duplicates": 1}
+    assert api.call("POST", "/v1/users/u1/interactions", json=body).json() == {
+        "accepted": 0,
+        "duplicates": 1,
+        "suppressed": 0,
+    }
 
 
 def test_many_events(api: Api, engine: FakeEngine) -> None:
     body = [{"item_id": f"i{number}", "time": number} for number in range(5)]
-    assert api.call("POST", "/v1/users/new/interactions", json=body).json() == {"accepted": 5, "duplicates": 0}
+    assert api.call("POST", "/v1/users/new/interactions", json=body).json() == {
+        "accepted": 5,
+        "duplicates": 0,
+        "suppressed": 0,
+    }
     assert [(event.item_id, event.time) for event in engine.log["new"]] == [(f"i{n}", n) for n in range(5)]
 
 

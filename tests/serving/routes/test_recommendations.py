@@ -10,7 +10,8 @@ from rag_rec.domain import Strategy
 from tests.serving.conftest import error_code
 
 if TYPE_CHECKING:
-    from tests.serving.conftest import Api, FakeEngine
+    from tests.serving.conftest import Api
+    from tests.serving.fake_engine import FakeEngine
 
 
 def test_the_answer_is_the_engines(api: Api) -> None:

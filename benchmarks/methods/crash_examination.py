@@ -1,0 +1,137 @@
+"""What a process that opens a system after a crash must find: a removal that never began, or one that is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from benchmarks.methods.crash_cases import Case, Expected, rows_of
+from rag_rec.domain import RecommendationRequest
+from rag_rec.engine import Engine
+from rag_rec.errors import RagRecError
+from rag_rec.forgetting.forensics import traces_of
+from rag_rec.forgetting.ledger import LedgerFile, verify_chain
+from rag_rec.forgetting.opening import open_saga
+from rag_rec.forgetting.proof import compare
+from rag_rec.forgetting.receipt import check_receipt
+from rag_rec.forgetting.request import ForgetRequest
+from rag_rec.forgetting.signing import Verifier
+from rag_rec.forgetting.twin import build_twin
+from rag_rec.home import store_of
+from rag_rec.settings import Settings
+from tests.homes import engine_of
+
+Recovery = Literal["service", "resume", "repeat"]
+"""What goes on after a crash: a service that starts, ``forget resume``, or the same command again."""
+
+
+@dataclass(slots=True)
+class Examination:
+    """What was wrong after a crash; nothing, if all is well.
+
+    Attributes:
+        accepted: whether the request had been accepted before the crash.
+        left_behind: something of the person is left.
+        incomplete: an accepted request did not complete, or has no complete receipt.
+        lost: something that should have stayed is gone, or is not as it was.
+        ledger_broken: the ledger, or its copy, is not whole.
+    """
+
+    accepted: bool = False
+    left_behind: list[str] = field(default_factory=list)
+    incomplete: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    ledger_broken: list[str] = field(default_factory=list)
+
+
+def recover(settings: Settings, case: Case, expected: Expected, recovery: Recovery) -> None:
+    """Open a system as it is opened after a crash, which finishes what was accepted."""
+    if recovery == "service":
+        engine_of(settings).close()
+        return
+    store = store_of(settings)
+    try:
+        saga = open_saga(settings, store)
+        if recovery == "resume":
+            saga.resume()
+        elif store.forget_records(plan=expected.plan):
+            saga.forget(_quoted(case, expected))
+    finally:
+        store.close()
+
+
+def examine(settings: Settings, case: Case, expected: Expected, recovery: Recovery) -> Examination:
+    """Recover in this process, look at everything, and carry the request out if it had not been accepted."""
+    store = store_of(settings)
+    found = Examination(accepted=bool(store.forget_records(plan=expected.plan)))
+    if not found.accepted and rows_of(store) != expected.rows:
+        found.lost.append("rows of a request that was never accepted")
+    store.close()
+    recover(settings, case, expected, recovery)
+    engine = engine_of(settings)
+    try:
+        found.incomplete += ["pending after recovery"] if engine.pending() else []
+        found.incomplete += _repeated(engine, _quoted(case, expected), accepted=found.accepted)
+        found.left_behind += _left(engine, case, expected)
+        found.lost += _lost(engine, case, expected)
+        found.ledger_broken += _ledger_faults(engine)
+    finally:
+        engine.close()
+    return found
+
+
+def _quoted(case: Case, expected: Expected) -> ForgetRequest:
+    return replace(case.request, confirm=case.request.subject, plan=expected.plan)
+
+
+def _repeated(engine: Engine, request: ForgetRequest, *, accepted: bool) -> Iterator[str]:
+    """The same request again gives the same receipts; each is valid and complete."""
+    outcome = engine.forget(request)
+    if outcome.repeated != accepted:
+        yield "accepted twice, or not at all"
+    if outcome.state != "complete":
+        yield f"state {outcome.state}"
+    receipts = [engine.receipt(name) for name in outcome.requests]
+    again = engine.forget(request)
+    if [engine.receipt(name) for name in again.requests] != receipts:
+        yield "another receipt for the same request"
+    verifier = Verifier.from_pem(engine.public_key())
+    if not all(check_receipt(receipt, verifier).complete for receipt in receipts):
+        yield "a receipt is not complete"
+
+
+def _left(engine: Engine, case: Case, expected: Expected) -> Iterator[str]:
+    """Where something of the person is left."""
+    for path in sorted(path for path in engine.settings.home.rglob("*") if path.is_file()):
+        if traces_of(expected.marks, path).occurrences:
+            yield f"bytes in {path.relative_to(engine.settings.home)}"
+    if case.request.selection is None:
+        for user_id in case.request.user_ids:
+            if engine.recommend(RecommendationRequest(user_id, k=3)).provenance.known_user:
+                yield "known to the recommender"
+    if any(engine.generations.leftovers()) or any(engine.settings.compact.glob("training/*")):
+        yield "leftovers of an interrupted rewriting, or checkpoints"
+
+
+def _lost(engine: Engine, case: Case, expected: Expected) -> Iterator[str]:
+    """What is not as it was of everybody else, and of the memory and the index, which must equal a twin's."""
+    if rows_of(engine.store) != expected.left(case.request.user_ids):
+        yield "rows of others"
+    for name in engine.generations.names():
+        try:
+            engine.generations.verify(engine.generations.open(name))
+        except RagRecError as error:
+            yield f"a generation: {error.code}"
+    twin = build_twin(engine.live, engine.store, engine.settings, engine.embedder)
+    yield from (f"twin: {row.check}" for row in compare(engine.live, twin).rows if not row.equal)
+
+
+def _ledger_faults(engine: Engine) -> Iterator[str]:
+    entries, copy = engine.store.ledger(), LedgerFile(engine.settings.ledger_file)
+    try:
+        verify_chain(entries, Verifier.from_pem(engine.public_key()))
+        if copy.read() != entries:
+            yield "the copy differs from the store's"
+    except RagRecError as error:
+        yield error.code

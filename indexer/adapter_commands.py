@@ -1,0 +1,82 @@
+"""The commands ``rag-rec adapter retrain | list``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import typer
+
+from indexer.compact_training import Context, Device, DeviceOption, Epochs, HeldOut, Rank, changed, train
+from rag_rec.adapters.policy import NEVER, AdapterPolicy
+from rag_rec.cli import Json, command
+from rag_rec.compact.folder import CompactStore
+from rag_rec.home import store_of
+from rag_rec.settings import Settings
+from rag_rec.store.protocol import Store
+
+app = typer.Typer(help="Take the forgotten out of the adapter, and see which adapters saw them.", no_args_is_help=True)
+
+
+@app.command("retrain")
+@command
+def retrain(  # noqa: PLR0913 - one parameter for each option
+    epochs: Epochs = None,
+    rank: Rank = None,
+    context: Context = None,
+    held_out: HeldOut = None,
+    device: DeviceOption = Device.AUTO,
+    json: Json = False,  # noqa: ARG001 - read by the wrapper
+) -> Mapping[str, Any]:
+    """Train the adapter in use again, the same way and without the forgotten, and put it to use.
+
+    The adapters that saw them are destroyed, and forget requests that waited for it are settled. Options that are not
+    given are as they were. Interrupted, the same command goes on where it was.
+    """
+    from indexer.compact_build import choose_device  # noqa: PLC0415 - imports torch
+    from indexer.retraining import Retraining, settings_in_use  # noqa: PLC0415 - imports torch
+
+    settings = Settings()
+    before = settings_in_use(CompactStore(settings.compact), choose_device(device.value), settings.seed)
+    adapter = {"epochs": epochs, "rank": rank, "context": context, "held_out": held_out}
+    done = train(settings, changed(before, {}, adapter), lambda builder: Retraining(builder).remove())
+    return {"removal": Retraining.name, "exact": Retraining.exact, **done}
+
+
+@app.command("list")
+@command
+def list_adapters(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+    """The adapters: whom each saw, in numbers, how many forget requests wait for it, and until when it may rank."""
+    settings = Settings()
+    compact = CompactStore(settings.compact)
+    store = store_of(settings)
+    try:
+        return _listed(settings, compact, store)
+    finally:
+        store.close()
+
+
+def _listed(settings: Settings, compact: CompactStore, store: Store) -> Mapping[str, Any]:
+    used, policy = compact.current(), AdapterPolicy(store, settings)
+    debts = Counter(debt.adapter for debt in store.debts())
+    adapters = [
+        {
+            "digest": digest,
+            "current": used is not None and used.adapter == digest,
+            "epoch": compact.epoch_of_adapter(digest),
+            "users": len(store.lineage(digest)),
+            "debts": debts[digest],
+            "may_serve_until": _time(policy.limit(digest)),
+        }
+        for digest in compact.adapter_digests()
+    ]
+    return {"adapter": used and used.adapter, "policy": settings.adapter_policy, "adapters": adapters}
+
+
+def _time(limit: int | None) -> str | None:
+    """ISO 8601; ``never`` where it may not rank at all, None where it may without limit."""
+    if limit == NEVER:
+        return "never"
+    return None if limit is None else datetime.fromtimestamp(limit / 1000, UTC).isoformat(timespec="seconds")

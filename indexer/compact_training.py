@@ -1,0 +1,116 @@
+"""What the commands that train the compact generator share: options, the run, and what they print of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from indexer.progress import Bars
+from rag_rec.compact.folder import CompactStore
+from rag_rec.compact.published import CompactFolder
+from rag_rec.errors import InvalidInput, NotReady
+from rag_rec.forgetting.opening import open_saga
+from rag_rec.generation import Generations
+from rag_rec.generators.failures import GeneratorFailure
+from rag_rec.home import store_of
+from rag_rec.settings import Settings
+from rag_rec.store.protocol import Store
+from rag_rec.vectors.embedding import open_embedder
+from rag_rec.vectors.protocol import Embedder
+
+if TYPE_CHECKING:
+    from indexer.compact_build import CompactBuilder, CompactSettings
+
+
+class Device(StrEnum):
+    """Where to train."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over all people.")]
+Rank = Annotated[int | None, typer.Option(min=1, help="Rank of the adapter. Default: the width, which loses nothing.")]
+Context = Annotated[int | None, typer.Option(min=1, help="Most items that the model reads of one person at a time.")]
+HeldOut = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="Share of the people whose newest item is left for `rag-rec generator gate`."),
+]
+DeviceOption = Annotated[Device, typer.Option(help="Where to train; auto takes a GPU if there is one.")]
+
+
+def train(settings: Settings, how: CompactSettings, make: Callable[[CompactBuilder], str]) -> Mapping[str, Any]:
+    """Train an adapter, settle the forget requests that waited for it, and measure whether it helps.
+
+    Args:
+        settings: of the system.
+        how: to train.
+        make: publishes the adapter, puts it to use, and returns its digest.
+    """
+    from indexer.compact_build import CompactBuilder  # noqa: PLC0415 - imports torch
+
+    embedder = open_embedder(settings.embedding_model, settings.embedding_threads)
+    store = store_of(settings)
+    started = time.perf_counter()
+    try:
+        with Bars() as bars:
+            builder = CompactBuilder(store, Generations(settings.generations), settings, embedder, bars, how)
+            adapter = make(builder)
+            settled = open_saga(settings, store).settle()
+            measured = _gate(settings, store, bars, embedder)
+    finally:
+        store.close()
+    summary = _summary(builder.compact, adapter)
+    return {**summary, "settled": settled, "gate": measured, "seconds": round(time.perf_counter() - started, 3)}
+
+
+def changed(how: CompactSettings, base: Mapping[str, Any], adapter: Mapping[str, Any]) -> CompactSettings:
+    """The settings with the options that were given; None is one that was not."""
+    return replace(how, base=replace(how.base, **_given(base)), adapter=replace(how.adapter, **_given(adapter)))
+
+
+def trained_with(adapter: CompactFolder) -> Mapping[str, Any]:
+    """What is shown of an adapter's training."""
+    settings = adapter.manifest.settings
+    return {name: settings[name] for name in ("epochs", "rank", "held_out", "loss")}
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _gate(settings: Settings, store: Store, bars: Bars, embedder: Embedder) -> Mapping[str, Any] | str:
+    """Measure at once whether the new generator helps; the reason where that cannot be told."""
+    from indexer.generator_commands import measure  # noqa: PLC0415 - imports the numerical libraries
+
+    try:
+        here = settings.model_copy(update={"generator": "local", "generator_model": None})
+        return asdict(measure(here, store, bars, embedder))
+    except (GeneratorFailure, InvalidInput, NotReady) as reason:
+        return f"not measured: {reason}"
+
+
+def _summary(compact: CompactStore, digest: str) -> Mapping[str, Any]:
+    from rag_rec.compact.adapter import served_rank  # noqa: PLC0415 - imports torch
+
+    adapter = compact.open_adapter(digest)
+    trained = adapter.manifest
+    base = compact.open_base(str(trained.parent)).manifest
+    return {
+        "base": base.digest,
+        "adapter": digest,
+        "epoch": trained.epoch,
+        "items": base.counts["items"],
+        "base_parameters": base.counts["parameters"],
+        "adapter_parameters": trained.counts["parameters"],
+        "users": trained.counts["users"],
+        "interactions": trained.counts["interactions"],
+        **trained_with(adapter),
+        "vllm_max_lora_rank": served_rank(trained.settings["rank"]),
+    }

@@ -1,0 +1,200 @@
+"""The resurrection drill: forgets an invented person in a copy of the system, and tries to bring them back.
+
+The copy lies in a folder of its own and is destroyed with it. Of the system itself only the store, the ledger, the keys
+and the current index generation are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import orjson
+
+from indexer.canary import Canary
+from indexer.ingest import Ingest
+from indexer.sources.batch import Kind
+from indexer.sources.files import File
+from indexer.sources.jsonl import JsonlSource
+from indexer.system_copy import SystemCopy, back_up
+from rag_rec.domain import RecommendationRequest
+from rag_rec.engine import Engine
+from rag_rec.errors import BrokenLedger, Forgotten, InvalidInput, RagRecError
+from rag_rec.forgetting.files import vectors_in_files
+from rag_rec.forgetting.forensics import traces_of
+from rag_rec.forgetting.ledger import LedgerFile, verify_chain
+from rag_rec.forgetting.receipt import check_receipt
+from rag_rec.forgetting.request import ForgetRequest
+from rag_rec.forgetting.restore import restore
+from rag_rec.forgetting.returned import returned
+from rag_rec.generation import Generations
+from rag_rec.home import store_of
+from rag_rec.keys import open_pseudonyms, open_signer
+from rag_rec.settings import Settings
+from rag_rec.store import SqlStore
+from rag_rec.store.archive import opened
+from rag_rec.validation import Limits
+
+EVENTS: Final = 6
+"""Events of the invented person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt to bring somebody back, whether the system held, and what was seen."""
+
+    attempt: str
+    held: bool
+    seen: str
+
+
+class Drill:
+    """One drill in an empty folder."""
+
+    def __init__(self, settings: Settings, copy: SystemCopy, folder: Path) -> None:
+        self._settings = settings
+        self._copy = copy
+        self._folder = folder
+        self._home = copy.settings.home
+
+    def run(self) -> Iterator[Attempt]:
+        """Plant somebody, forget them, and try to bring them back by every way there is.
+
+        Raises:
+            InvalidInput: the system has no items.
+            RagRecError: the person could not be found before they were forgotten, so that the drill would show nothing.
+        """
+        self._take()
+        canary = self._plant()
+        old = self._folder / "with-canary.backup"
+        back_up(self._copy.settings, old)
+        self._copy.build()
+        with self._copy.engine() as engine:
+            number = _recognised(engine, canary, self._home)
+            yield self._forget(engine, canary, number)
+        restore(old, self._copy.settings)
+        with self._copy.store() as store:
+            yield _attempt("restore a backup that holds the person", self._found(store, canary, number))
+        self._copy.build()
+        with self._copy.engine() as engine:
+            yield self._look("build the index anew", engine, canary, number)
+            yield self._ingest(engine, canary, number)
+            yield self._send(engine, canary, number)
+            yield self._put(engine, canary, number)
+
+    def _take(self) -> None:
+        """Put the system's data into the copy."""
+        taken = self._folder / "system.backup"
+        back_up(self._settings, taken)
+        restore(taken, self._copy.settings, without_later_erasures=True)  # it holds the newest ledger itself
+
+    def _plant(self) -> Canary:
+        with self._copy.store() as store:
+            items = [item.id for item in islice(store.items(), EVENTS)]
+            if not items:
+                raise InvalidInput("There are no items yet: ingest a catalogue first (`rag-rec ingest`).")
+            canary = Canary.on(items)
+            store.put_users([canary.user])
+            store.append(canary.events)
+        return canary
+
+    def _forget(self, engine: Engine, canary: Canary, number: int) -> Attempt:
+        """Forget the person as a privacy officer does, and check the receipt."""
+        plan = engine.plan(ForgetRequest.of(canary.user.id)).plan
+        outcome = engine.forget(ForgetRequest.of(canary.user.id, confirm=canary.user.id, plan=plan))
+        verdict = check_receipt(engine.receipt(outcome.request_id), open_signer(self._copy.settings).verifier)
+        problems = [] if verdict.valid and verdict.complete else [f"the receipt leaves open: {', '.join(verdict.open)}"]
+        return self._look("none: look after the person was forgotten", engine, canary, number, problems)
+
+    def _ingest(self, engine: Engine, canary: Canary, number: int) -> Attempt:
+        """Ingest a file with the person's events again."""
+        path = self._folder / "events.jsonl"
+        path.write_bytes(b"".join(orjson.dumps(asdict(event)) + b"\n" for event in canary.events))
+        with self._copy.store() as store:
+            job = Ingest(store, Limits(), self._copy.progress)
+            result = job.run(JsonlSource(File.at(path), Kind.INTERACTIONS), self._folder / "rejects.jsonl")
+        refused = [] if result.suppressed == len(canary.events) else [f"{result.accepted} events were taken"]
+        return self._look("ingest a file with the person's events", engine, canary, number, refused)
+
+    def _send(self, engine: Engine, canary: Canary, number: int) -> Attempt:
+        """Send the person's events late."""
+        result = engine.add_interactions(canary.user.id, canary.events)
+        refused = [] if result.suppressed == len(canary.events) else [f"{result.accepted} events were taken"]
+        return self._look("send the person's events late", engine, canary, number, refused)
+
+    def _put(self, engine: Engine, canary: Canary, number: int) -> Attempt:
+        """Put the person's attributes again."""
+        try:
+            engine.put_user(canary.user)
+            problems = ["the person was taken"]
+        except Forgotten:
+            problems = []
+        return self._look("put the person's attributes", engine, canary, number, problems)
+
+    def _look(self, attempt: str, engine: Engine, canary: Canary, number: int, problems: Sequence[str] = ()) -> Attempt:
+        known = engine.recommend(RecommendationRequest(canary.user.id, k=1)).provenance.known_user
+        familiar = ["the recommender knows the person"] if known else []
+        with self._copy.store() as store:
+            return _attempt(attempt, [*problems, *familiar, *self._found(store, canary, number)])
+
+    def _found(self, store: SqlStore, canary: Canary, number: int) -> Iterator[str]:
+        """What there is of the person in the copy."""
+        if store.user(canary.user.id) is not None:
+            yield "the person is in the store"
+        if vectors_in_files(Generations(self._copy.settings.generations), [number]):
+            yield "the person is in the index"
+        left = traces_of(canary.marks, self._home)
+        if left.occurrences:
+            yield f"{left.occurrences} traces in {left.files} files"
+        if not _ledger_is_sound(store, self._copy.settings):
+            yield "the ledger is broken"
+
+
+def check_backup(path: Path, settings: Settings, copied: Settings) -> Attempt:
+    """Restore a backup of the system into a copy, with the system's ledger, and look who is back.
+
+    Raises:
+        InvalidInput, WrongKey, IncompatibleStore, BrokenLedger: the backup cannot be restored.
+    """
+    store = store_of(settings)
+    try:
+        ledgers = [store.ledger(), LedgerFile(settings.ledger_file).read()]
+    finally:
+        store.close()
+    restore(path, copied, ledgers)
+    with opened(copied.database_url) as database:
+        found = returned(database, max(ledgers, key=len), open_pseudonyms(copied))
+    seen = f"{found.people_back} of {found.people} people and {found.interactions_back} of {found.interactions} events"
+    return Attempt("restore this backup", found.nobody, f"{seen} that were forgotten are back")
+
+
+def _recognised(engine: Engine, canary: Canary, home: Path) -> int:
+    """The person's number. Adds the person's vectors to what is looked for, and makes sure that all of it is found."""
+    stored = engine.store.user(canary.user.id)
+    known = engine.recommend(RecommendationRequest(canary.user.id, k=1)).provenance.known_user
+    if stored is None or not known:
+        raise RagRecError("The drill cannot begin: the person who was planted is not known to the recommender.")
+    number, people = stored[0], engine.live.people
+    vectors = [people.profile(number), *people.own_vectors(number).values()]
+    canary.marks.extend(vector.astype(np.float16).tobytes() for vector in vectors if vector is not None)
+    if not traces_of(canary.marks, home).occurrences:
+        raise RagRecError("The drill cannot begin: no trace of the person who was planted is found in any file.")
+    return number
+
+
+def _ledger_is_sound(store: SqlStore, settings: Settings) -> bool:
+    entries = store.ledger()
+    try:
+        verify_chain(entries, open_signer(settings).verifier)
+    except BrokenLedger:
+        return False
+    return LedgerFile(settings.ledger_file).read() == entries
+
+
+def _attempt(name: str, problems: Sequence[str] | Iterator[str]) -> Attempt:
+    seen = "; ".join(problems)
+    return Attempt(name, not seen, seen or "nothing is left")

@@ -1,0 +1,57 @@
+"""The command ``rag-rec drill``."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from indexer.drill import Drill, check_backup
+from indexer.progress import Bars
+from indexer.system_copy import SystemCopy
+from rag_rec.cli import Json, command
+from rag_rec.generation import destroy
+from rag_rec.settings import Settings
+from rag_rec.vectors.embedding import open_embedder
+
+app = typer.Typer()
+
+
+@app.command("drill")
+@command
+def drill(
+    backup: Annotated[
+        Path | None, typer.Option(help="Restore this backup with the present ledger instead, and look who is back.")
+    ] = None,
+    json: Json = False,  # noqa: ARG001 - read by the wrapper
+) -> Mapping[str, Any]:
+    """Forget an invented person in a copy of the system, and try to bring them back. The system itself is only read."""
+    settings, started = Settings(), time.perf_counter()
+    embedder = open_embedder(settings.embedding_model, settings.embedding_threads)
+    with _folder() as folder, Bars() as bars:
+        copy = SystemCopy.under(folder, settings, embedder, bars)
+        if backup is None:
+            attempts = list(Drill(settings, copy, folder).run())
+        else:
+            attempts = [check_backup(backup, settings, copy.settings)]
+    return {
+        "ok": all(attempt.held for attempt in attempts),
+        "attempts": [asdict(attempt) for attempt in attempts],
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder that only its owner can read; everything in it is overwritten in the end."""
+    folder = Path(tempfile.mkdtemp(prefix="rag-rec-drill-"))
+    try:
+        yield folder
+    finally:
+        destroy(folder)

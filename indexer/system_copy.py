@@ -1,0 +1,85 @@
+"""A copy of a system in a folder of its own: the same data, keys and vectors, and nothing shared with it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from indexer.build import Builder
+from indexer.progress import Progress
+from rag_rec.candidates.reader import Reader
+from rag_rec.engine import Engine
+from rag_rec.forgetting.backup import write_backup
+from rag_rec.generation import Generation, Generations
+from rag_rec.home import store_of
+from rag_rec.keys import open_pseudonyms, open_signer
+from rag_rec.settings import Settings
+from rag_rec.store import SqlStore
+from rag_rec.store.archive import opened
+from rag_rec.vectors.protocol import Embedder
+
+
+@dataclass(frozen=True, slots=True)
+class SystemCopy:
+    """A system that may be broken.
+
+    Attributes:
+        settings: of the copy: everything lies under its home, and no LLM is asked.
+        embedder: the system's.
+        progress: told of its builds.
+        source: the system's index generation, whose vectors and reader are taken over instead of being made anew.
+    """
+
+    settings: Settings
+    embedder: Embedder
+    progress: Progress
+    source: Generation | None
+
+    @classmethod
+    def under(cls, folder: Path, settings: Settings, embedder: Embedder, progress: Progress) -> Self:
+        """A copy without any data yet. The keys are the system's: it has to recognise whom the system recognises."""
+        open_pseudonyms(settings), open_signer(settings)  # makes them, where the system has not needed them yet
+        own = {"home": folder / "home", "store_url": None, "ledger_copy": None, "generator": "passthrough"}
+        copied = settings.model_copy(update=own)
+        if settings.keys.is_dir():
+            shutil.copytree(settings.keys, copied.keys)
+        generations = Generations(settings.generations)
+        source = generations.current() if generations.current_id() else None
+        return cls(copied, embedder, progress, source)
+
+    def build(self) -> None:
+        """Build an index of the copy's store."""
+        reader = Reader.load(self.source.folder / "reader") if self.source else None
+        generations = Generations(self.settings.generations)
+        with self.store() as store:
+            Builder(store, generations, self.settings, self.embedder, self.progress, reader, self.source).build(
+                fresh=False
+            )
+
+    @contextmanager
+    def store(self) -> Iterator[SqlStore]:
+        """The copy's store."""
+        store = store_of(self.settings)
+        try:
+            yield store
+        finally:
+            store.close()
+
+    @contextmanager
+    def engine(self) -> Iterator[Engine]:
+        """The copy, running."""
+        engine = Engine.open(self.settings, embedder=self.embedder)
+        try:
+            yield engine
+        finally:
+            engine.close()
+
+
+def back_up(settings: Settings, target: Path) -> None:
+    """Back up a system's store."""
+    with opened(settings.database_url) as database:
+        write_backup(target, database, open_pseudonyms(settings).key_id, open_signer(settings))

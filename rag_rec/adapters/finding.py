@@ -1,0 +1,85 @@
+"""What a receipt says of the adapters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cached_property
+
+from rag_rec.adapters.lineage import adapter_in_use, unrecorded
+from rag_rec.adapters.memory import lingering
+from rag_rec.adapters.policy import serves_until
+from rag_rec.compact.folder import CompactStore
+from rag_rec.forgetting.layers import Finding, Layer, Status
+from rag_rec.settings import Settings
+from rag_rec.store.protocol import ForgetRecord, Store
+
+
+class AdapterFindings:
+    """The adapters at one moment, and what they mean for any number of requests: it is looked up once for all.
+
+    Looked at are the debts of the requests, the lineage of every adapter from before the erasure, folders of adapters
+    that are being written, and what running services have in memory. For requests with debts one query is made, however
+    many they are.
+    """
+
+    def __init__(self, store: Store, compact: CompactStore, settings: Settings) -> None:
+        self._store = store
+        self._compact = compact
+        self._settings = settings
+        self._owing = Counter(debt.request_id for debt in store.debts())
+
+    def of(self, record: ForgetRecord) -> Finding:
+        """PROVEN where no adapter on disk or in the memory of a running service saw the person, else PENDING."""
+        if owing := self._owing[record.request_id]:
+            return self._pending(record, owing, unknown=0, in_memory=0)
+        unknown = self._unfinished + sum(epoch < record.epoch_after for epoch in self._unrecorded)
+        if unknown or self._in_memory:
+            return self._pending(record, 0, unknown, self._in_memory)
+        return self._proven(record)
+
+    @cached_property
+    def _in_memory(self) -> int:
+        return len(lingering(self._store, self._compact))
+
+    @cached_property
+    def _unfinished(self) -> int:
+        return len(self._compact.unfinished_adapters())
+
+    @cached_property
+    def _unrecorded(self) -> list[int]:
+        """Epochs of the adapters of which nobody can tell whom they saw."""
+        return [self._compact.epoch_of_adapter(name) for name in unrecorded(self._store, self._compact)]
+
+    @cached_property
+    def _epochs(self) -> dict[str, int]:
+        """Of all adapters on disk, up to which change their people were read."""
+        return {name: self._compact.epoch_of_adapter(name) for name in self._compact.adapter_digests()}
+
+    @cached_property
+    def _in_use(self) -> str | None:
+        return adapter_in_use(self._compact)
+
+    def _pending(self, record: ForgetRecord, owing: int, unknown: int, in_memory: int) -> Finding:
+        settings = self._settings
+        strict = settings.adapter_policy == "strict"
+        why = "An adapter saw the person, or may have; `rag-rec adapter retrain` trains one that did not. "
+        why += "It does not rank meanwhile." if strict else "It may rank until then, and not any longer."
+        if not owing and not unknown:
+            why = "The adapter that may have seen the person is destroyed, but a running service has it in memory yet."
+        until = record.deadline if strict else serves_until(record, settings)
+        detail: dict[str, str | int | float | None] = {"policy": settings.adapter_policy}
+        detail |= {"owing": owing, "unknown": unknown, "in_memory": in_memory}
+        return Finding(Layer.ADAPTER, Status.PENDING, why, until, detail)
+
+    def _proven(self, record: ForgetRecord) -> Finding:
+        adapters = len(self._epochs)
+        older = sum(epoch < record.epoch_after for epoch in self._epochs.values())
+        why = "No adapter on disk or in a running service saw the person: each was trained after the erasure, or "
+        why += "without the person."
+        if not adapters:
+            why = "There is no adapter, on disk or in a running service."
+        elif older == adapters:
+            why = "No adapter on disk or in a running service saw the person: none of their lineages held the person."
+        epoch = None if self._in_use is None else self._epochs.get(self._in_use)
+        detail: dict[str, str | int | float | None] = {"adapter": self._in_use, "adapter_epoch": epoch}
+        return Finding(Layer.ADAPTER, Status.PROVEN, why, None, {**detail, "adapters": adapters, "older": older})

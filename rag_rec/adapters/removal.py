@@ -1,0 +1,67 @@
+"""How forgotten people leave the adapters: the seam for ways of removal, and the end of adapters that nobody uses."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from rag_rec.adapters.lineage import outdated, owing, unrecorded
+from rag_rec.compact.folder import CompactStore, InUse
+from rag_rec.errors import CorruptIndex
+from rag_rec.generation import destroy
+from rag_rec.store.protocol import Store
+
+
+class Removal(Protocol):
+    """Makes an adapter without what was forgotten, and puts it to use in place of the one that saw it.
+
+    Training again is exact: the adapter is the one of a system that never knew the person. A faster way may leave a
+    trace; then ``exact`` is false, and what is left has to be measured.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the way is called."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing is left."""
+
+    def remove(self) -> str:
+        """Publish the adapter, record its lineage, put it to use, and destroy those that owe anybody to go.
+
+        Returns:
+            Its digest.
+
+        Raises:
+            Busy: somebody was forgotten meanwhile, or another training is running.
+        """
+
+
+def destroy_unused(compact: CompactStore, store: Store) -> list[str]:
+    """Overwrite and remove the adapters that are not in use and saw, or may have seen, somebody who was forgotten, and
+    what is left of adapters whose writing was cut short. Then drop the debts of those that are gone.
+
+    Nothing is destroyed as long as nobody can tell which one is in use.
+
+    Returns:
+        The digests of those destroyed.
+    """
+    debtors = owing(store)
+    gone = _destroy(compact, store, debtors) if compact.adapters.is_dir() else []
+    vanished = debtors.difference(compact.adapter_digests())  # also those of which a crash or a restore left no folder
+    if gone or vanished:
+        store.drop_lineage(sorted({*gone, *vanished}))
+    return gone
+
+
+def _destroy(compact: CompactStore, store: Store, debtors: set[str]) -> list[str]:
+    with compact.writing():
+        try:
+            used = compact.current() or InUse("")
+        except CorruptIndex:
+            return []
+        doubtful = {name for name in unrecorded(store, compact) if outdated(store, compact, name)}
+        gone = [name for name in compact.adapter_digests() if name in doubtful | debtors and name != used.adapter]
+        for folder in (*(compact.adapters / name for name in gone), *compact.unfinished_adapters()):
+            destroy(folder)
+    return gone

@@ -1,0 +1,109 @@
+"""Acceptance: what was agreed to is looked up again, and becomes the one transaction that puts it in force."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import numpy as np
+
+from rag_rec.adapters.lineage import ensure_lineage
+from rag_rec.errors import InvalidInput, PlanChanged
+from rag_rec.forgetting.ledger import make_entry, tip_after
+from rag_rec.forgetting.plan import Planner, Target
+from rag_rec.forgetting.request import ForgetRequest
+from rag_rec.forgetting.system import System
+from rag_rec.live import Live
+from rag_rec.store.protocol import Erasure, ForgetRecord, LedgerEntry, LedgerTip
+
+DAY_MS: Final = 86_400_000
+
+
+class Acceptance:
+    """Accepts requests of one system."""
+
+    def __init__(self, system: System, planner: Planner) -> None:
+        self._system = system
+        self._planner = planner
+
+    def accept(self, request: ForgetRequest) -> list[ForgetRecord]:
+        """Put a confirmed request in force: one record for each person.
+
+        Raises:
+            UnknownUser: there is no such user (any more).
+            PlanChanged: the quoted plan is not what would be removed now.
+            InvalidInput: the selection meets nothing.
+            LegalHold: somebody may not be forgotten.
+        """
+        ensure_lineage(self._system.store, self._system.compact)
+        targets = self._planner.targets(request)
+        if self._planner.hash(request, targets) != request.plan:
+            raise PlanChanged("What would be removed is not what the plan says: ask for a dry run and quote its plan.")
+        if request.selection is not None and not targets[0].interactions:
+            raise InvalidInput("The user has no interaction that is meant; nothing was changed.")
+        erasures = self._erasures(request, targets)
+        digests = {erasure.request_id: list(erasure.digests) for erasure in erasures}
+
+        def entries(tip: LedgerTip, records: Sequence[ForgetRecord]) -> list[LedgerEntry]:
+            return self._chained(tip, [_body(record, digests[record.request_id]) for record in records])
+
+        with _prepared(self._system.live, targets, whole=request.selection is None):
+            return self._system.store.accept(erasures, entries)
+
+    def _erasures(self, request: ForgetRequest, targets: Sequence[Target]) -> list[Erasure]:
+        now, batch = time.time_ns() // 1_000_000, secrets.token_hex(16) if len(targets) > 1 else None
+        return [
+            Erasure(
+                request_id=secrets.token_hex(16),
+                batch_id=batch,
+                subject=target.subject,
+                plan=str(request.plan),
+                user_number=target.number,
+                interactions=None if request.selection is None else target.interactions,
+                digests=target.digests,
+                created=now,
+                deadline=now + self._system.settings.forget_days * DAY_MS,
+            )
+            for target in targets
+        ]
+
+    def _chained(self, tip: LedgerTip, bodies: Sequence[Mapping[str, Any]]) -> list[LedgerEntry]:
+        entries: list[LedgerEntry] = []
+        for body in bodies:
+            entry = make_entry(tip, "erasure", body, self._system.signer)
+            entries.append(entry)
+            tip = tip_after(entry)
+        return entries
+
+
+@contextmanager
+def _prepared(live: Live | None, targets: Sequence[Target], *, whole: bool) -> Iterator[None]:
+    """Do the slow part of one person's subtraction before anybody has to wait for it; free it if the request fails."""
+    if live is None or len(targets) > 1:
+        yield
+        return
+    target = targets[0]
+    history = live.people.history(target.number)
+    kept = history[~np.isin(history["interaction"], target.interactions)]
+    live.prepare(target.number, None if whole else kept)
+    try:
+        yield
+    except BaseException:
+        live.discard()
+        raise
+
+
+def _body(record: ForgetRecord, digests: list[str]) -> dict[str, Any]:
+    return {
+        "request": record.request_id,
+        "batch": record.batch_id,
+        "subject": record.subject,
+        "plan": record.plan,
+        "scope": record.scope,
+        "interactions": digests,
+        "epoch": record.epoch_after,
+        "time": record.created,
+    }

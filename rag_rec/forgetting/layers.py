@@ -1,0 +1,61 @@
+"""The layers that a person's data reaches, and what can be said of each after a removal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+
+class Layer(StrEnum):
+    """Every place that a person's data reaches. A receipt speaks of each."""
+
+    STORE = "store"
+    INDICES = "vector_indices"
+    STATISTICS = "statistics"
+    READER = "fusion_reader"
+    ANSWERS = "answers_and_caches"
+    TEMPORARY = "temporary_files"
+    LOGS = "logs"
+    ADAPTER = "adapter"
+    BASE_LLM = "base_llm"
+    COPIES = "backups_and_exports"
+
+
+class Status(StrEnum):
+    """What is known of a layer."""
+
+    PROVEN = "PROVEN"  # nothing is left; it was looked for after the removal
+    MEASURED = "MEASURED"  # what is left has been measured
+    PENDING = "PENDING"  # something may be left until ``until``
+    OUT_OF_SCOPE = "OUT_OF_SCOPE"  # beyond the product's reach; ``why`` says what to do
+
+
+FINAL: Final = frozenset({Status.PROVEN, Status.MEASURED, Status.OUT_OF_SCOPE})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found in a layer after the removal.
+
+    Attributes:
+        layer: where.
+        status: what is known.
+        why: one sentence: what was looked at, or why nothing could be.
+        until: for PENDING, milliseconds since 1970 by when it will be gone; else None.
+        detail: figures and digests; plain JSON values.
+    """
+
+    layer: Layer
+    status: Status
+    why: str
+    until: int | None = None
+    detail: dict[str, str | int | float | None] = field(default_factory=dict)
+
+
+def is_complete(findings: Iterable[tuple[str, str]]) -> bool:
+    """Whether (layer, status) pairs cover every layer once and leave nothing open; what is unknown never does."""
+    pairs = list(findings)
+    final = all(status in FINAL for _, status in pairs)
+    return final and sorted(layer for layer, _ in pairs) == sorted(Layer)

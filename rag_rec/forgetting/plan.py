@@ -1,0 +1,140 @@
+"""The dry run: what a forget request would remove, and the hash by which it is agreed to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+from rag_rec.adapters.lineage import adapters_that_saw
+from rag_rec.errors import UnknownUser
+from rag_rec.forgetting.files import vectors_in_files
+from rag_rec.forgetting.request import ForgetRequest
+from rag_rec.forgetting.system import System
+from rag_rec.store.protocol import Selection
+
+RECENT: Final = 20
+"""Requests from whose times the expected one is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One person of a request: pseudonym, number, and the numbers and pseudonyms of the interactions that would go.
+
+    ``digests`` is empty where the whole user goes: then nothing of the person is taken again anyway.
+    """
+
+    subject: str
+    number: int
+    interactions: tuple[int, ...]
+    digests: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The blast radius of a request.
+
+    Attributes:
+        plan: the hash to quote. It covers who and what is meant; for single interactions each of them, so that it does
+            not fit any more when another one has come under the selection.
+        scope: ``user`` or ``interactions``.
+        users: people concerned.
+        interactions: rows of the store that would go.
+        index_files: files of index generations that would be rewritten.
+        profile_vectors: profiles that would go or be made anew.
+        own_vectors: vectors of interactions with a text of their own that would go.
+        statistics: positive interactions that would be subtracted from the counts; None without a loaded index.
+        caches: what happens to answers under way and cached prompts.
+        adapters: digests of the adapters that saw any of these people.
+        held: legal reasons that forbid it.
+        expected_ms: how long it may take, by the latest requests; None if there were none.
+    """
+
+    plan: str
+    scope: str
+    users: int
+    interactions: int
+    index_files: int
+    profile_vectors: int
+    own_vectors: int
+    statistics: int | None
+    caches: str
+    adapters: tuple[str, ...]
+    held: tuple[str, ...]
+    expected_ms: float | None
+
+
+class Planner:
+    """Looks up what a request means, and changes nothing."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._store = system.store
+
+    def targets(self, request: ForgetRequest) -> list[Target]:
+        """The people of a request, in its order. Raises ``UnknownUser`` if the store does not know one of them."""
+        return [self._target(user_id, request.selection) for user_id in request.user_ids]
+
+    def hash(self, request: ForgetRequest, targets: Sequence[Target]) -> str:
+        """The hash of the plan. People are named by pseudonym and number, so that it outlives their ids."""
+        meant = [[target.subject, str(target.number)] for target in sorted(targets, key=lambda each: each.subject)]
+        rows = [] if request.selection is None else [str(number) for number in targets[0].interactions]
+        content = {"scope": request.scope, "users": meant, "interactions": rows}
+        return self._system.pseudonyms.content("plan", content)
+
+    def plan(self, request: ForgetRequest) -> Plan:
+        """The blast radius of a request."""
+        targets = self.targets(request)
+        numbers = [target.number for target in targets]
+        held = {hold.subject: hold.reason for hold in self._store.holds()}
+        return Plan(
+            plan=self.hash(request, targets),
+            scope=request.scope,
+            users=len(targets),
+            interactions=sum(len(target.interactions) for target in targets),
+            index_files=len(vectors_in_files(self._system.generations, numbers)),
+            profile_vectors=sum(self._has_profile(target) for target in targets),
+            own_vectors=sum(self._own_vectors(target) for target in targets),
+            statistics=self._positives(targets),
+            caches="answers under way are made again; cached prompts cannot be read any more",
+            adapters=self._adapters(numbers),
+            held=tuple(held[target.subject] for target in targets if target.subject in held),
+            expected_ms=self._expected(request.scope),
+        )
+
+    def _target(self, user_id: str, selection: Selection | None) -> Target:
+        found = self._store.user(user_id)
+        if found is None:
+            raise UnknownUser("There is no user with this id; nothing was changed.")
+        number, subject = found[0], self._system.pseudonyms.user(user_id)
+        chosen = self._store.select(number, selection or Selection())
+        if selection is None:
+            return Target(subject, number, tuple(chosen), ())
+        rows = self._store.interactions(number, chosen)
+        digests = tuple(self._system.pseudonyms.interaction(row.interaction) for row in rows)
+        return Target(subject, number, tuple(row.number for row in rows), digests)
+
+    def _has_profile(self, target: Target) -> bool:
+        live = self._system.live
+        return live is not None and live.people.profile(target.number) is not None
+
+    def _own_vectors(self, target: Target) -> int:
+        live = self._system.live
+        return len(live.people.own_vectors(target.number).keys() & set(target.interactions)) if live else 0
+
+    def _positives(self, targets: Sequence[Target]) -> int | None:
+        live = self._system.live
+        if live is None:
+            return None
+        histories = ((live.positives(live.people.history(each.number)), each.interactions) for each in targets)
+        return sum(len(set(positives["interaction"].tolist()) & set(gone)) for positives, gone in histories)
+
+    def _adapters(self, numbers: Sequence[int]) -> tuple[str, ...]:
+        saw = (adapters_that_saw(self._store, self._system.compact, number) for number in numbers)
+        return tuple(sorted({adapter for adapters in saw for adapter in adapters}))
+
+    def _expected(self, scope: str) -> float | None:
+        recent = self._store.forget_records(newest=RECENT)
+        totals = [sum(record.timings_ms.values()) for record in recent if record.scope == scope]
+        return round(median(totals), 3) if totals else None

@@ -1,0 +1,282 @@
+"""Carries out forget requests: acceptance, the re-runnable steps, and the receipt.
+
+Acceptance is one transaction of the store; from then on the request is in force, whatever happens to this process. The
+steps are run for a whole group of requests at once. What they leave undone is taken up again by :meth:`Saga.resume`:
+when an engine opens, at every refresh of a service, or by command.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from filelock import FileLock, Timeout
+
+from rag_rec.adapters.finding import AdapterFindings
+from rag_rec.adapters.lineage import ensure_lineage
+from rag_rec.adapters.memory import wait_for_release
+from rag_rec.errors import Busy, RagRecError, Unfinished, UnknownRequest
+from rag_rec.forgetting.acceptance import Acceptance
+from rag_rec.forgetting.conclusion import ORDER, Notary, advanced, findings_of, manifest_digest, state_of
+from rag_rec.forgetting.layers import FINAL, Finding, Layer
+from rag_rec.forgetting.plan import Plan, Planner
+from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
+from rag_rec.forgetting.steps.database import ScrubDatabase
+from rag_rec.forgetting.steps.indices import RewriteIndices
+from rag_rec.forgetting.steps.memory import FollowErasure
+from rag_rec.forgetting.steps.protocol import Step
+from rag_rec.forgetting.steps.remaining import StateRemaining
+from rag_rec.forgetting.steps.temporary import SweepTemporary
+from rag_rec.forgetting.system import System
+from rag_rec.store.protocol import ForgetRecord, ForgetState
+
+LOCK: Final = ".forget.lock"
+LOCK_SECONDS: Final = 60.0
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Milliseconds spent in each step."""
+
+    started: float = field(default_factory=time.perf_counter)
+    steps: dict[str, float] = field(default_factory=dict)
+
+    def lap(self, step: str) -> None:
+        """Note the time since the last lap under a step's name."""
+        now = time.perf_counter()
+        self.steps[step] = round((now - self.started) * 1000, 3)
+        self.started = now
+
+
+class Saga:
+    """Forget requests of one system, one group at a time across threads and processes.
+
+    Args:
+        system: what is reached.
+        steps: run in this order after acceptance; by default all there are.
+        turn: held while a group is carried out; the same one for all sagas of a process.
+    """
+
+    def __init__(
+        self, system: System, steps: Sequence[Step] | None = None, turn: threading.RLock | None = None
+    ) -> None:
+        self._system = system
+        self._store = system.store
+        self._planner = Planner(system)
+        self._acceptance = Acceptance(system, self._planner)
+        self._notary = Notary(system)
+        self._steps = all_steps(system) if steps is None else steps
+        self._turn = turn or threading.RLock()
+        self._process = FileLock(system.settings.home / LOCK, timeout=LOCK_SECONDS)
+
+    def plan(self, request: ForgetRequest) -> Plan:
+        """What a request would remove. Changes nothing.
+
+        Raises:
+            InvalidInput: it means nothing.
+            UnknownUser: there is no such user (any more).
+        """
+        request.check()
+        ensure_lineage(self._store, self._system.compact)
+        return self._planner.plan(request)
+
+    def forget(self, request: ForgetRequest) -> ForgetOutcome:
+        """Carry out a request; one that was carried out before gives the same receipts again.
+
+        Raises:
+            InvalidInput: it means nothing.
+            ConfirmationRequired: it does not quote subject and plan.
+            UnknownUser: there is no such user (any more).
+            PlanChanged: the quoted plan is not what would be removed now.
+            LegalHold: somebody may not be forgotten.
+            Busy: another process is removing somebody for too long; nothing was accepted.
+            Unfinished: the request is in force, and a step of it failed.
+        """
+        request.check()
+        request.check_confirmed()
+        with self._alone():
+            before = self._repeated(request)
+            if before:
+                with _in_force():
+                    return _outcome(self._in_order(request, self._resume(before)), repeated=True)
+            watch, index = Stopwatch(), manifest_digest(self._system)
+            accepted = self._acceptance.accept(request)
+            watch.lap("accept")
+            with _in_force():
+                return _outcome(self._in_order(request, self._carry_out(accepted, watch, index)))
+
+    def resume(self) -> int:
+        """Finish what was accepted and not finished. Returns how many requests are complete now that were not."""
+        self._notary.copy_ledger()
+        if not self._open():
+            return 0
+        with self._alone():
+            return sum(record.state is ForgetState.COMPLETE for record in self._resume(self._open()))
+
+    def settle(self) -> int:
+        """Look again at what waits for an adapter. Returns how many requests became complete.
+
+        Running services get the time of ``RAGREC_REPLICA_WAIT_MS`` to let go of an adapter that was destroyed. What
+        they hold for longer, they settle themselves when they have let go.
+        """
+        if self.pending():
+            wait_for_release(self._store, self._system.compact, self._system.settings.replica_wait_ms)
+        return self.resume()
+
+    def record(self, request_id: str) -> ForgetRecord:
+        """What became of a request. Raises ``UnknownRequest``."""
+        record = self._store.forget_record(request_id)
+        if record is None:
+            raise UnknownRequest("There is no forget request with this id.")
+        return record
+
+    def records(self, request_id: str) -> list[ForgetRecord]:
+        """What became of a request, or of every request of a batch. Raises ``UnknownRequest``."""
+        return self._store.forget_records(batch_id=request_id) or [self.record(request_id)]
+
+    def pending(self) -> list[ForgetRecord]:
+        """Requests that are not complete."""
+        return self._store.forget_records(pending=True)
+
+    def add_proof(self, request_id: str, proof: Mapping[str, Any]) -> ForgetRecord:
+        """Add the table of a twin proof to a receipt: a new revision of it. Raises ``UnknownRequest``."""
+        with self._alone():
+            record = self.record(request_id)
+            findings = findings_of(record)
+            return self._notary.issue([(record, findings)], _now(), twin=proof)[0]
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        self._system.settings.home.mkdir(parents=True, exist_ok=True)
+        try:
+            with self._turn, self._process:
+                yield
+        except Timeout:
+            raise Busy("Another process is forgetting somebody; try again when it has finished.") from None
+
+    def _repeated(self, request: ForgetRequest) -> list[ForgetRecord]:
+        """The records of an earlier request of the same plan for the same people."""
+        records = self._store.forget_records(plan=request.plan)
+        asked = {self._system.pseudonyms.user(user_id) for user_id in request.user_ids}
+        return records if {record.subject for record in records} == asked else []
+
+    def _in_order(self, request: ForgetRequest, records: Sequence[ForgetRecord]) -> list[ForgetRecord]:
+        """Records in the order in which the request names their people."""
+        places = {self._system.pseudonyms.user(user_id): place for place, user_id in enumerate(request.user_ids)}
+        return sorted(records, key=lambda record: places[record.subject])
+
+    def _open(self) -> list[ForgetRecord]:
+        """Requests of which something can be done now: not those that wait for an adapter that is still there.
+
+        The queries are as many for a thousand waiting requests as for one: a service asks this at every refresh.
+        """
+        pending = self.pending()
+        if not pending:
+            return []
+        adapters = self._adapters()
+        return [each for each in pending if each.user_number is not None or _is_final(adapters.of(each))]
+
+    def _resume(self, records: Sequence[ForgetRecord]) -> list[ForgetRecord]:
+        """Records as they are after another attempt at what is open of them."""
+        complete = [record for record in records if record.state is ForgetState.COMPLETE]
+        started = [record for record in records if record.user_number is not None]
+        waiting = [record for record in records if record.user_number is None and record not in complete]
+        index = manifest_digest(self._system)
+        finished = self._carry_out(started, Stopwatch(), index) if started else []
+        return [*complete, *finished, *self._look_again(waiting)]
+
+    def _carry_out(self, records: Sequence[ForgetRecord], watch: Stopwatch, index: str | None) -> list[ForgetRecord]:
+        findings: list[Finding] = []
+        for step in self._steps:
+            step.act(records)
+            findings.extend(step.verify(records))
+            watch.lap(step.name)
+        timed = [replace(record, timings_ms={**record.timings_ms, **watch.steps}) for record in records]
+        adapters = self._adapters()
+        return self._conclude([(record, [*findings, adapters.of(record)]) for record in timed], index)
+
+    def _look_again(self, records: Sequence[ForgetRecord]) -> list[ForgetRecord]:
+        """Records that wait for their adapter; a receipt is revised where something new can be said."""
+        adapters = self._adapters()
+        changed, same = [], []
+        for record in records:
+            finding = adapters.of(record)
+            if _is_final(finding) and _is_news(record, finding):
+                changed.append((record, _revised(record, finding)))
+            else:
+                same.append(record)
+        return [*same, *self._conclude(changed, None)]
+
+    def _conclude(
+        self, found: Sequence[tuple[ForgetRecord, Sequence[Finding]]], index: str | None
+    ) -> list[ForgetRecord]:
+        if not found:
+            return []
+        now = _now()
+        concluded = [(advanced(record, state_of(findings), now), findings) for record, findings in found]
+        return self._notary.issue(concluded, now, index)
+
+    def _adapters(self) -> AdapterFindings:
+        return AdapterFindings(self._store, self._system.compact, self._system.settings)
+
+
+def all_steps(system: System) -> list[Step]:
+    """Every step, in order."""
+    return [
+        ScrubDatabase(system),
+        RewriteIndices(system),
+        SweepTemporary(system),
+        FollowErasure(system),
+        StateRemaining(system),
+    ]
+
+
+def _is_final(finding: Finding) -> bool:
+    return finding.status in FINAL
+
+
+def _is_news(record: ForgetRecord, adapter: Finding) -> bool:
+    """Whether the record's receipt says otherwise of the adapters."""
+    return all(each.status is not adapter.status for each in findings_of(record) if each.layer is Layer.ADAPTER)
+
+
+def _revised(record: ForgetRecord, adapter: Finding) -> list[Finding]:
+    """What the record's receipt says, with another finding of the adapters."""
+    return [adapter if each.layer is Layer.ADAPTER else each for each in findings_of(record)]
+
+
+def _outcome(records: Sequence[ForgetRecord], *, repeated: bool = False) -> ForgetOutcome:
+    first = records[0]
+    kinds = sorted({kind for record in records for kind in record.removed})
+    return ForgetOutcome(
+        request_id=first.batch_id or first.request_id,
+        requests=tuple(record.request_id for record in records),
+        state=min((record.state for record in records), key=ORDER.index).value,
+        scope=first.scope,
+        epoch_before=min(record.epoch_before for record in records),
+        epoch_after=max(record.epoch_after for record in records),
+        removed={kind: sum(record.removed.get(kind, 0) for record in records) for kind in kinds},
+        timings_ms=first.timings_ms,
+        repeated=repeated,
+    )
+
+
+@contextmanager
+def _in_force() -> Iterator[None]:
+    """Around what follows acceptance: whatever fails there, the caller must learn that the request is accepted."""
+    try:
+        yield
+    except (RagRecError, OSError) as error:
+        what = error.strerror if isinstance(error, OSError) else error
+        raise Unfinished(
+            "The request is in force: what was to go cannot be seen any more. It is not finished; a running service, "
+            f"or `rag-rec forget resume`, takes it up again. What stopped it: {what}"
+        ) from error
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

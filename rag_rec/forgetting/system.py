@@ -1,0 +1,59 @@
+"""Everything that a removal reaches, under one name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rag_rec.compact.folder import CompactStore
+from rag_rec.forgetting.ledger import LedgerFile
+from rag_rec.forgetting.signing import Signer
+from rag_rec.generation import Generations
+from rag_rec.keys import open_signer
+from rag_rec.live import Live
+from rag_rec.pseudonyms import Pseudonyms
+from rag_rec.settings import Settings
+from rag_rec.store.protocol import Store
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """The places of one system, and the keys that name and sign.
+
+    Attributes:
+        settings: of the system.
+        store: the system of record.
+        generations: the index generations on disk.
+        compact: the compact generator and its adapters.
+        pseudonyms: names people in ledger and receipts.
+        signer: signs them.
+        ledger_file: the copy of the ledger.
+        live: the state in memory of this process; None where nothing is loaded.
+        replica: the id under which this process is on the list of live replicas, if it is.
+    """
+
+    settings: Settings
+    store: Store
+    generations: Generations
+    compact: CompactStore
+    pseudonyms: Pseudonyms
+    signer: Signer
+    ledger_file: LedgerFile
+    live: Live | None = None
+    replica: str | None = None
+
+
+def open_system(
+    settings: Settings, store: Store, pseudonyms: Pseudonyms, live: Live | None = None, replica: str | None = None
+) -> System:
+    """The system of some settings; its store is open already. Raises ``WrongKey``."""
+    return System(
+        settings=settings,
+        store=store,
+        generations=Generations(settings.generations),
+        compact=CompactStore(settings.compact),
+        pseudonyms=pseudonyms,
+        signer=open_signer(settings),
+        ledger_file=LedgerFile(settings.ledger_file),
+        live=live,
+        replica=replica,
+    )

@@ -1,0 +1,161 @@
+"""What a privacy officer asks of a running system. :class:`rag_rec.engine.Engine` is one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+
+from rag_rec.domain import User
+from rag_rec.errors import Busy, NotReady, RagRecError, UnknownUser
+from rag_rec.forgetting.identity import Identities
+from rag_rec.forgetting.plan import Plan
+from rag_rec.forgetting.proof import compare, proof_table
+from rag_rec.forgetting.replicas import Presence
+from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
+from rag_rec.forgetting.saga import Saga
+from rag_rec.forgetting.system import System, open_system
+from rag_rec.forgetting.twin import build_twin
+from rag_rec.keys import open_pseudonyms
+from rag_rec.live import Live
+from rag_rec.settings import Settings
+from rag_rec.store.protocol import ForgetRecord, Hold, Store, StoredInteraction, Suppression
+from rag_rec.vectors.protocol import Embedder
+
+log = structlog.get_logger()
+
+
+class Privacy:
+    """Access, forgetting, proof, consent and legal holds, over one store and the state in memory. Thread-safe."""
+
+    def __init__(self, settings: Settings, store: Store, embedder: Embedder, live: Live) -> None:
+        self.settings = settings
+        self.store = store
+        self.embedder = embedder
+        self._live = live
+        self._presence = Presence(store)
+        self._turn = threading.RLock()
+        self._pseudonyms = open_pseudonyms(settings)
+
+    @property
+    def live(self) -> Live:
+        """The state that answers at present."""
+        return self._live
+
+    def export(self, user_id: str) -> tuple[User, list[StoredInteraction]]:
+        """Everything stored about a user (right of access), as of one moment."""
+        while True:
+            erased = self.store.erasure_epoch()
+            found = self.store.user(user_id)
+            if found is None:
+                raise UnknownUser("There is no user with this id.")
+            number, user = found
+            rows = self.store.interactions(number)
+            if self.store.erasure_epoch() == erased:
+                return user, rows
+
+    def plan(self, request: ForgetRequest) -> Plan:
+        """What a request would remove, and the hash by which it is agreed to. Changes nothing."""
+        return self._saga().plan(request)
+
+    def forget(self, request: ForgetRequest) -> ForgetOutcome:
+        """Remove people, or some of a person's interactions, from every layer. See :meth:`Saga.forget`."""
+        return self._saga().forget(request)
+
+    def forget_records(self, request_id: str) -> list[ForgetRecord]:
+        """What became of a forget request, or of every request of a batch. Raises ``UnknownRequest``."""
+        return self._saga().records(request_id)
+
+    def pending(self) -> list[ForgetRecord]:
+        """Forget requests that are not complete."""
+        return self.store.forget_records(pending=True)
+
+    def receipt(self, request_id: str) -> str:
+        """The latest receipt of a request, signed JSON. Raises ``UnknownRequest``; ``NotReady`` before the first."""
+        receipt = self._saga().record(request_id).receipt
+        if receipt is None:
+            raise NotReady("The request has been accepted and has no receipt yet; try again in a moment.")
+        return receipt
+
+    def public_key(self) -> str:
+        """The key by which receipts are verified, as PEM."""
+        return self._system().signer.public_pem
+
+    def prove(self, request_id: str, sample: int | None = None) -> Mapping[str, Any]:
+        """Compare this system with a twin that never knew the person, and add the table to the receipt.
+
+        Args:
+            request_id: of a request that has been carried out.
+            sample: of how many users the lists are compared; None is all, up to the limit of :mod:`.forgetting.proof`.
+
+        Raises:
+            UnknownRequest: there is no such request.
+            NotReady: it has not been carried out yet.
+            Busy: another index was taken up meanwhile, and the state that was compared answers no more.
+        """
+        self.receipt(request_id)
+        live = self._live
+        twin = build_twin(live, self.store, self.settings, self.embedder)
+        table = proof_table(compare(live, twin, sample, self.settings.seed))
+        if self._live is not live:
+            raise Busy("Another index was taken up while the proof was made; try again. The receipt is as it was.")
+        self._saga().add_proof(request_id, table)
+        return table
+
+    def consent(self, user_id: str) -> Suppression:
+        """Open a new identity for a forgotten person. Raises ``UnknownUser`` if nobody of this id was forgotten."""
+        return self._identities().consent(user_id)
+
+    def hold(self, user_id: str, reason: str) -> Hold:
+        """Forbid that a person is forgotten, for a legal reason."""
+        return self._identities().hold(user_id, reason)
+
+    def release(self, user_id: str) -> None:
+        """Lift a legal hold."""
+        self._identities().release(user_id)
+
+    def holds(self) -> list[Hold]:
+        """All legal holds, by time. They name people by pseudonym."""
+        return self.store.holds()
+
+    def join(self, let_answers_leave: Callable[[], None] = lambda: None) -> None:
+        """Go on the list of live replicas: forget requests elsewhere wait until this memory has followed.
+
+        Args:
+            let_answers_leave: waits until every answer that was begun by now has left; called before others are told.
+        """
+        self._presence.join(self._live.epoch, self._adapters(), let_answers_leave)
+
+    def _keep_up(self) -> None:
+        """Follow the store, say so, and take up what is unfinished.
+
+        What cannot be finished at present, because a disk is full or an old index is damaged, must not keep back a
+        service that can answer: it is logged, and shows in the age of the oldest pending request.
+        """
+        self._live.follow()
+        self._say()
+        try:
+            self._saga().resume()
+        except (RagRecError, OSError) as error:
+            log.error("removal_unfinished", code=getattr(error, "code", "disk"))
+
+    def _say(self) -> None:
+        self._presence.beat(self._live.epoch, self._adapters())
+
+    def _adapters(self) -> tuple[str, ...]:
+        """Digests of the adapters in memory, sorted; none where nothing generates."""
+        return ()
+
+    def _leave(self) -> None:
+        self._presence.leave()
+
+    def _saga(self) -> Saga:
+        return Saga(self._system(), turn=self._turn)
+
+    def _identities(self) -> Identities:
+        return Identities(self._system())
+
+    def _system(self) -> System:
+        return open_system(self.settings, self.store, self._pseudonyms, self._live, self._presence.id)

@@ -1,0 +1,93 @@
+"""Keeps the forgotten out: what may be written of the people and events that arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+from sqlalchemy import Connection
+
+from rag_rec.domain import Interaction, User
+from rag_rec.errors import Forgotten
+from rag_rec.pseudonyms import Pseudonyms
+from rag_rec.store.journal import take
+from rag_rec.store.protocol import Suppression
+from rag_rec.store.seals import recognising
+from rag_rec.store.suppressions import suppressions_of
+
+
+def admitted_rows(connection: Connection, frame: pl.DataFrame, pseudonyms: Pseudonyms | None) -> pl.DataFrame:
+    """The interactions without those of forgotten people and those that were forgotten one by one, which are counted.
+
+    Raises:
+        WrongKey: somebody is suppressed, and this process cannot recognise them.
+    """
+    key = recognising(connection, pseudonyms)
+    if key is None or frame.is_empty():
+        return frame
+    listed = _listed(connection, frame["user_id"].unique().to_list(), key)
+    if not listed:
+        return frame
+    kept = _without_rows(_without_people(frame, listed), listed, key)
+    take(connection, "suppressed", len(frame) - len(kept))
+    return kept
+
+
+def admitted_users(connection: Connection, users: Sequence[User], pseudonyms: Pseudonyms | None) -> list[User]:
+    """The users without those who are forgotten. Raises ``WrongKey`` as :func:`admitted_rows` does."""
+    key = recognising(connection, pseudonyms)
+    if key is None:
+        return list(users)
+    listed = _listed(connection, list({user.id for user in users}), key)
+    gone = {user_id for user_id, entries in listed.items() if _gone(entries)}
+    return [user for user in users if user.id not in gone]
+
+
+def check_admitted(connection: Connection, users: Sequence[User], pseudonyms: Pseudonyms | None) -> None:
+    """Raise ``Forgotten`` if one of the users is. Raises ``WrongKey`` as :func:`admitted_rows` does."""
+    if len(admitted_users(connection, users, pseudonyms)) < len(users):
+        raise Forgotten(
+            "Somebody was forgotten and may not be stored again; nothing was changed. If they have come back by their "
+            "own will, record their consent first."
+        )
+
+
+def _listed(connection: Connection, user_ids: Sequence[str], key: Pseudonyms) -> dict[str, list[Suppression]]:
+    """What is suppressed, by the ids of those of some people of whom something is."""
+    ids = {key.user(user_id): user_id for user_id in user_ids}
+    listed: dict[str, list[Suppression]] = {}
+    for entry in suppressions_of(connection, list(ids)):
+        listed.setdefault(ids[entry.subject], []).append(entry)
+    return listed
+
+
+def _person(entries: Sequence[Suppression]) -> Suppression | None:
+    """The entry that means the whole person."""
+    return next((entry for entry in entries if entry.digest == entry.subject), None)
+
+
+def _gone(entries: Sequence[Suppression]) -> bool:
+    person = _person(entries)
+    return person is not None and person.consented is None
+
+
+def _without_people(frame: pl.DataFrame, listed: dict[str, list[Suppression]]) -> pl.DataFrame:
+    """The frame without people who are forgotten, and without what is older than an identity."""
+    people = {user_id: person for user_id, entries in listed.items() if (person := _person(entries))}
+    if not people:
+        return frame
+    gone = [user_id for user_id, person in people.items() if person.consented is None]
+    begun = {user_id: person.consented for user_id, person in people.items()}
+    since = pl.col("user_id").replace_strict(list(begun), list(begun.values()), default=None, return_dtype=pl.Int64)
+    return frame.filter(~pl.col("user_id").is_in(gone) & (pl.col("time") >= since).fill_null(value=True))
+
+
+def _without_rows(frame: pl.DataFrame, listed: dict[str, list[Suppression]], key: Pseudonyms) -> pl.DataFrame:
+    """The frame without the interactions that were forgotten one by one."""
+    refused = {entry.digest for entries in listed.values() for entry in entries if entry.digest != entry.subject}
+    if not refused:
+        return frame
+    touched = frame.with_row_index("at").filter(pl.col("user_id").is_in(list(listed)))
+    rows = touched.select("at", "user_id", "item_id", "time", "event").iter_rows()
+    dropped = [at for at, *row in rows if key.interaction(Interaction(*row)) in refused]
+    return frame.with_row_index("at").filter(~pl.col("at").is_in(dropped)).drop("at")

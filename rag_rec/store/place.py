@@ -1,0 +1,84 @@
+"""Where a store that comes from a backup is put: in the database itself or, where its file is missing or damaged, in a
+new file that takes its name at the end."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from rag_rec.generation import overwrite, sync_folder
+from rag_rec.store.archive import opened
+from rag_rec.store.database import Database
+
+_SUFFIXES = ("", "-wal", "-shm")
+
+
+@contextmanager
+def place_for(url: str) -> Iterator[Database]:
+    """The database in which to put a store. What the context leaves there has to be committed and scrubbed.
+
+    A SQLite file that is damaged is overwritten, and replaced when the context ends without an error; until then it
+    stays as it is.
+
+    Raises:
+        IncompatibleStore: the database is something else, or was written by a newer version.
+        InvalidInput: the URL cannot be used.
+    """
+    path = _file_of(url)
+    if path is None or _is_sound(path):
+        with opened(url) as database:
+            yield database
+        return
+    aside = path.with_name(f"{path.name}.restoring")
+    _destroy(aside)
+    try:
+        with opened(f"sqlite:///{aside}") as database:
+            yield database
+    except BaseException:
+        _destroy(aside)
+        raise
+    # Overwritten but not removed: until it is replaced, nobody may take the store for a new, empty one.
+    _overwrite(path)
+    for suffix in _SUFFIXES[1:]:
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    aside.replace(path)
+    sync_folder(path.parent)
+
+
+def _file_of(url: str) -> Path | None:
+    """The file of a SQLite store; None for another database, and for a URL that opening will refuse."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return None
+    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+
+
+def _is_sound(path: Path) -> bool:
+    if not path.exists():
+        return False
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            return bool(connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+    except sqlite3.OperationalError:
+        return True  # it is locked or may not be read, which opening it will say
+    except sqlite3.DatabaseError:
+        return False
+
+
+def _overwrite(path: Path) -> None:
+    for suffix in _SUFFIXES:
+        part = Path(f"{path}{suffix}")
+        if part.exists():
+            overwrite(part)
+
+
+def _destroy(path: Path) -> None:
+    _overwrite(path)
+    for suffix in _SUFFIXES:
+        Path(f"{path}{suffix}").unlink(missing_ok=True)

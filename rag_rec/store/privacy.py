@@ -1,0 +1,165 @@
+"""The part of the store that forgetting works on: requests, ledger, suppressions, holds, replicas and lineage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from rag_rec.pseudonyms import Pseudonyms
+from rag_rec.store.acceptance import accept
+from rag_rec.store.chain import Chain, append_entries, tip
+from rag_rec.store.database import Database
+from rag_rec.store.holds import Holds, delete_hold, write_hold
+from rag_rec.store.journal import Journal
+from rag_rec.store.lineage import Lineage, delete_lineage, write_lineage
+from rag_rec.store.protocol import (
+    Accepted,
+    Compose,
+    Debt,
+    Erasure,
+    ForgetRecord,
+    Hold,
+    LedgerEntry,
+    LedgerTip,
+    Replica,
+    Suppression,
+)
+from rag_rec.store.replicas import Replicas, delete_replica, write_replica
+from rag_rec.store.requests import Requests, write_records
+from rag_rec.store.suppressions import SuppressionList, grant
+
+
+class SqlPrivacy:
+    """Reads and writes what the forget protocol needs. A method that promises something to a person is durable."""
+
+    def __init__(self, database: Database, pseudonyms: Pseudonyms | None) -> None:
+        self._database = database
+        self._pseudonyms = pseudonyms
+        self._counters = Journal(database)
+        self._requests = Requests(database)
+        self._chain = Chain(database)
+        self._suppressions = SuppressionList(database)
+        self._holds = Holds(database)
+        self._replicas = Replicas(database)
+        self._lineage = Lineage(database)
+
+    def erasure_epoch(self) -> int:
+        """The newest epoch at which something was removed, 0 if never."""
+        return self._counters.erasure_epoch()
+
+    def accept(self, erasures: Sequence[Erasure], ledger: Accepted) -> list[ForgetRecord]:
+        """Accept requests and delete what they mean, in one durable transaction.
+
+        Raises:
+            LegalHold: a person may not be forgotten.
+            PlanChanged: a person, or an interaction that was to go, is not there any more.
+            WrongKey: there is no pseudonym key, or not the one that the store was written with.
+        """
+        with self._database.writer(durable=True) as connection:
+            return accept(connection, erasures, ledger, self._pseudonyms)
+
+    def extend_ledger(self, compose: Compose) -> None:
+        """Append entries to the ledger and replace records, in one durable transaction."""
+        with self._database.writer(durable=True) as connection:
+            end = tip(connection)
+            entries, records = compose(end)
+            append_entries(connection, end, entries)
+            write_records(connection, records)
+
+    def ledger(self, after: int = 0) -> list[LedgerEntry]:
+        """Entries with ``sequence > after``, in order."""
+        return self._chain.entries(after)
+
+    def forget_record(self, request_id: str) -> ForgetRecord | None:
+        """The record of a forget request."""
+        return self._requests.record(request_id)
+
+    def forget_records(
+        self,
+        *,
+        plan: str | None = None,
+        batch_id: str | None = None,
+        pending: bool = False,
+        newest: int | None = None,
+    ) -> list[ForgetRecord]:
+        """Records by (created, request_id): of one plan, of one batch, only those that are not complete, or only the
+        ``newest`` so many."""
+        return self._requests.records(plan, batch_id, pending, newest)
+
+    def suppressions(self, subjects: Sequence[str]) -> list[Suppression]:
+        """What is refused of these people, by (subject, digest)."""
+        return self._suppressions.of(subjects)
+
+    def suppressed_events(self) -> int:
+        """How many events were refused so far because somebody had been forgotten."""
+        return self._counters.suppressed_events()
+
+    def consent(self, subject: str, time: int, ledger: Callable[[LedgerTip, Suppression], LedgerEntry]) -> Suppression:
+        """Open a new identity for a forgotten person; one that is open already stays as it is, without an entry.
+
+        Raises:
+            UnknownUser: this person is not suppressed.
+        """
+        with self._database.writer(durable=True) as connection:
+            identity, new = grant(connection, subject, time)
+            if new:
+                end = tip(connection)
+                append_entries(connection, end, [ledger(end, identity)])
+            return identity
+
+    def put_hold(self, hold: Hold) -> None:
+        """Insert or replace a legal hold."""
+        with self._database.writer(durable=True) as connection:
+            write_hold(connection, hold)
+
+    def drop_hold(self, subject: str) -> bool:
+        """Lift a legal hold. Returns whether there was one."""
+        with self._database.writer(durable=True) as connection:
+            return delete_hold(connection, subject)
+
+    def holds(self) -> list[Hold]:
+        """All legal holds, by time."""
+        return self._holds.all()
+
+    def beat(self, replica: Replica) -> None:
+        """Insert or replace what a live replica says of itself."""
+        with self._database.writer() as connection:
+            write_replica(connection, replica)
+
+    def leave(self, replica_id: str) -> None:
+        """Take a replica off the list."""
+        with self._database.writer() as connection:
+            delete_replica(connection, replica_id)
+
+    def replicas(self) -> list[Replica]:
+        """All replicas on the list, by id."""
+        return self._replicas.all()
+
+    def put_lineage(self, adapter: str, users: Mapping[int, int], epoch: int) -> None:
+        """Record whom an adapter saw, and settle its debts.
+
+        Raises:
+            Busy: something was removed from the store since that epoch.
+        """
+        with self._database.writer(durable=True) as connection:
+            write_lineage(connection, adapter, users, epoch)
+
+    def lineage(self, adapter: str) -> dict[int, int]:
+        """Whom an adapter saw: how many interactions, by user number."""
+        return self._lineage.of(adapter)
+
+    def has_lineage(self, adapter: str) -> bool:
+        """Whether it is recorded of anybody that an adapter saw them."""
+        return self._lineage.exists(adapter)
+
+    def adapters_of(self, user_number: int) -> list[str]:
+        """The adapters that saw a user, sorted."""
+        return self._lineage.adapters_of(user_number)
+
+    def drop_lineage(self, adapters: Sequence[str]) -> None:
+        """Forget the lineage and the debts of adapters that do not exist any more."""
+        with self._database.writer() as connection:
+            delete_lineage(connection, adapters)
+
+    def debts(self, request_id: str | None = None) -> list[Debt]:
+        """Debts by (request, adapter): all, or one request's."""
+        return self._lineage.debts(request_id)

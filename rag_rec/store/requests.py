@@ -1,0 +1,78 @@
+"""Records of forget requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select
+
+from rag_rec.store.database import Database
+from rag_rec.store.protocol import ForgetRecord, ForgetState
+from rag_rec.store.schema import forget_requests
+
+_ENCODED = ("times", "removed", "timings_ms")
+_UNFINISHED = tuple(state.value for state in ForgetState if state is not ForgetState.COMPLETE)
+_mine = forget_requests.c
+
+
+def write_records(connection: Connection, records: Sequence[ForgetRecord]) -> None:
+    """Insert or replace the records of forget requests."""
+    if not records:
+        return
+    replaced = delete(forget_requests).where(_mine.request_id == bindparam("replaced"))
+    connection.execute(replaced, [{"replaced": record.request_id} for record in records])
+    connection.execute(insert(forget_requests), [_encode(record) for record in records])
+
+
+class Requests:
+    """Reads records of forget requests."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def record(self, request_id: str) -> ForgetRecord | None:
+        """The record of a forget request."""
+        found = self._records({"request_id": request_id}, pending=False)
+        return found[0] if found else None
+
+    def records(
+        self, plan: str | None, batch_id: str | None, pending: bool, newest: int | None = None
+    ) -> list[ForgetRecord]:
+        """Records by (created, request_id) that meet every condition given, of these the ``newest`` so many."""
+        wanted = {"plan": plan, "batch_id": batch_id}
+        return self._records({name: value for name, value in wanted.items() if value is not None}, pending, newest)
+
+    def _records(self, wanted: Mapping[str, str], pending: bool, newest: int | None = None) -> list[ForgetRecord]:
+        limited = newest is not None
+        query = self._database.query(
+            ("forget", *wanted, pending, limited), lambda: _statement(wanted, pending, limited)
+        )
+        values: dict[str, Any] = {f"wanted_{name}": value for name, value in wanted.items()}
+        with self._database.reader() as cursor:
+            rows = query.rows(cursor, **values, **({"newest": newest} if limited else {}))
+        return [_decode(row) for row in (rows[::-1] if limited else rows)]
+
+
+def _statement(wanted: Mapping[str, str], pending: bool, limited: bool) -> Any:
+    same = [_mine[name] == bindparam(f"wanted_{name}") for name in wanted]
+    # Named one by one, the states can be looked up in the index; "not complete" could not.
+    unfinished: list[BindParameter[str]] = [bindparam(f"state_{at}", state) for at, state in enumerate(_UNFINISHED)]
+    open_ones = [_mine.state.in_(unfinished)] if pending else []
+    found = select(*_mine).where(*same, *open_ones)
+    if limited:
+        return found.order_by(_mine.created.desc(), _mine.request_id.desc()).limit(bindparam("newest"))
+    return found.order_by(_mine.created, _mine.request_id)
+
+
+def _encode(record: ForgetRecord) -> dict[str, Any]:
+    row = asdict(record) | {"state": record.state.value}
+    return row | {name: orjson.dumps(row[name], option=orjson.OPT_SORT_KEYS).decode() for name in _ENCODED}
+
+
+def _decode(row: Sequence[Any]) -> ForgetRecord:
+    columns = dict(zip(_mine.keys(), row, strict=True))
+    decoded = {name: orjson.loads(columns.pop(name)) for name in _ENCODED}
+    return ForgetRecord(**columns | decoded | {"state": ForgetState(columns["state"])})

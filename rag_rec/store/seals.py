@@ -1,0 +1,63 @@
+"""Which key the pseudonyms of a store were made with.
+
+The key's id is written with the first suppression and never changed. A process with another key, or with none, could
+not recognise the people who may not come back; it may therefore write nobody's data.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, insert, select
+
+from rag_rec.errors import WrongKey
+from rag_rec.pseudonyms import Pseudonyms
+from rag_rec.store.database import Database
+from rag_rec.store.schema import seals
+
+_NAME = "pseudonyms"
+_key_id = select(seals.c.key_id).where(seals.c.name == _NAME)
+
+
+def seal(connection: Connection, pseudonyms: Pseudonyms | None) -> None:
+    """Write the key's id down, unless it is there. Raises ``WrongKey`` without a key, or if another was used before."""
+    if pseudonyms is None:
+        raise _no_key()
+    if recognising(connection, pseudonyms) is None:
+        connection.execute(insert(seals), {"name": _NAME, "key_id": pseudonyms.key_id})
+
+
+def recognising(connection: Connection, pseudonyms: Pseudonyms | None) -> Pseudonyms | None:
+    """The key by which suppressed people are recognised, None while there are none.
+
+    Raises:
+        WrongKey: somebody is suppressed, and this process has no key, or another one.
+    """
+    used = connection.execute(_key_id).scalar()
+    if used is None:
+        return None
+    if pseudonyms is None:
+        raise _no_key()
+    _check(used, pseudonyms)
+    return pseudonyms
+
+
+def check_seal(database: Database, pseudonyms: Pseudonyms) -> None:
+    """Raise ``WrongKey`` if the store was written with another key."""
+    query = database.query("seal", lambda: _key_id)
+    with database.reader() as cursor:
+        for (used,) in query.rows(cursor):
+            _check(used, pseudonyms)
+
+
+def _check(used: str, pseudonyms: Pseudonyms) -> None:
+    if used != pseudonyms.key_id:
+        raise WrongKey(
+            "The pseudonym key is not the one that this store was written with, so that forgotten people would not be "
+            "recognised: give the right one in RAGREC_PSEUDONYM_KEY or in HOME/keys/pseudonym.key."
+        )
+
+
+def _no_key() -> WrongKey:
+    return WrongKey(
+        "Forgotten people cannot be recognised without the pseudonym key: give it in RAGREC_PSEUDONYM_KEY or in "
+        "HOME/keys/pseudonym.key."
+    )

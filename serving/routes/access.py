@@ -1,0 +1,43 @@
+"""Right of access."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Response
+
+from rag_rec.store.protocol import StoredInteraction
+from serving.admission import PROTECTED, needing
+from serving.answers import ExportAnswer, errors
+from serving.auth import Role
+from serving.errors import json_response
+from serving.schemas import Id
+from serving.service import CurrentService
+
+router = APIRouter(
+    route_class=needing(Role.PRIVACY, answers_personally=True), tags=["privacy"], responses={**PROTECTED, **errors(404)}
+)
+
+
+@router.get("/v1/users/{user_id:path}/export", response_model=ExportAnswer)
+async def export(user_id: Annotated[Id, Path()], service: CurrentService) -> Response:
+    """Everything stored about a user."""
+    engine = service.ready_engine
+
+    def write() -> Response:
+        user, interactions = engine.export(user_id)
+        return json_response({"user": user, "interactions": [_exported(stored) for stored in interactions]})
+
+    return await service.inspections.run(write)
+
+
+def _exported(stored: StoredInteraction) -> dict[str, Any]:
+    interaction = stored.interaction
+    return {
+        "id": stored.number,
+        "item_id": interaction.item_id,
+        "event": interaction.event,
+        "value": interaction.value,
+        "text": interaction.text,
+        "time": interaction.time,
+    }

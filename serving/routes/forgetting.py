@@ -1,0 +1,129 @@
+"""Right to be forgotten: plan, removal, receipt and proof."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Response
+
+from rag_rec.errors import Unfinished
+from rag_rec.forgetting.request import ForgetRequest
+from rag_rec.store.protocol import ForgetRecord
+from serving.admission import KEYED, PROTECTED, WITH_BODY, needing
+from serving.answers import errors
+from serving.auth import Role
+from serving.errors import JSON, json_response
+from serving.forget_answers import (
+    PROOF,
+    RECEIPT,
+    BatchAnswer,
+    ForgetAnswer,
+    ForgetRecordAnswer,
+    KeyAnswer,
+    PendingAnswer,
+    PlanAnswer,
+)
+from serving.schemas import DeleteQuery, ForgetBody, Id, PendingQuery
+from serving.service import CurrentService, Service
+
+router = APIRouter(route_class=needing(Role.PRIVACY), tags=["privacy"], responses=PROTECTED)
+key = APIRouter(route_class=needing(None), tags=["privacy"], responses={**KEYED, **errors(503)})
+
+
+@router.delete("/v1/users/{user_id:path}", response_model=PlanAnswer | ForgetAnswer, responses=errors(404, 409))
+async def delete_user(
+    user_id: Annotated[Id, Path()], query: Annotated[DeleteQuery, Query()], service: CurrentService
+) -> Response:
+    """Forget a user. First `dry_run=true`, which says what would go; then `confirm` and `plan` quote what it said.
+
+    The answer comes when no answer that knows the person can leave the service any more.
+    """
+    request = ForgetRequest.of(user_id, None, query.confirm, query.plan)
+    return await (_plan(service, request) if query.dry_run else _forget(service, request))
+
+
+@router.post("/v1/forget", response_model=PlanAnswer | ForgetAnswer, responses={**WITH_BODY, **errors(404, 409)})
+async def forget(body: ForgetBody, service: CurrentService) -> Response:
+    """Forget a user, a batch of users, or some of a user's interactions. It cannot be undone.
+
+    First `dry_run`, which says what would go; then `confirm` and `plan` quote what it said.
+    """
+    request = body.request()
+    return await (_plan(service, request) if body.dry_run else _forget(service, request))
+
+
+@router.get("/v1/forget", response_model=PendingAnswer)
+async def pending(query: Annotated[PendingQuery, Query()], service: CurrentService) -> Response:
+    """The forget requests that are not complete, oldest first."""
+    query.check()
+    records = await service.inspections.run(service.ready_engine.pending)
+    return json_response({"requests": [_shown(record) for record in records]})
+
+
+@router.get("/v1/forget/{request}", response_model=ForgetRecordAnswer | BatchAnswer, responses=errors(404))
+async def forget_status(request: Annotated[Id, Path()], service: CurrentService) -> Response:
+    """How far a forget request has come, or every request of a batch."""
+    records = await service.inspections.run(service.ready_engine.forget_records, request)
+    shown = [_shown(record) for record in records]
+    if records[0].request_id == request:
+        return json_response(shown[0])
+    return json_response({"batch": request, "requests": shown})
+
+
+@router.get("/v1/forget/{request}/receipt", response_class=Response, responses={**RECEIPT, **errors(404)})
+async def receipt(request: Annotated[Id, Path()], service: CurrentService) -> Response:
+    """The signed receipt of a request, its latest revision. `rag-rec receipt verify` checks it without the service."""
+    text = await service.inspections.run(service.ready_engine.receipt, request)
+    return Response(text.encode(), media_type=JSON)
+
+
+@router.post("/v1/forget/{request}/prove", response_class=Response, responses={**PROOF, **errors(404)})
+async def prove(request: Annotated[Id, Path()], service: CurrentService) -> Response:
+    """Compare the system with one that never knew the person, and add the table to the receipt. It takes long."""
+    return json_response(await service.proofs.run(service.ready_engine.prove, request))
+
+
+@key.get("/v1/receipts/key", response_model=KeyAnswer)
+async def receipt_key(service: CurrentService) -> Response:
+    """The public key that verifies receipts. Needs a key of the interface with any role."""
+    return json_response({"key": await service.inspections.run(service.ready_engine.public_key)})
+
+
+async def _plan(service: Service, request: ForgetRequest) -> Response:
+    return json_response(await service.removals.run(service.ready_engine.plan, request))
+
+
+async def _forget(service: Service, request: ForgetRequest) -> Response:
+    """Carry out a removal, and acknowledge it when nothing that was begun before can leave any more."""
+    started = perf_counter()
+    try:
+        outcome = await service.removals.run(service.ready_engine.forget, request)
+    except Exception as error:
+        service.metrics.count_forget_failure(error)
+        if isinstance(error, Unfinished):  # accepted all the same
+            await service.let_earlier_answers_leave(cut_off=True)
+        raise
+    service.metrics.forgetting.expect([outcome.request_id])
+    await service.let_earlier_answers_leave(cut_off=not outcome.repeated)
+    service.metrics.count_forget(outcome, perf_counter() - started)
+    return json_response(outcome)
+
+
+def _shown(record: ForgetRecord) -> dict[str, Any]:
+    """The record without the number by which the store knows the person, and without the text of the receipt."""
+    return {
+        "request_id": record.request_id,
+        "batch_id": record.batch_id,
+        "subject": record.subject,
+        "scope": record.scope,
+        "state": record.state,
+        "epoch_before": record.epoch_before,
+        "epoch_after": record.epoch_after,
+        "created": record.created,
+        "deadline": record.deadline,
+        "times": record.times,
+        "removed": record.removed,
+        "timings_ms": record.timings_ms,
+        "receipt": record.receipt is not None,
+    }

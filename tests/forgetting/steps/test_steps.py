@@ -1,0 +1,189 @@
+"""What each step finds, by itself, whatever its act has said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+import pytest
+
+from rag_rec.domain import Interaction
+from rag_rec.engine import Engine
+from rag_rec.forgetting.layers import Layer, Status
+from rag_rec.forgetting.replicas import present
+from rag_rec.forgetting.steps.database import ScrubDatabase
+from rag_rec.forgetting.steps.indices import RewriteIndices
+from rag_rec.forgetting.steps.memory import POLL_SECONDS, FollowErasure
+from rag_rec.forgetting.steps.remaining import READER_ATTACK, StateRemaining
+from rag_rec.forgetting.steps.temporary import SweepTemporary
+from rag_rec.forgetting.system import System
+from rag_rec.generation import MANIFEST
+from rag_rec.store.protocol import ForgetRecord, ForgetState
+from tests.forgetting.asking import forget
+from tests.forgetting.homes import CANARY, DAY, log, number_of
+from tests.homes import ITEMS, build, running
+
+RESULTS = Path(__file__).parents[3] / "benchmarks" / "results"
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = running(tmp_path / "home", log())
+    yield engine
+    engine.close()
+
+
+def record_of(engine: Engine, user_id: str, scope: str = "user", after: int | None = None) -> ForgetRecord:
+    """A request as if it had been accepted at the present epoch."""
+    epoch = engine.store.epoch() + 1 if after is None else after
+    subject = engine._pseudonyms.user(user_id)
+    number = number_of(engine.store, user_id)
+    return ForgetRecord("r", None, subject, "p", scope, ForgetState.HIDDEN, number, epoch - 1, epoch, 1000, 9000)
+
+
+def test_rows_that_are_left_are_found(engine: Engine) -> None:
+    step = ScrubDatabase(engine._system())
+    (finding,) = step.verify([record_of(engine, CANARY)])
+    assert (finding.layer, finding.status, finding.until) == (Layer.STORE, Status.PENDING, 9000)
+    assert finding.detail == {"rows": 7}
+
+
+def test_an_interaction_that_came_back_is_found(engine: Engine) -> None:
+    record = record_of(engine, CANARY, "interactions")
+    step = ScrubDatabase(engine._system())
+    assert step.verify([record])[0].status is Status.PROVEN
+    forget(engine, CANARY)
+    assert step.verify([replace(record, user_number=None)])[0].status is Status.PROVEN
+
+
+def test_deleted_rows_that_are_not_overwritten_are_found(engine: Engine) -> None:
+    record = record_of(engine, CANARY)
+    engine.store.delete_user(number_of(engine.store, CANARY))
+    step = ScrubDatabase(engine._system())
+    assert step.verify([record])[0].status is Status.PENDING
+    step.act([record])
+    assert step.verify([record])[0].status is Status.PROVEN
+
+
+def test_index_files_that_hold_the_person_are_found(engine: Engine) -> None:
+    step = RewriteIndices(engine._system())
+    record = record_of(engine, CANARY)
+    (finding,) = step.verify([record])
+    assert (finding.layer, finding.status, finding.detail["files"]) == (Layer.INDICES, Status.PENDING, 2)
+    step.act([record])
+    assert step.verify([record])[0].status is Status.PROVEN
+
+
+def test_the_newest_of_several_requests_about_one_person_counts(engine: Engine) -> None:
+    first, second = (record_of(engine, CANARY, "interactions", after) for after in (engine.store.epoch() + 1, 0))
+    step = RewriteIndices(engine._system())
+    assert step.verify([first, second])[0].status is Status.PENDING
+    assert step.verify([second])[0].status is Status.PROVEN
+    assert step.verify([replace(first, user_number=None)])[0].status is Status.PROVEN
+
+
+def test_partial_files_are_swept(engine: Engine) -> None:
+    folder = engine.generations.root / "building-1-abc" / "profiles"
+    folder.mkdir(parents=True)
+    (folder / "01.rewritten").write_bytes(b"somebody")
+    step = SweepTemporary(engine._system())
+    record = record_of(engine, CANARY)
+    assert step.verify([record])[0].status is Status.PENDING
+    step.act([record])
+    assert step.verify([record])[0].status is Status.PROVEN
+    assert not (folder / "01.rewritten").exists()
+
+
+def test_a_file_that_another_process_swept_first_is_no_error(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = SweepTemporary(engine._system())
+    monkeypatch.setattr(step, "_partial", lambda: iter([engine.settings.home / "gone.rewritten"]))
+    step.act([record_of(engine, CANARY)])
+
+
+def memory(system: System, waited: list[float] | None = None) -> FollowErasure:
+    return FollowErasure(system, (waited if waited is not None else []).append)
+
+
+def test_a_person_who_is_still_in_memory_is_found(engine: Engine) -> None:
+    record = record_of(engine, CANARY)
+    statistics, answers = memory(engine._system()).verify([record])
+    assert (statistics.layer, statistics.status) == (Layer.STATISTICS, Status.PENDING)
+    assert (answers.layer, answers.status) == (Layer.ANSWERS, Status.PENDING)
+
+
+def test_a_partly_forgotten_person_may_stay_in_memory(engine: Engine) -> None:
+    record = record_of(engine, CANARY, "interactions", engine.store.epoch())
+    assert memory(engine._system()).verify([record])[0].status is Status.PROVEN
+
+
+def test_memory_that_does_not_add_up_is_found(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = record_of(engine, CANARY, "interactions", engine.store.epoch())
+    monkeypatch.setattr(type(engine.live), "sound", lambda _: False)
+    assert memory(engine._system()).verify([record])[0].status is Status.PENDING
+
+
+def test_other_replicas_are_waited_for_as_long_as_the_settings_say(engine: Engine) -> None:
+    engine.store.beat(replace(present("slow", 0), host="another-host"))
+    system = replace(engine._system(), settings=engine.settings.model_copy(update={"replica_wait_ms": 100}))
+    waited: list[float] = []
+    record = record_of(engine, CANARY, "interactions", engine.store.epoch())
+    step = memory(system, waited)
+    step.act([record])
+    assert waited == [POLL_SECONDS] * 5
+    (statistics, _) = step.verify([record])
+    assert (statistics.status, statistics.detail) == (Status.PENDING, {"replicas": 1, "lagging": 1})
+    engine.store.beat(replace(present("slow", engine.store.epoch()), host="another-host"))
+    step.act([record])
+    assert len(waited) == 5
+
+
+def test_without_memory_the_replicas_alone_count(engine: Engine) -> None:
+    system = replace(engine._system(), live=None)
+    record = record_of(engine, CANARY, after=engine.store.epoch())
+    statistics, answers = memory(system).verify([record])
+    assert statistics.status is Status.PROVEN
+    assert "running service" in statistics.why
+    assert answers.status is Status.PENDING  # the store knows of no removal at that epoch
+
+
+def test_prefixes_in_a_server_are_beyond_reach_and_said_so(engine: Engine) -> None:
+    forget(engine, CANARY)
+    settings = engine.settings.model_copy(update={"generator": "vllm"})
+    record = record_of(engine, "user-1", "interactions", engine.store.epoch())
+    _, answers = memory(replace(engine._system(), settings=settings)).verify([record])
+    assert answers.status is Status.OUT_OF_SCOPE
+    assert "vLLM" in answers.why
+
+
+def test_a_reader_is_proven_when_it_was_fitted_after_the_erasure(engine: Engine) -> None:
+    step = StateRemaining(engine._system())
+    erased = engine.store.epoch()
+    assert step.reader(erased).status is Status.PROVEN
+    finding = step.reader(erased + 1)
+    assert (finding.status, finding.detail) == (Status.MEASURED, READER_ATTACK)
+    engine.store.append([Interaction("user-1", ITEMS[9].id, 300 * DAY, "like")])
+    build(engine.settings)
+    assert step.reader(erased + 1).status is Status.PROVEN
+
+
+def test_a_reader_of_a_damaged_or_missing_index(engine: Engine) -> None:
+    step = StateRemaining(engine._system())
+    name = engine.generations.current_id()
+    (engine.generations.root / str(name) / MANIFEST).write_bytes(b"{")
+    assert step.reader(0).status is Status.MEASURED
+    (engine.generations.root / "CURRENT").unlink()
+    assert step.reader(10).status is Status.PROVEN
+
+
+def test_the_attack_on_the_reader_is_the_one_that_was_measured() -> None:
+    rows = orjson.loads((RESULTS / "compact_variants.json").read_bytes())["rows"]
+    measured = next(row for row in rows if row["name"] == "candidate model")
+    low, high = measured["membership auc, other half, interval"]
+    attacks = [
+        value for name, value in measured.items() if name.startswith("membership auc") and "interval" not in name
+    ]
+    assert measured["membership auc, other half"] == max(attacks)
+    assert READER_ATTACK["membership_inference_auc"] == max(attacks)
+    assert (READER_ATTACK["low"], READER_ATTACK["high"]) == (low, high)

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from typer.testing import CliRunner
+
+from rag_rec.forgetting import commands
+from rag_rec.forgetting.saga import Saga
+from rag_rec.home import store_of
+from rag_rec.settings import Settings
+from tests.forgetting.homes import CANARY, DAY, log
+from tests.homes import ITEMS, fill, settings_for
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("RAGREC_HOME", str(tmp_path / "home"))
+    settings = settings_for(tmp_path / "home")
+    fill(settings, log())
+    return settings
+
+
+def call(*arguments: str | Path) -> dict[str, Any]:
+    result = CliRunner().invoke(commands.app, ["forget", *map(str, arguments), "--json"])
+    answer: dict[str, Any] = orjson.loads(result.stdout)
+    assert (result.exit_code == 0) == ("error" not in answer and answer.get("ok", True)), answer
+    return answer
+
+
+def confirmed(*arguments: str | Path, subject: str) -> dict[str, Any]:
+    plan = call(*arguments, "--dry-run")
+    return call(*arguments, "--confirm", subject, "--plan", plan["plan"])
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_user_is_forgotten_after_a_dry_run() -> None:
+    plan = call("user", CANARY, "--dry-run")
+    assert (plan["users"], plan["interactions"]) == (1, 6)
+    assert call("user", CANARY)["error"]["code"] == "confirmation_required"
+    assert call("user", CANARY, "--confirm", CANARY, "--plan", "0" * 64)["error"]["code"] == "plan_changed"
+    done = call("user", CANARY, "--confirm", CANARY, "--plan", plan["plan"])
+    assert (done["state"], done["removed"]) == ("complete", {"interactions": 6, "users": 1})
+    assert call("user", CANARY, "--dry-run")["error"]["code"] == "unknown_user"
+
+
+@pytest.mark.parametrize(
+    ("options", "gone"),
+    [
+        (["--item", ITEMS[0].id, "--item", ITEMS[1].id], 2),
+        (["--before", "1970-07-22T00:00:00Z"], 2),
+        (["--after", "1970-07-22"], 4),
+        (["--after", "1970-07-21T00:00:00+00:00", "--before", "1970-07-23", "--item", ITEMS[1].id], 1),
+    ],
+)
+@pytest.mark.usefixtures("settings")
+def test_interactions_are_forgotten_by_item_and_time(options: list[str], gone: int) -> None:
+    assert 202 * DAY == 17_452_800_000  # 22 July 1970
+    assert confirmed("interactions", CANARY, *options, subject=CANARY)["removed"]["interactions"] == gone
+
+
+def test_interactions_are_forgotten_by_id(settings: Settings) -> None:
+    store = store_of(settings)
+    found = store.user(CANARY)
+    assert found is not None
+    first = store.interactions(found[0])[0].number
+    store.close()
+    assert confirmed("interactions", CANARY, "--id", str(first), subject=CANARY)["removed"]["interactions"] == 1
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_time_that_is_none_is_refused() -> None:
+    answer = call("interactions", CANARY, "--before", "yesterday", "--dry-run")
+    assert answer["error"]["code"] == "invalid_input"
+    assert "ISO 8601" in answer["error"]["message"]
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_batch_comes_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "people.txt"
+    path.write_text(f"user-1\n\n  {CANARY}\n")
+    done = confirmed("batch", path, "--no-report", subject="2")
+    assert done["removed"]["users"] == len(done["requests"]) == 2
+    status = call("status", done["request_id"])
+    assert {each["request"] for each in status["requests"]} == set(done["requests"])
+    assert {each["state"] for each in status["requests"]} == {"complete"}
+    one = call("status", done["requests"][0])
+    assert (one["request"], one["batch"]) == (done["requests"][0], done["request_id"])
+    assert call("list")["count"] == 2
+    assert call("list", "--pending") == {"count": 0, "requests": []}
+    assert CANARY not in str(status)
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_batch_with_a_report_needs_an_index(tmp_path: Path) -> None:
+    path = tmp_path / "people.txt"
+    path.write_text(CANARY)
+    plan = call("batch", path, "--dry-run")["plan"]
+    assert call("batch", path, "--confirm", "1", "--plan", plan)["error"]["code"] == "not_ready"
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\xff"])
+@pytest.mark.usefixtures("settings")
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "people.txt"
+    if content is not None:
+        path.write_bytes(content)
+    assert call("batch", path, "--dry-run")["error"]["code"] == "invalid_input"
+
+
+@pytest.mark.usefixtures("settings")
+def test_what_is_unfinished_is_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = call("user", CANARY, "--dry-run")["plan"]
+    with monkeypatch.context() as patched:
+        patched.setattr(Saga, "_carry_out", lambda *_: 1 / 0)
+        CliRunner().invoke(commands.app, ["forget", "user", CANARY, "--confirm", CANARY, "--plan", plan])
+        pending = call("list", "--pending")["requests"]
+    assert [each["state"] for each in pending] == ["hidden"]
+    assert call("resume") == {"ok": True, "completed": 1, "pending": []}
+    assert call("resume") == {"ok": True, "completed": 0, "pending": []}
+
+
+@pytest.mark.usefixtures("settings")
+def test_what_cannot_be_finished_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = call("user", CANARY, "--dry-run")["plan"]
+    monkeypatch.setattr("rag_rec.store.sql.SqlStore.scrub_pending", lambda _: True)
+    done = call("user", CANARY, "--confirm", CANARY, "--plan", plan)
+    assert done["state"] == "hidden"
+    again = call("resume")
+    assert (again["ok"], again["pending"][0]["request"]) == (False, done["request_id"])
+
+
+@pytest.mark.usefixtures("settings")
+def test_an_unknown_request_is_an_error() -> None:
+    assert call("status", "0" * 32)["error"]["code"] == "unknown_request"

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rag_rec.errors import BrokenLedger, ConfirmationRequired
+from rag_rec.forgetting.ledger import EMPTY, make_entry, tip_after
+from rag_rec.forgetting.newest import newest_ledger
+from rag_rec.forgetting.signing import Signer
+from rag_rec.store.protocol import LedgerEntry
+
+SIGNER = Signer(b"7" * 32)
+
+
+def chain(length: int, kind: str = "consent") -> list[LedgerEntry]:
+    entries: list[LedgerEntry] = []
+    for number in range(length):
+        tip = tip_after(entries[-1]) if entries else EMPTY
+        entries.append(make_entry(tip, kind, {"number": number}, SIGNER))
+    return entries
+
+
+WHOLE = chain(6)
+
+
+@given(own=st.integers(0, 6), known=st.lists(st.integers(0, 6), max_size=4), own_suffices=st.booleans())
+def test_the_longest_counts_and_an_old_one_only_if_that_was_said(
+    own: int, known: list[int], own_suffices: bool
+) -> None:
+    copies = [WHOLE[:length] for length in known]
+    newer = any(length >= own for length in known)
+    if newer or own_suffices:
+        newest = newest_ledger(WHOLE[:own], copies, SIGNER.verifier, own_suffices=own_suffices)
+        assert list(newest) == WHOLE[: max(own, *known, 0)]
+    else:
+        with pytest.raises(BrokenLedger if known else ConfirmationRequired):
+            newest_ledger(WHOLE[:own], copies, SIGNER.verifier, own_suffices=own_suffices)
+
+
+@given(length=st.integers(1, 6), own=st.integers(1, 6), own_suffices=st.booleans())
+def test_another_stores_ledger_is_never_taken(length: int, own: int, own_suffices: bool) -> None:
+    with pytest.raises(BrokenLedger, match="contradict"):
+        newest_ledger(WHOLE[:own], [chain(length, "hold")], SIGNER.verifier, own_suffices=own_suffices)
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_a_changed_entry_is_found_in_every_place(place: int) -> None:
+    changed = [replace(entry, body="{}") if at == place else entry for at, entry in enumerate(WHOLE)]
+    with pytest.raises(BrokenLedger):
+        newest_ledger(WHOLE[:1], [changed], SIGNER.verifier, own_suffices=True)
+
+
+def test_a_ledger_that_somebody_else_signed_is_refused() -> None:
+    with pytest.raises(BrokenLedger, match="not signed"):
+        newest_ledger([], [WHOLE], Signer(b"8" * 32).verifier, own_suffices=False)

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rag_rec.forgetting import replicas
+from rag_rec.forgetting.replicas import BEAT_MS, EXPIRY_MS, Presence, is_running, lagging, present
+from rag_rec.store import open_store
+from rag_rec.store.protocol import Replica, Store
+
+NOW = 1_800_000_000_000
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = open_store(f"sqlite:///{tmp_path / 'store.sqlite3'}")
+    yield store
+    store.close()
+
+
+class Clock:
+    def __init__(self, now: int = NOW) -> None:
+        self.now = now
+
+    def __call__(self) -> int:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(replicas, "_now", clock)
+    return clock
+
+
+def ended_process() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_a_replica_that_is_behind_is_lagging_and_others_are_not(store: Store, clock: Clock) -> None:
+    store.beat(present("own", 1))
+    store.beat(present("behind", 4))
+    store.beat(present("there", 5))
+    assert lagging(store, 5, "own") == ["behind"]
+    assert lagging(store, 5, None) == ["behind", "own"]
+    assert lagging(store, 4, "own") == []
+    assert {replica.seen for replica in store.replicas()} == {clock.now}
+
+
+def test_replicas_that_ended_go_off_the_list(store: Store, clock: Clock) -> None:
+    here = socket.gethostname()
+    store.beat(Replica("dead", here, ended_process(), 1, NOW))
+    store.beat(Replica("silent", "another-host", 1, 1, NOW - EXPIRY_MS - 1))
+    store.beat(Replica("far", "another-host", 1, 1, NOW - EXPIRY_MS))
+    assert lagging(store, 5, None) == ["far"]
+    assert [replica.id for replica in store.replicas()] == ["far"]
+    clock.now += 1
+    assert lagging(store, 5, None) == []
+
+
+def test_a_process_of_somebody_else_is_running(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    def refused(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refused)
+    assert is_running(replace(present("r", 1), process=1, seen=clock.now))
+
+
+def test_a_presence_beats_now_and_then_and_at_once_after_a_removal(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    presence = Presence(store)
+    presence.beat(3)
+    presence.leave()
+    assert store.replicas() == []
+    presence.join(3)
+    assert presence.id is not None
+    assert store.replicas() == [Replica(presence.id, socket.gethostname(), os.getpid(), 3, NOW)]
+    clock.now += BEAT_MS
+    presence.beat(4)
+    assert store.replicas()[0].epoch == 3
+    clock.now += 1
+    presence.beat(4)
+    assert store.replicas()[0].epoch == 4
+    monkeypatch.setattr(store, "erasure_epoch", lambda: 6)
+    presence.beat(7)
+    assert store.replicas()[0].epoch == 7
+    presence.leave()
+    told_after: list[list[int]] = []
+    presence.join(5, (), lambda: told_after.append([replica.epoch for replica in store.replicas()]))
+    presence.beat(8)
+    presence.beat(9)
+    assert told_after == [[5]]
+    assert store.replicas()[0].epoch == 8
+    presence.leave()
+    assert store.replicas() == []
+
+
+def test_a_removal_is_said_to_be_followed_when_earlier_answers_have_left(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    presence = Presence(store)
+    presence.join(3, (), lambda: told.append(store.replicas()[0].epoch))
+    clock.now += BEAT_MS + 1
+    presence.beat(4)
+    assert told == []  # nothing was removed
+    monkeypatch.setattr(store, "erasure_epoch", lambda: 6)
+    presence.beat(7)
+    assert told == [4]  # before it is said
+    presence.beat(8)
+    assert told == [4]
+
+
+def test_another_adapter_is_said_at_once_when_earlier_answers_have_left(store: Store, clock: Clock) -> None:
+    told: list[tuple[str, ...]] = []
+    presence = Presence(store)
+    presence.join(3, ("old",), lambda: told.append(store.replicas()[0].adapters))
+    assert store.replicas()[0].adapters == ("old",)
+    presence.beat(3, ("old",))
+    assert told == []
+    presence.beat(3, ("new", "old"))
+    assert (told, store.replicas()[0].adapters) == ([("old",)], ("new", "old"))
+    presence.beat(3)
+    assert (told[1:], store.replicas()[0].adapters) == ([("new", "old")], ())
+    clock.now += BEAT_MS + 1
+    presence.beat(4)
+    assert len(told) == 2

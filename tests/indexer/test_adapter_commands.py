@@ -1,0 +1,82 @@
+"""``rag-rec adapter`` as a person or a script runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from typer.testing import CliRunner
+
+import indexer.compact_training
+from indexer.commands import app
+from rag_rec.home import store_of
+from rag_rec.settings import Settings
+from rag_rec.store.protocol import ForgetState
+from tests.embedders import HashEmbedder
+from tests.forgetting.asking import forget_in
+from tests.homes import build, fill, settings_for
+from tests.indexer.compact_homes import LOG, build_compact, trained
+
+
+@pytest.fixture(autouse=True)
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("RAGREC_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(indexer.compact_training, "open_embedder", lambda name, threads: HashEmbedder())  # noqa: ARG005
+    settings = settings_for(tmp_path / "home")
+    fill(settings, LOG)
+    build(settings)
+    return settings
+
+
+def run(*arguments: str, code: int = 0) -> Any:
+    done = CliRunner().invoke(app, ["adapter", *arguments, "--json"])
+    assert done.exit_code == code, done.output
+    return orjson.loads(done.stdout)
+
+
+def state_of(settings: Settings, request: str) -> ForgetState:
+    store = store_of(settings)
+    record = store.forget_record(request)
+    store.close()
+    assert record is not None
+    return record.state
+
+
+def test_retraining_forgets_settles_and_measures(settings: Settings) -> None:
+    old = build_compact(settings, trained(held_out=0.5)).adapter
+    request = forget_in(settings, "user-3").request_id
+    assert state_of(settings, request) is ForgetState.EFFECTIVE
+    done = run("retrain", "--device", "cpu")
+    assert (done["removal"], done["exact"], done["settled"]) == ("retrain", True, 1)
+    assert done["adapter"] != old.digest
+    assert (done["users"], done["epochs"], done["held_out"], done["rank"]) == (7, 3, 0.5, 16)
+    assert done["gate"].startswith("not measured: Only")
+    assert state_of(settings, request) is ForgetState.COMPLETE
+    assert [each["digest"] for each in run("list")["adapters"]] == [done["adapter"]]
+
+
+def test_options_take_the_place_of_what_was(settings: Settings) -> None:
+    build_compact(settings)
+    done = run("retrain", "--epochs", "1", "--rank", "4", "--context", "5", "--held-out", "0.2", "--device", "cpu")
+    assert (done["epochs"], done["rank"], done["held_out"], done["settled"]) == (1, 4, 0.2, 0)
+
+
+def test_there_has_to_be_something_to_train_again() -> None:
+    assert run("retrain", "--device", "cpu", code=1)["error"]["code"] == "not_ready"
+
+
+def test_the_list_says_who_waits_for_an_adapter_to_go(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("list") == {"adapter": None, "policy": "deadline", "adapters": []}
+    built = build_compact(settings).adapter
+    clean = {"digest": built.digest, "current": True, "epoch": built.manifest.epoch, "users": 8, "debts": 0}
+    assert run("list")["adapters"] == [{**clean, "may_serve_until": None}]
+    for user in ("user-3", "user-4"):
+        forget_in(settings, user)
+    (listed,) = run("list")["adapters"]
+    assert (listed["users"], listed["debts"]) == (6, 2)
+    assert listed["may_serve_until"].endswith("+00:00")
+    monkeypatch.setenv("RAGREC_ADAPTER_POLICY", "strict")
+    strict = run("list")
+    assert (strict["policy"], strict["adapters"][0]["may_serve_until"]) == ("strict", "never")

@@ -1,0 +1,81 @@
+"""A process that cannot recognise forgotten people may write nobody's data."""
+
+from __future__ import annotations
+
+import pytest
+
+from rag_rec.domain import Interaction, Item, User
+from rag_rec.errors import WrongKey
+from rag_rec.pseudonyms import Pseudonyms
+from rag_rec.store import SqlStore, open_store
+from rag_rec.store.protocol import AppendResult, Counts
+from tests.store.erasing import chained, consented, erasure_of
+from tests.store.reference_privacy import PSEUDONYMS
+
+OTHER = Pseudonyms(b"another key of 32 bytes, exactly")
+
+
+def fill(store: SqlStore) -> None:
+    store.put_items([Item("i", "t")])
+    store.append([Interaction(user, "i", 1) for user in "ab"])
+
+
+def check_that_nobody_can_be_written(store: SqlStore) -> None:
+    epoch = store.epoch()
+    with pytest.raises(WrongKey):
+        store.append([Interaction("c", "i", 1)])
+    with pytest.raises(WrongKey):
+        store.put_users([User("c")])
+    with pytest.raises(WrongKey):
+        store.admit_users([User("c")])
+    assert store.put_items([Item("i", "t")]) == 0
+    assert store.epoch() == epoch
+
+
+def test_another_key_opens_a_store_only_as_long_as_nobody_is_suppressed(store_url: str) -> None:
+    store = open_store(store_url, pseudonyms=PSEUDONYMS)
+    fill(store)
+    open_store(store_url, pseudonyms=OTHER).close()
+    store.accept([erasure_of(store, "a")], chained)
+    store.close()
+    with pytest.raises(WrongKey):
+        open_store(store_url, pseudonyms=OTHER)
+    again = open_store(store_url, pseudonyms=PSEUDONYMS)
+    assert again.append([Interaction("a", "i", 1)]) == AppendResult(0, 0, 1)
+    again.close()
+
+
+def test_without_a_key_everything_can_be_written_until_somebody_is_suppressed(store_url: str) -> None:
+    keyless = open_store(store_url)
+    fill(keyless)
+    assert keyless.put_users([User("c")]) == 1
+    store = open_store(store_url, pseudonyms=PSEUDONYMS)
+    store.accept([erasure_of(store, "a")], chained)
+    check_that_nobody_can_be_written(keyless)
+    store.consent(PSEUDONYMS.user("a"), 2, consented)
+    check_that_nobody_can_be_written(keyless)
+    assert keyless.counts() == Counts(2, 1, 1)
+    keyless.close()
+    store.close()
+
+
+def test_a_key_that_was_right_at_the_opening_may_be_wrong_afterwards(store_url: str) -> None:
+    store, late = (open_store(store_url, pseudonyms=key) for key in (PSEUDONYMS, OTHER))
+    fill(store)
+    store.accept([erasure_of(store, "a")], chained)
+    check_that_nobody_can_be_written(late)
+    with pytest.raises(WrongKey):
+        late.accept([erasure_of(late, "b", None, "r2")], chained)
+    assert late.counts() == Counts(1, 1, 1)
+    late.close()
+    store.close()
+
+
+def test_nobody_can_be_forgotten_without_a_key(store_url: str) -> None:
+    store = open_store(store_url)
+    fill(store)
+    with pytest.raises(WrongKey):
+        store.accept([erasure_of(store, "a")], chained)
+    assert store.counts() == Counts(2, 1, 2)
+    assert store.append([Interaction("c", "i", 1)]) == AppendResult(1, 0)
+    store.close()

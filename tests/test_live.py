@@ -1,0 +1,295 @@
+"""The state in memory around a removal: what it prepares, what it says of itself, and that nothing moves in a pause."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rag_rec.candidates import gram_inverse
+from rag_rec.domain import Interaction, Item
+from rag_rec.generation import Generations
+from rag_rec.home import store_of
+from rag_rec.live import Live
+from rag_rec.settings import Settings
+from rag_rec.store.protocol import Change, Selection, Store
+from tests.embedders import HashEmbedder
+from tests.homes import ITEMS, build, fill, settings_for
+
+DAY = 86_400_000
+
+
+def likes(user: str, *items: int, start: int = 100, text: str | None = None) -> list[Interaction]:
+    return [Interaction(user, ITEMS[item].id, (start + n) * DAY, "like", None, text) for n, item in enumerate(items)]
+
+
+LOG = [
+    *likes("ann", 0, 1, 2, text="words"),
+    *likes("ben", 0, 1, 2, 3),
+    *likes("cleo", 1, 2, 3),
+    *likes("dan", 8, 9),
+    Interaction("eve", ITEMS[5].id, 100 * DAY, "rating", 1.0),
+]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    settings = settings_for(tmp_path / "home")
+    fill(settings, LOG)
+    build(settings)
+    return settings
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Store]:
+    store = store_of(settings)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def live(settings: Settings, store: Store) -> Live:
+    return Live.load(Generations(settings.generations).current(), store, settings, HashEmbedder())
+
+
+def number_of(store: Store, user: str) -> int:
+    found = store.user(user)
+    assert found is not None
+    return found[0]
+
+
+def forget_item(store: Store, user: str, item: int) -> None:
+    number = number_of(store, user)
+    store.delete_interactions(number, store.select(number, Selection(item_ids=frozenset({ITEMS[item].id}))))
+
+
+class Updates:
+    """Counts how often P is updated."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        self._compute = gram_inverse._updated
+        monkeypatch.setattr(gram_inverse, "_updated", self)
+
+    def __call__(self, *arguments: object) -> object:
+        self.count += 1
+        return self._compute(*arguments)  # type: ignore[arg-type]
+
+
+class TestPrepare:
+    def test_the_removal_of_a_user_is_taken_over(
+        self, live: Live, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        updates, number = Updates(monkeypatch), number_of(store, "ann")
+        live.prepare(number)
+        assert updates.count == 1
+        store.delete_user(number)
+        live.follow()
+        assert updates.count == 1
+        assert live.sound()
+        assert np.array_equal(live.statistics.together.block(np.arange(3), np.arange(3)).diagonal(), [1, 2, 2])
+
+    def test_a_partial_removal_is_taken_over(self, live: Live, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        updates, number = Updates(monkeypatch), number_of(store, "ann")
+        history = live.people.history(number)
+        live.prepare(number, history[1:].copy())
+        forget_item(store, "ann", 0)
+        live.follow()
+        assert updates.count == 1
+        assert live.agrees(number)
+        assert live.sound()
+
+    def test_an_event_in_between_costs_the_advantage_and_nothing_else(
+        self, live: Live, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        updates, number = Updates(monkeypatch), number_of(store, "ann")
+        live.prepare(number)
+        store.append(likes("dan", 4, start=300))
+        live.follow()
+        store.delete_user(number)
+        live.follow()
+        assert updates.count == 2
+        assert live.sound()
+
+    def test_what_does_not_come_can_be_discarded(
+        self, live: Live, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        updates, number = Updates(monkeypatch), number_of(store, "ann")
+        live.prepare(number)
+        live.discard()
+        store.delete_user(number)
+        live.follow()
+        assert updates.count == 2
+
+    def test_a_user_of_no_positives_needs_nothing(
+        self, live: Live, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        updates = Updates(monkeypatch)
+        live.prepare(number_of(store, "eve"))
+        live.prepare(10**6)
+        assert updates.count == 0
+
+    def test_before_the_statistics_are_there_nothing_is_prepared(self, settings: Settings, store: Store) -> None:
+        loading: list[Live] = []
+
+        class Loading(Live):
+            def follow(self) -> None:
+                loading.append(self)
+                self.prepare(number_of(store, "ann"))
+                self.discard()
+                super().follow()
+
+        Loading.load(Generations(settings.generations).current(), store, settings, HashEmbedder())
+        assert len(loading) == 1
+
+
+def test_what_memory_holds_of_a_user_is_told(live: Live, store: Store) -> None:
+    ann, eve = number_of(store, "ann"), number_of(store, "eve")
+    assert live.holds(ann) and live.holds(eve)
+    assert not live.holds(10**6)
+    store.delete_user(ann)
+    assert live.holds(ann)
+    live.follow()
+    assert not live.holds(ann)
+    live._positives[ann] = live._positives[number_of(store, "ben")]
+    assert live.holds(ann)
+
+
+def test_a_user_of_whom_something_was_forgotten_agrees_with_the_store(
+    live: Live, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ben = number_of(store, "ben")
+    assert live.agrees(ben)
+    monkeypatch.setattr(live.people, "put", lambda *_: None)
+    forget_item(store, "ben", 1)
+    assert not live.agrees(ben)
+
+
+def test_a_user_whose_positives_were_left_behind_does_not_agree(
+    live: Live, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ben = number_of(store, "ben")
+    monkeypatch.setattr(live, "_remember", lambda *_: None)
+    forget_item(store, "ben", 1)
+    assert not live.agrees(ben)
+
+
+class TestSoundness:
+    @pytest.mark.parametrize("many", [1, 100])
+    def test_it_holds_while_people_come_and_go(
+        self, live: Live, store: Store, monkeypatch: pytest.MonkeyPatch, many: int
+    ) -> None:
+        monkeypatch.setattr("rag_rec.live.MANY", many)
+        assert live.sound()
+        store.append([*likes("fay", 5, 6, 7), *likes("ann", 5, start=300)])
+        live.follow()
+        assert live.sound()
+        forget_item(store, "ann", 1)
+        store.delete_user(number_of(store, "ben"))
+        store.delete_user(number_of(store, "eve"))
+        live.follow()
+        assert live.sound()
+
+    @pytest.mark.parametrize(
+        "skipped",
+        [
+            "rag_rec.candidates.statistics.Statistics.replace",
+            "rag_rec.candidates.statistics.Statistics.settle",
+            "rag_rec.candidates.gram_inverse.GramInverse.change",
+            "rag_rec.candidates.gram_inverse.GramInverse.flush",
+            "rag_rec.candidates.counts.DenseCounts.add",
+            "rag_rec.candidates.counts.SparseCounts.add",
+            "rag_rec.candidates.popularity.Popularity.change",
+            "rag_rec.candidates.sequences.Sequences.replace",
+            "rag_rec.vectors.interactions.InteractionIndex.remove",
+            "rag_rec.live.Live._remember",
+        ],
+    )
+    def test_a_part_that_was_left_out_is_noticed(
+        self, live: Live, store: Store, skipped: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(skipped, lambda *_, **__: None)
+        store.delete_user(number_of(store, "ben"))
+        live.follow()
+        assert not live.sound()
+
+    def test_a_profile_that_was_left_is_noticed(
+        self, live: Live, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(live.people.profiles, "remove", lambda *_: 0)
+        store.delete_user(number_of(store, "ben"))
+        live.follow()
+        assert not live.sound()
+
+
+class TestErasures:
+    def test_an_answer_sees_a_change_at_whatever_moment_of_the_removal_it_begins(
+        self, live: Live, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen = [live.erasures]
+        replace = live.statistics.replace
+
+        def looking(*arguments: object) -> None:
+            seen.append(live.erasures)
+            replace(*arguments)  # type: ignore[arg-type]
+            seen.append(live.erasures)
+
+        monkeypatch.setattr(live.statistics, "replace", looking)
+        salt = live.salt
+        store.delete_user(number_of(store, "ben"))
+        live.follow()
+        assert seen[0] < seen[1] == seen[2] < live.erasures
+        assert live.salt != salt
+
+    def test_events_void_no_answer(self, live: Live, store: Store) -> None:
+        erasures, epoch = live.erasures, live.epoch
+        store.append(likes("dan", 4, start=300))
+        live.follow()
+        assert (live.erasures, live.epoch) == (erasures, epoch + 1)
+
+
+def test_a_pause_follows_the_store_first_and_lets_nothing_change(live: Live, store: Store) -> None:
+    store.append(likes("dan", 4, start=300))
+    followed = threading.Thread(target=live.follow)
+    with live.paused():
+        epoch = live.epoch
+        assert epoch == store.epoch()
+        store.append(likes("dan", 5, start=400))
+        followed.start()
+        assert followed.is_alive()
+        assert live.epoch == epoch
+    followed.join()
+    assert live.epoch == store.epoch() > epoch
+
+
+def test_a_group_is_folded_into_the_inverse_once(live: Live, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    updates = Updates(monkeypatch)
+    for user in ("ann", "ben", "cleo"):
+        store.delete_user(number_of(store, user))
+    live.follow()
+    assert updates.count == 1
+    assert live.sound()
+
+
+def test_an_item_that_came_after_the_changes_were_read_is_taken_up(
+    live: Live, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its reading of the change log and of a history, another process stores a new item and acts on it."""
+    read = store.changes
+
+    def overtaken(after: int) -> list[Change]:
+        changes = read(after)
+        if not store.known_items(["newcomer"]):  # type: ignore[attr-defined]
+            store.put_items([Item("newcomer", "a film that nobody knew")])
+            store.append([Interaction("ann", "newcomer", 300 * DAY, "newly named")])
+        return changes
+
+    store.append(likes("ann", 5, start=200))
+    monkeypatch.setattr(store, "changes", overtaken)
+    live.follow()
+    assert len(live.items) == len(ITEMS) + 1
+    assert live.agrees(number_of(store, "ann"))
+    assert live.sound()
