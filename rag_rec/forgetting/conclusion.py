@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-import orjson
-
 from rag_rec.forgetting.layers import FINAL, Finding, Layer, Status, is_complete
 from rag_rec.forgetting.ledger import make_entry, tip_after
 from rag_rec.forgetting.receipt import Facts, findings_in, read_receipt, receipt_digest, write_receipt
@@ -84,7 +82,7 @@ class Notary:
             for record, findings in concluded:
                 facts = _facts(record, findings, now, (before, after), twin)
                 receipt = self._write(facts, tip)
-                entry = make_entry(tip, "receipt", orjson.loads(receipt), self._system.signer)
+                entry = make_entry(tip, "receipt", receipt, self._system.signer)
                 tip = tip_after(entry)
                 entries.append(entry)
                 issued.append(replace(record, receipt=receipt))

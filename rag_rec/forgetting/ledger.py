@@ -32,9 +32,9 @@ LOCK_SECONDS = 60.0
 _ENTRY: Final = TypeAdapter(LedgerEntry)
 
 
-def make_entry(tip: LedgerTip, kind: str, body: Mapping[str, Any], signer: Signer) -> LedgerEntry:
-    """The signed entry that follows a tip."""
-    sequence, text = tip.sequence + 1, canonical.dumps(body)
+def make_entry(tip: LedgerTip, kind: str, body: Mapping[str, Any] | str, signer: Signer) -> LedgerEntry:
+    """The signed entry that follows a tip. A ``body`` that is text is canonical JSON already, such as a receipt."""
+    sequence, text = tip.sequence + 1, body if isinstance(body, str) else canonical.dumps(body)
     digest = _digest(sequence, kind, text, tip.digest)
     return LedgerEntry(sequence, kind, text, tip.digest, digest, signer.sign(digest.encode()))
 

