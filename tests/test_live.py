@@ -71,12 +71,12 @@ class Updates:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
-        self._compute = gram_inverse._updated
-        monkeypatch.setattr(gram_inverse, "_updated", self)
+        self._compute = gram_inverse._update
+        monkeypatch.setattr(gram_inverse, "_update", self)
 
-    def __call__(self, *arguments: object) -> object:
+    def __call__(self, *arguments: object) -> None:
         self.count += 1
-        return self._compute(*arguments)  # type: ignore[arg-type]
+        self._compute(*arguments)  # type: ignore[arg-type]
 
 
 class TestPrepare:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import scipy.linalg
 
 from rag_rec.candidates.counts import CountMatrix, Ids, capacity
+from rag_rec.candidates.spare_array import SpareArray
 
 Floats = npt.NDArray[np.float64]
 Held = tuple[Floats, Floats]
@@ -63,6 +64,7 @@ class GramInverse:
         self._pending: Queue = {}
         self._prepared: _Prepared | None = None
         self._queueing = threading.Lock()  # what waits, the P that it is for, and what was prepared belong together
+        self._spare = SpareArray()
         self._changes = 0
         self._folded = 0
         self._blocks = 0
@@ -123,14 +125,18 @@ class GramInverse:
             _enqueue(queue, items, sign)
         if not queue:
             return
-        prepared = _Prepared(base, _signs(queue), _with_diagonal(_updated(base, list(queue.values()))))
+        held = self._updated(base, queue)
         with self._queueing:
             if self.matrix is base:
-                self._prepared = prepared
+                self._prepared = _Prepared(base, _signs(queue), held)
+            else:
+                self._spare.keep(held[0])
 
     def discard(self) -> None:
-        """Free what was prepared."""
+        """Drop what was prepared."""
         with self._queueing:
+            if self._prepared is not None:
+                self._spare.keep(self._prepared.held[0])
             self._prepared = None
 
     def flush(self) -> None:
@@ -175,13 +181,22 @@ class GramInverse:
         if len(queue) > max(PENDING_LIMIT, MOST_FOLDED * len(self.matrix)):
             self.rebuild()
             return
-        if prepared is not None and prepared.base is self.matrix and prepared.signs == _signs(queue):
+        old = self.matrix
+        if prepared is not None and prepared.base is old and prepared.signs == _signs(queue):
             self._held = prepared.held
         else:
-            self._held = _with_diagonal(_updated(self.matrix, list(queue.values())))
+            self._held = self._updated(old, queue)
+        self._spare.keep(old)
         self._blocks += 1
         if self._blocks % PROBE_EVERY == 0 and self._probe() > RESIDUAL_BOUND:
             self.rebuild()
+
+    def _updated(self, matrix: Floats, queue: Queue) -> Held:
+        """P after the queued changes, and its diagonal, in memory of its own."""
+        room = matrix.shape if matrix.base is None else matrix.base.shape  # spare room is kept, see grow()
+        target = self._spare.take(room)[: len(matrix), : len(matrix)]
+        _update(matrix, list(queue.values()), target)
+        return _with_diagonal(target)
 
     def _probe(self) -> float:
         """The drift of some rows of P: how far (G + lambda I) P is from I there, by row."""
@@ -231,8 +246,8 @@ def _inverse(matrix: Floats) -> Floats:
     return np.ascontiguousarray(symmetric)
 
 
-def _updated(matrix: Floats, changes: list[tuple[Ids, int]]) -> Floats:
-    """P after G has changed by sum_k sign_k u_k u_k', by the Woodbury identity; ``matrix`` is left alone.
+def _update(matrix: Floats, changes: list[tuple[Ids, int]], target: Floats) -> None:
+    """Write P after G has changed by sum_k sign_k u_k u_k', by the Woodbury identity; ``matrix`` is left alone.
 
     P' = P - P U (S + U'PU)^-1 U'P with U = [u_1 ...] and S = diag(1 / sign_k).
     """
@@ -240,9 +255,6 @@ def _updated(matrix: Floats, changes: list[tuple[Ids, int]]) -> Floats:
     core = np.stack([projected[:, items].sum(axis=1) for items, _ in changes], axis=1)  # U'PU, [k, k]
     core[np.diag_indices_from(core)] += [1.0 / sign for _, sign in changes]
     solved = np.linalg.solve(core, projected)
-    room = matrix.base.shape if matrix.base is not None else matrix.shape  # spare room is kept, see grow()
-    updated = np.zeros(room)[: len(matrix), : len(matrix)]
     for start in range(0, len(matrix), BAND):
         band = slice(start, start + BAND)
-        np.subtract(matrix[band], projected[:, band].T @ solved, out=updated[band])
-    return updated
+        np.subtract(matrix[band], projected[:, band].T @ solved, out=target[band])

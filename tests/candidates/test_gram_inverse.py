@@ -144,13 +144,13 @@ class TestPrepared:
     def updates(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         """Grows by one entry, the number of rows, for every update that is computed."""
         computed: list[int] = []
-        compute = gram_inverse._updated
+        compute = gram_inverse._update
 
-        def counted(matrix: Floats, changes: list[tuple[Ids, int]]) -> Floats:
+        def counted(matrix: Floats, changes: list[tuple[Ids, int]], target: Floats) -> None:
             computed.append(len(changes))
-            return compute(matrix, changes)
+            compute(matrix, changes, target)
 
-        monkeypatch.setattr(gram_inverse, "_updated", counted)
+        monkeypatch.setattr(gram_inverse, "_update", counted)
         return computed
 
     def test_the_same_change_takes_it_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,17 +214,28 @@ class TestPrepared:
         self.prepare(inverse, ([2, 3], -1), ([3, 2], 1), ([], -1))
         assert computed == []
 
+    def test_memory_is_used_again_and_never_what_somebody_reads(self) -> None:
+        inverse, gram = self.inverses()
+        read, before = inverse.matrix, inverse.matrix.copy()
+        places = set()
+        for round_ in range(12):
+            change(inverse, gram, [5, 6], 1 if round_ % 2 == 0 else -1)
+            inverse.flush()
+            places.add(inverse.matrix.__array_interface__["data"][0])
+        assert len(places) <= 3
+        assert np.array_equal(read, before)
+
     def test_a_flush_that_comes_first_leaves_nothing_behind(self, monkeypatch: pytest.MonkeyPatch) -> None:
         inverse, gram = self.inverses()
-        compute = gram_inverse._updated
+        compute = gram_inverse._update
 
-        def overtaken(matrix: Floats, changes: list[tuple[Ids, int]]) -> Floats:
-            monkeypatch.setattr(gram_inverse, "_updated", compute)
+        def overtaken(matrix: Floats, changes: list[tuple[Ids, int]], target: Floats) -> None:
+            monkeypatch.setattr(gram_inverse, "_update", compute)
             change(inverse, gram, [2, 3, 4], -1)
             inverse.flush()
-            return compute(matrix, changes)
+            compute(matrix, changes, target)
 
-        monkeypatch.setattr(gram_inverse, "_updated", overtaken)
+        monkeypatch.setattr(gram_inverse, "_update", overtaken)
         self.prepare(inverse, ([2, 3, 4], -1))
         assert inverse._prepared is None
         assert np.abs(inverse.matrix - explicit([[0, 1], [1, 2]])).max() < 1e-14
