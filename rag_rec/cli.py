@@ -17,10 +17,10 @@ import structlog
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.table import Table
 from typer.exceptions import TyperException
 
 from rag_rec.errors import InvalidInput, RagRecError
+from rag_rec.printing import in_words
 
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
 """The option that every command has. A command returns its result as a mapping; :func:`command` prints it."""
@@ -30,7 +30,7 @@ P = ParamSpec("P")
 
 
 def command(function: Callable[P, Mapping[str, Any]]) -> Callable[P, None]:
-    """Wrap a command that returns its result: print it as JSON or as a table, and turn errors into exit code 1.
+    """Wrap a command that returns its result: print it as JSON or in words, and turn errors into exit code 1.
 
     The wrapped function must have a parameter ``json`` of type :data:`Json`.
     """
@@ -57,16 +57,11 @@ def command(function: Callable[P, Mapping[str, Any]]) -> Callable[P, None]:
 
 
 def print_result(result: Mapping[str, Any], as_json: bool) -> None:
-    """Print a command's result on stdout."""
+    """Print a command's result on stdout: as the one JSON object, or in words (:mod:`rag_rec.printing`)."""
     if as_json:
         sys.stdout.write(orjson.dumps(result, option=orjson.OPT_NON_STR_KEYS).decode() + "\n")
         return
-    console = Console()
-    for name, value in result.items():
-        if isinstance(value, list) and value and isinstance(value[0], Mapping):
-            console.print(_table(name, value))
-        else:
-            console.print(f"[bold]{name}[/bold]: ", value, sep="")
+    typer.echo(in_words(result), nl=False)
 
 
 def print_failure(error: RagRecError, as_json: bool) -> None:
@@ -74,16 +69,7 @@ def print_failure(error: RagRecError, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(orjson.dumps({"error": {"code": error.code, "message": str(error)}}).decode() + "\n")
     else:
-        progress_console.print(f"[bold red]error[/bold red] ({error.code}): {error}")
-
-
-def _table(title: str, rows: list[Mapping[str, Any]]) -> Table:
-    table = Table(title=title)
-    for column in rows[0]:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*(str(row.get(column, "")) for column in rows[0]))
-    return table
+        typer.echo(f"{typer.style('error', fg=typer.colors.RED, bold=True)} ({error.code}): {error}", err=True)
 
 
 def _settings_message(error: ValidationError) -> str:

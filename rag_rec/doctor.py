@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -13,12 +15,15 @@ from rag_rec.adapters.lineage import owing
 from rag_rec.cli import Json, command
 from rag_rec.domain import Candidate, Item, User
 from rag_rec.errors import RagRecError
+from rag_rec.forgetting.ledger import LedgerFile
+from rag_rec.forgetting.system import signer_of
 from rag_rec.fusion import Gate
 from rag_rec.generation import Generations
 from rag_rec.generators.opening import load_gate, open_generator
 from rag_rec.generators.protocol import Backend, EvidenceLine, Prompt
 from rag_rec.generators.wanted import Wanted, wanted
 from rag_rec.home import store_of
+from rag_rec.keys import key_places
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 
@@ -50,7 +55,7 @@ class Finding:
 @app.command("doctor")
 @command
 def doctor(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
-    """Check store, index and generator, and say what to do where something is wrong."""
+    """Check store, keys, ledger, forget requests, index and generator, and say what to do where something is wrong."""
     found = examine(Settings())
     ok = all(finding.state is not State.FAILED for finding in found)
     return {"ok": ok, "findings": [asdict(finding) for finding in found]}
@@ -62,6 +67,9 @@ def examine(settings: Settings) -> list[Finding]:
     try:
         checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
             ("store", lambda: _store(store)),
+            ("keys", lambda: _keys(settings, store)),
+            ("ledger", lambda: _ledger(settings, store)),
+            ("forgetting", lambda: _forgetting(store)),
             ("index", lambda: _index(settings, store)),
             ("generator", lambda: _generator(settings, store)),
         ]
@@ -81,6 +89,39 @@ def _store(store: Store) -> Iterator[Finding]:
     counts = store.counts()
     text = f"{counts.users} users, {counts.items} items, {counts.interactions} interactions, epoch {store.epoch()}"
     yield Finding("store", State.OK, text)
+
+
+def _keys(settings: Settings, store: Store) -> Iterator[Finding]:
+    places = key_places(settings)
+    signer_of(settings, store)
+    shown = ", ".join(f"{name} key: {place or 'made just now'}" for name, place in places.items())
+    yield Finding("keys", State.OK, f"{shown}. Keep a copy of each, apart from the store and its backups")
+
+
+def _ledger(settings: Settings, store: Store) -> Iterator[Finding]:
+    newest = store.newest_entry()
+    copy = LedgerFile(settings.ledger_file)
+    entries, lag = newest.sequence if newest else 0, copy.lag(newest)
+    if lag < 0:
+        text = f"{entries} entries; the copy at {copy.path} cannot be read or is another ledger's"
+        yield Finding("ledger", State.FAILED, f"{text}: `rag-rec ledger verify` says more.")
+    elif lag:
+        text = f"{entries} entries, of which the copy at {copy.path} lacks {lag}"
+        yield Finding("ledger", State.FAILED, f"{text}: `rag-rec forget resume` writes them, or says why it cannot.")
+    else:
+        yield Finding("ledger", State.OK, f"{entries} entries, and as many in the copy at {copy.path}")
+
+
+def _forgetting(store: Store) -> Iterator[Finding]:
+    pending = store.forget_records(pending=True)
+    if not pending:
+        yield Finding("forgetting", State.OK, "no request is pending")
+        return
+    nearest = min(record.deadline for record in pending)
+    state = State.FAILED if nearest < time.time_ns() // 1_000_000 else State.NOTE
+    deadline = datetime.fromtimestamp(nearest / 1000, UTC).isoformat(timespec="seconds")
+    text = f"{len(pending)} requests are pending, the nearest deadline is {deadline}"
+    yield Finding("forgetting", state, f"{text}: `rag-rec forget list --pending` lists them.")
 
 
 def _index(settings: Settings, store: Store) -> Iterator[Finding]:

@@ -22,7 +22,9 @@ from rag_rec.domain import (
 from rag_rec.errors import CorruptIndex, InvalidInput, NotReady, RagRecError, UnknownItem
 from rag_rec.explanation import Conditions, ExplainedRecommendation, Lookup, open_explainer
 from rag_rec.filters import compile_filter
+from rag_rec.forgetting.ledger import LedgerFile
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
+from rag_rec.forgetting.system import signer_of
 from rag_rec.generation import Generations
 from rag_rec.generators.opening import RankerSource, open_ranking
 from rag_rec.home import store_of
@@ -81,8 +83,9 @@ class Engine(Privacy):
             NotReady: there is no index generation yet.
             CorruptIndex: the generation's files do not match its manifest.
             IncompatibleStore: the store is from a newer version.
+            WrongKey: a key is lost, or is not the one that the store or its ledger was written with.
         """
-        store = store or store_of(settings)
+        store = store or _store_with_its_keys(settings)
         embedder = embedder or open_embedder(settings.embedding_model, settings.embedding_threads)
         generations = Generations(settings.generations)
         live = Live.load(generations.current(), store, settings, embedder)
@@ -197,6 +200,7 @@ class Engine(Privacy):
             interactions=counts.interactions,
             suppressed=self.store.suppressed_events(),
             erasure_epoch=self.store.erasure_epoch(),
+            ledger_copy_lag=LedgerFile(self.settings.ledger_file).lag(self.store.newest_entry()),
         )
 
     def refresh(self) -> bool:
@@ -275,6 +279,17 @@ class Engine(Privacy):
             self._ranking.refresh()
         except RagRecError as error:  # an answer is not lost because a file of the generator is broken
             log.error("generator_refresh_failed", code=error.code)
+
+
+def _store_with_its_keys(settings: Settings) -> Store:
+    """The store; a wrong signing key is refused now rather than when somebody is to be forgotten."""
+    store = store_of(settings)
+    try:
+        signer_of(settings, store)
+    except BaseException:
+        store.close()
+        raise
+    return store
 
 
 def _now() -> int:

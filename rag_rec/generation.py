@@ -189,6 +189,12 @@ class Generations:
             self._destroy(self.root / name)
         return gone
 
+    def discard(self, name: str) -> None:
+        """Destroy a generation without reading it. Raises ``InvalidInput`` if it is the current one."""
+        if name == self.current_id():
+            raise InvalidInput(f"Index generation {name} is in use: activate another one first.")
+        self._destroy(self.root / name)
+
     def _leftover(self) -> Path:
         return self.root / f"{LEFTOVER}{secrets.token_hex(4)}"
 

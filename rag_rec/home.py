@@ -14,7 +14,20 @@ def store_of(settings: Settings) -> SqlStore:
     Raises:
         IncompatibleStore: the database is damaged, something else, or was written by a newer version.
         InvalidInput: the URL cannot be used.
-        WrongKey: the pseudonym key is not the one that the store was written with.
+        WrongKey: the pseudonym key is lost, or not the one that the store was written with.
     """
-    limits = Limits(settings.max_text_characters)
-    return open_store(settings.database_url, limits, open_pseudonyms(settings))
+    return open_store(settings.database_url, _limits(settings), open_pseudonyms(settings))
+
+
+def store_without_keys(settings: Settings) -> SqlStore:
+    """The system's store for whoever only reads it: no key is needed, and none is made.
+
+    Raises:
+        IncompatibleStore: the database is damaged, something else, or was written by a newer version.
+        InvalidInput: the URL cannot be used.
+    """
+    return open_store(settings.database_url, _limits(settings))
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(settings.max_text_characters)

@@ -9,10 +9,12 @@ from typing import Any
 import structlog
 
 from rag_rec.domain import User
-from rag_rec.errors import Busy, NotReady, RagRecError, UnknownUser
+from rag_rec.errors import Busy, NotReady, RagRecError
+from rag_rec.forgetting.access import export
 from rag_rec.forgetting.identity import Identities
 from rag_rec.forgetting.plan import Plan
 from rag_rec.forgetting.proof import compare, proof_table
+from rag_rec.forgetting.records import record_of
 from rag_rec.forgetting.replicas import Presence
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.forgetting.saga import Saga
@@ -46,15 +48,7 @@ class Privacy:
 
     def export(self, user_id: str) -> tuple[User, list[StoredInteraction]]:
         """Everything stored about a user (right of access), as of one moment."""
-        while True:
-            erased = self.store.erasure_epoch()
-            found = self.store.user(user_id)
-            if found is None:
-                raise UnknownUser("There is no user with this id.")
-            number, user = found
-            rows = self.store.interactions(number)
-            if self.store.erasure_epoch() == erased:
-                return user, rows
+        return export(self.store, user_id)
 
     def plan(self, request: ForgetRequest) -> Plan:
         """What a request would remove, and the hash by which it is agreed to. Changes nothing."""
@@ -73,8 +67,13 @@ class Privacy:
         return self.store.forget_records(pending=True)
 
     def receipt(self, request_id: str) -> str:
-        """The latest receipt of a request, signed JSON. Raises ``UnknownRequest``; ``NotReady`` before the first."""
-        receipt = self._saga().record(request_id).receipt
+        """The latest receipt of a request, signed JSON.
+
+        Raises:
+            UnknownRequest: there is no such request, or it is a batch; the message says how to get at its requests.
+            NotReady: it has no receipt yet.
+        """
+        receipt = record_of(self.store, request_id).receipt
         if receipt is None:
             raise NotReady("The request has been accepted and has no receipt yet; try again in a moment.")
         return receipt
@@ -127,6 +126,10 @@ class Privacy:
             let_answers_leave: waits until every answer that was begun by now has left; called before others are told.
         """
         self._presence.join(self._live.epoch, self._adapters(), let_answers_leave)
+
+    def stay(self) -> None:
+        """Remain on the list of live replicas while a refresh takes long. See :meth:`Presence.stay`."""
+        self._presence.stay()
 
     def _keep_up(self) -> None:
         """Follow the store, say so, and take up what is unfinished.

@@ -10,7 +10,8 @@ class Status:
     """State of a running system.
 
     ``lag`` is how many changes the store is ahead of what is in memory, ``suppressed`` how many events were refused
-    because somebody had been forgotten, ``erasure_epoch`` the newest epoch at which something was removed.
+    because somebody had been forgotten, ``erasure_epoch`` the newest epoch at which something was removed,
+    ``ledger_copy_lag`` how many entries the copy of the ledger lacks, -1 if it cannot be read or is another ledger's.
     """
 
     ready: bool
@@ -22,4 +23,5 @@ class Status:
     interactions: int
     suppressed: int
     erasure_epoch: int
+    ledger_copy_lag: int
     reason: str | None = None

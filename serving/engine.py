@@ -91,6 +91,9 @@ class Engine(Protocol):
         are told.
         """
 
+    def stay(self) -> None:
+        """Remain registered: called now and then, also while a refresh takes long."""
+
     def refresh(self) -> bool:
         """Follow the store, take up pending forget requests, and move to the index generation that is current now.
 

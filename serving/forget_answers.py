@@ -21,8 +21,8 @@ class PlanAnswer(Answer):
     users: int
     interactions: int
     index_files: int
-    profile_vectors: int
-    own_vectors: int
+    profile_vectors: int | None
+    own_vectors: int | None
     statistics: Annotated[int | None, Field(description="Positive interactions that the counts would lose.")]
     caches: str
     adapters: Annotated[list[str], Field(description="Digests of the adapters that saw any of these people.")]

@@ -128,6 +128,11 @@ class StatusCollector(Collector):
         yield generation
         yield GaugeMetricFamily("ragrec_epoch", "Newest change in memory.", status.epoch)
         yield GaugeMetricFamily("ragrec_erasure_epoch", "Newest removal in the store.", status.erasure_epoch)
+        yield GaugeMetricFamily(
+            "ragrec_ledger_copy_lag",
+            "Entries that the copy of the ledger lacks; -1 if it cannot be read or is another ledger's.",
+            status.ledger_copy_lag,
+        )
         yield CounterMetricFamily(
             "ragrec_suppressed_events", "Events refused because somebody had been forgotten.", status.suppressed
         )

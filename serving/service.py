@@ -43,6 +43,7 @@ class Service:
         self.barrier = Barrier()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._generations = Lane("generations", 1, 0)
+        self._presence = Lane("presence", 1, 0)
         self._lanes = (self.answers, self.changes, self.explanations, self.inspections, self.removals, self.proofs)
         self.metrics = Metrics(lambda: self.engine, self._lanes)
 
@@ -79,6 +80,13 @@ class Service:
             if self.engine is not None:
                 await self._generations.run(self.refresh, self.engine)
 
+    async def remain_present(self) -> None:
+        """Say now and then that the service runs, until cancelled: a refresh that loads a model may take long."""
+        while True:
+            await asyncio.sleep(self.limits.stay_seconds)
+            if self.engine is not None:
+                await self._presence.run(self.stay, self.engine)
+
     def refresh(self, engine: Engine) -> None:
         """Take up the current index generation if it is another one; if it is broken, say so and keep the old one."""
         try:
@@ -90,6 +98,13 @@ class Service:
         except Exception as error:  # the service goes on with what it has
             self.metrics.refresh_failures.inc()
             self.log.error("refresh_failed", code=type(error).__name__)
+
+    def stay(self, engine: Engine) -> None:
+        """Say that the service runs; if that fails, log it and go on."""
+        try:
+            engine.stay()
+        except Exception as error:  # the next attempt is soon
+            self.log.error("presence_failed", code=getattr(error, "code", type(error).__name__))
 
     async def let_earlier_answers_leave(self, *, cut_off: bool) -> None:
         """Wait until no personal answer that was begun by now can leave any more, but not for too long.
@@ -109,7 +124,7 @@ class Service:
 
     def close(self) -> None:
         """End the threads once their calls are done, and close the engine."""
-        for lane in (self._generations, *self._lanes):
+        for lane in (self._generations, self._presence, *self._lanes):
             lane.close()
         if self.engine is not None:
             self.engine.close()

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import base64
+import time
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,13 +11,18 @@ import pytest
 from rag_rec.doctor import State, examine
 from rag_rec.fusion import Gate, gate_path
 from rag_rec.generators.wanted import wanted
+from rag_rec.home import store_of
 from rag_rec.settings import Settings
 from tests.forgetting.asking import forget_in
+from tests.forgetting.records import accepted
 from tests.generators.fake_server import FakeServer
 from tests.homes import build, fill, settings_for
 from tests.indexer.compact_homes import LOG, build_compact
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
+
+
+PRIVATE = dict.fromkeys(("keys", "ledger", "forgetting"), State.OK)
 
 
 def states(settings: Settings) -> dict[str, State]:
@@ -26,7 +35,7 @@ def detail(settings: Settings, part: str) -> str:
 
 def test_an_empty_home_is_told_what_to_do(tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
-    assert states(settings) == {"store": State.OK, "index": State.FAILED, "generator": State.NOTE}
+    assert states(settings) == PRIVATE | {"store": State.OK, "index": State.FAILED, "generator": State.NOTE}
     assert "rag-rec index build" in detail(settings, "index")
 
 
@@ -35,7 +44,7 @@ def test_the_gate_is_read_out(tmp_path: Path) -> None:
     fill(settings, LOG)
     build(settings)
     build_compact(settings)
-    assert states(settings) == {
+    assert states(settings) == PRIVATE | {
         "store": State.OK,
         "index": State.OK,
         "generator": State.OK,
@@ -60,6 +69,38 @@ def test_an_adapter_that_saw_a_forgotten_person_is_reported(tmp_path: Path) -> N
     forget_in(settings, "user-3")
     assert states(settings)["adapter"] is State.NOTE
     assert "rag-rec adapter retrain" in detail(settings, "adapter")
+
+
+def test_it_says_where_the_keys_are(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    assert "made just now" in detail(settings, "keys")
+    assert f"signing key: {settings.keys / 'signing.key'}" in detail(settings, "keys")
+    given = settings_for(tmp_path, signing_key=base64.b64encode(b"o" * 32).decode())
+    assert "signing key: RAGREC_SIGNING_KEY" in detail(given, "keys")
+    accepted(settings, "ada")
+    assert states(given)["keys"] is State.FAILED
+    assert "not the key that signed the ledger" in detail(given, "keys")
+
+
+def test_a_copy_of_the_ledger_that_is_behind_or_broken_fails_the_check(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    accepted(settings, "ada")
+    assert states(settings)["ledger"] is State.FAILED
+    assert "lacks 1: `rag-rec forget resume`" in detail(settings, "ledger")
+    settings.ledger_file.write_text("nonsense\n")
+    assert states(settings)["ledger"] is State.FAILED
+    assert "`rag-rec ledger verify`" in detail(settings, "ledger")
+
+
+def test_pending_requests_are_told_with_their_nearest_deadline(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    record = accepted(settings, "ada")  # long overdue
+    assert states(settings)["forgetting"] is State.FAILED
+    assert "1 requests are pending, the nearest deadline is 1970-01-01T00:00:02" in detail(settings, "forgetting")
+    with closing(store_of(settings)) as store:
+        later = replace(record, deadline=(time.time_ns() // 1_000_000) + 86_400_000)
+        store.extend_ledger(lambda _: ([], [later]))
+    assert states(settings)["forgetting"] is State.NOTE
 
 
 def test_a_server_that_is_not_there_fails_the_check(tmp_path: Path) -> None:

@@ -53,6 +53,19 @@ def test_only_published_generations_can_be_activated(generations: Generations, n
     assert generations.current_id() == current.id
 
 
+def test_a_generation_can_be_destroyed_unread_unless_it_is_in_use(generations: Generations) -> None:
+    first, second = publish(generations, {"x": b"1"}), publish(generations, {"x": b"2"})
+    for generation in (first, second):
+        (generation.folder / "manifest.json").write_bytes(b"{")
+    with pytest.raises(InvalidInput, match="is in use"):
+        generations.discard(second.id)
+    with (first.folder / "x").open("rb") as old:
+        generations.discard(first.id)
+        assert old.read() == b"\0"
+    assert generations.names() == [second.id]
+    assert generations.building() == []
+
+
 def test_a_truncated_file_is_noticed_on_opening(generations: Generations) -> None:
     generation = publish(generations, {"x": b"12345"})
     (generation.folder / "x").write_bytes(b"1234")

@@ -10,11 +10,15 @@ import pytest
 
 from rag_rec import keys
 from rag_rec.errors import WrongKey
-from rag_rec.keys import open_pseudonyms, open_signer
+from rag_rec.forgetting.ledger import EMPTY, LedgerFile, make_entry
+from rag_rec.forgetting.signing import Signer
+from rag_rec.keys import existing_pseudonyms, existing_signer, key_places, open_pseudonyms, open_signer
 from rag_rec.settings import Settings
+from tests.forgetting.records import accepted
 
 GIVEN = base64.b64encode(bytes(range(32))).decode()
 OPENERS: list[Callable[[Settings], object]] = [open_pseudonyms, open_signer]
+EVERY: list[Callable[[Settings], object]] = [*OPENERS, existing_pseudonyms, existing_signer]
 
 
 def settings_for(home: Path, **changes: object) -> Settings:
@@ -97,3 +101,49 @@ def test_a_home_that_cannot_hold_keys_says_so(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file")
     with pytest.raises(WrongKey, match="set RAGREC_SIGNING_KEY"):
         open_signer(settings_for(tmp_path / "home"))
+
+
+@pytest.mark.parametrize("opener", EVERY)
+def test_a_key_that_was_used_and_lost_is_not_replaced(tmp_path: Path, opener: Callable[[Settings], object]) -> None:
+    settings = settings_for(tmp_path)
+    accepted(settings, "ada")
+    for path in settings.keys.iterdir():
+        path.unlink()
+    with pytest.raises(WrongKey, match=r"put .*\.key back from its safe copy"):
+        opener(settings)
+    assert list(settings.keys.iterdir()) == []
+
+
+@pytest.mark.parametrize("opener", OPENERS)
+def test_a_copy_of_the_ledger_needs_its_keys_as_well(tmp_path: Path, opener: Callable[[Settings], object]) -> None:
+    settings = settings_for(tmp_path)
+    LedgerFile(settings.ledger_file).extend([make_entry(EMPTY, "hold", {"subject": "s"}, Signer(b"s" * 32))])
+    with pytest.raises(WrongKey, match="none was made"):
+        opener(settings)
+    assert not settings.keys.exists()
+
+
+@pytest.mark.parametrize("opener", [existing_pseudonyms, existing_signer])
+def test_only_opening_a_new_system_makes_keys(tmp_path: Path, opener: Callable[[Settings], object]) -> None:
+    settings = settings_for(tmp_path / "home")
+    with pytest.raises(WrongKey):
+        opener(settings)
+    assert not settings.home.exists()
+    open_pseudonyms(settings)
+    open_signer(settings)
+    assert sorted(path.name for path in settings.home.iterdir()) == ["keys"]
+    opener(settings)
+
+
+def test_a_key_that_may_not_be_read_says_so(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    (settings.keys / "signing.key").mkdir(parents=True)
+    with pytest.raises(WrongKey, match="cannot be used"):
+        open_signer(settings)
+
+
+def test_it_is_known_where_keys_come_from(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path, signing_key=GIVEN)
+    assert key_places(settings) == {"pseudonym": None, "signing": "RAGREC_SIGNING_KEY"}
+    open_pseudonyms(settings)
+    assert key_places(settings)["pseudonym"] == str(settings.keys / "pseudonym.key")

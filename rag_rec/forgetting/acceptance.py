@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 
 from rag_rec.adapters.lineage import ensure_lineage
-from rag_rec.errors import InvalidInput, PlanChanged
+from rag_rec.errors import PlanChanged
 from rag_rec.forgetting.ledger import make_entry, tip_after
-from rag_rec.forgetting.plan import Planner, Target
+from rag_rec.forgetting.plan import Planner, Target, check_met
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.system import System
 from rag_rec.live import Live
@@ -42,8 +42,7 @@ class Acceptance:
         targets = self._planner.targets(request)
         if self._planner.hash(request, targets) != request.plan:
             raise PlanChanged("What would be removed is not what the plan says: ask for a dry run and quote its plan.")
-        if request.selection is not None and not targets[0].interactions:
-            raise InvalidInput("The user has no interaction that is meant; nothing was changed.")
+        check_met(request, targets)
         erasures = self._erasures(request, targets)
         digests = {erasure.request_id: list(erasure.digests) for erasure in erasures}
 

@@ -46,6 +46,32 @@ def forget_batch(settings: Settings, request: ForgetRequest, embedder: Embedder 
         store.close()
 
 
+def report_in_words(done: Mapping[str, Any]) -> dict[str, Any]:
+    """The outcome of a batch with its report as people read it: a sentence, a table, and what there is to know."""
+    words = {name: value for name, value in done.items() if name != "report"}
+    report = done.get("report")
+    if report is None:
+        return words
+    verdict = "no difference" if report["as_twin"] else "the lists of those who remain differ"
+    return words | {
+        "Against the twin": verdict,
+        "Those who remain": [_line(row) for row in report["rows"]],
+        "Notes": report["notes"],
+    }
+
+
+def _line(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A group: NDCG before, its change with the interval, and the overlap of the lists before and after."""
+    return {
+        "group": row["group"],
+        "users": row["users"],
+        "NDCG": f"{row['ndcg_before']:.4f}",
+        "change": f"{row['ndcg_change']:+.4f} [{row['ndcg_low']:+.4f}, {row['ndcg_high']:+.4f}]",
+        "overlap": f"{row['rbo']:.3f}",
+        "against the twin": f"{row['ndcg_change_twin']:+.4f}" if row["ndcg_change_twin"] else None,
+    }
+
+
 def _numbers(store: Store, request: ForgetRequest) -> list[int]:
     """Numbers of those users who are still there."""
     found = (store.user(user_id) for user_id in request.user_ids)

@@ -1,8 +1,8 @@
-"""The commands ``rag-rec forget user | interactions | batch | status | list | resume``."""
+"""The commands ``rag-rec forget user | interactions | batch | status | find | list | resume``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -13,11 +13,15 @@ import typer
 
 from rag_rec.cli import Json, command
 from rag_rec.errors import InvalidInput
-from rag_rec.forgetting.batch import forget_batch
+from rag_rec.forgetting.batch import forget_batch, report_in_words
 from rag_rec.forgetting.opening import open_saga
+from rag_rec.forgetting.plan import IN_MEMORY
+from rag_rec.forgetting.records import described, described_batch, row
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.saga import Saga
 from rag_rec.home import store_of
+from rag_rec.keys import open_pseudonyms
+from rag_rec.printing import Answer
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import ForgetRecord, ForgetState, Selection
 
@@ -79,9 +83,11 @@ def forget_users(  # noqa: PLR0913 - one parameter per option of the command
     json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
     """Forget many users at once, all or none. Each gets a request and a receipt of their own."""
-    request = ForgetRequest(_listed(path), None, confirm, plan)
+    listed = _listed(path)
+    request = ForgetRequest(tuple(listed.values()), None, confirm, plan, tuple(listed))
     if report and not dry_run:
-        return forget_batch(Settings(), request)
+        done = forget_batch(Settings(), request)
+        return Answer(done, report_in_words(done))
     return _run(request, dry_run)
 
 
@@ -94,7 +100,27 @@ def status(
     """What became of a request."""
     with _saga() as saga:
         records = saga.records(request_id)
-    return {**described(records[0]), "requests": [described(record) for record in records]}
+    each = {"requests": [described(record) for record in records]}
+    if records[0].request_id == request_id:
+        one = described(records[0])
+        return Answer({**one, **each}, one)
+    batch = described_batch(records)
+    words = {name: value for name, value in batch.items() if name != "request"}
+    return Answer({**batch, **each}, {**words, "requests": [row(record) | {"batch": None} for record in records]})
+
+
+@forget.command("find")
+@command
+def find(user_id: str, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+    """The requests about a person, oldest first, by the id that the person had."""
+    settings = Settings()
+    subject = open_pseudonyms(settings).user(user_id)
+    store = store_of(settings)
+    try:
+        records = store.forget_records(subject=subject)
+    finally:
+        store.close()
+    return _list(records)
 
 
 @forget.command("list")
@@ -109,7 +135,7 @@ def list_requests(
         records = store.forget_records(pending=pending)
     finally:
         store.close()
-    return {"count": len(records), "requests": [described(record) for record in records]}
+    return _list(records)
 
 
 @forget.command("resume")
@@ -119,25 +145,12 @@ def resume(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by t
     with _saga() as saga:
         completed = saga.resume()
         pending = saga.pending()
-    return {
+    done = {
         "ok": all(record.state in {ForgetState.EFFECTIVE, ForgetState.UNLEARNED} for record in pending),
         "completed": completed,
-        "pending": [described(record) for record in pending],
     }
-
-
-def described(record: ForgetRecord) -> dict[str, Any]:
-    """A record as commands print it: it names nobody."""
-    return {
-        "request": record.request_id,
-        "batch": record.batch_id,
-        "scope": record.scope,
-        "state": record.state.value,
-        "accepted": _iso(record.created),
-        "deadline": _iso(record.deadline),
-        "epoch_after": record.epoch_after,
-        "removed": dict(record.removed),
-    }
+    words = {**done, "pending": [row(record) for record in pending]}
+    return Answer({**done, "pending": [described(record) for record in pending]}, words)
 
 
 @contextmanager
@@ -152,15 +165,27 @@ def _saga() -> Iterator[Saga]:
 
 def _run(request: ForgetRequest, dry_run: bool) -> Mapping[str, Any]:
     with _saga() as saga:
-        return asdict(saga.plan(request)) if dry_run else asdict(saga.forget(request))
+        if not dry_run:
+            return asdict(saga.forget(request))
+        plan = asdict(saga.plan(request))
+    return Answer(plan, plan | dict.fromkeys(IN_MEMORY, "known to a running service only"))
 
 
-def _listed(path: Path) -> tuple[str, ...]:
+def _list(records: list[ForgetRecord]) -> Answer:
+    count = {"count": len(records)}
+    return Answer(
+        {**count, "requests": [described(record) for record in records]},
+        {**count, "requests": [row(record) for record in records]},
+    )
+
+
+def _listed(path: Path) -> dict[int, str]:
+    """The user ids in a file by line, counted from 1."""
     try:
-        lines: Sequence[str] = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         raise InvalidInput(f"{path} cannot be read: give a text file with one user id on each line.") from None
-    return tuple(line.strip() for line in lines if line.strip())
+    return {number: line.strip() for number, line in enumerate(lines, 1) if line.strip()}
 
 
 def _milliseconds(option: str, text: str | None) -> int | None:
@@ -171,7 +196,3 @@ def _milliseconds(option: str, text: str | None) -> int | None:
     except ValueError:
         raise InvalidInput(f"--{option} is not a time: write it as ISO 8601, such as 2026-01-31T12:00:00Z.") from None
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
-def _iso(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from rag_rec.errors import BrokenLedger
 from rag_rec.forgetting.layers import FINAL, Finding, Layer, Status, is_complete
 from rag_rec.forgetting.ledger import make_entry, tip_after
 from rag_rec.forgetting.receipt import Facts, findings_in, read_receipt, receipt_digest, write_receipt
@@ -93,9 +94,21 @@ class Notary:
         return issued
 
     def copy_ledger(self) -> None:
-        """Bring the copy of the ledger up to date."""
+        """Bring the copy of the ledger up to date.
+
+        Raises:
+            BrokenLedger: it does not end with an entry of the store's: one of them was changed, cut or is foreign.
+            NotReady: it cannot be read or written.
+        """
         copy = self._system.ledger_file
-        copy.extend(self._system.store.ledger(copy.tip().sequence))
+        end = copy.tip().sequence
+        entries = self._system.store.ledger(max(0, end - 1))
+        if end and not entries:
+            raise BrokenLedger(
+                f"The store's ledger lacks entries that {copy.path} has: the store was cut, or restored without "
+                "`rag-rec restore`. Run `rag-rec ledger verify`, and restore the store with `rag-rec restore`."
+            )
+        copy.extend(entries)
 
     def _write(self, facts: Facts, tip: LedgerTip) -> str:
         return write_receipt(facts, tip, self._system.pseudonyms.key_id, self._system.signer)
@@ -109,12 +122,13 @@ def _facts(
     twin: Mapping[str, Any] | None,
 ) -> Facts:
     earlier = read_receipt(record.receipt) if record.receipt else None
+    erased = earlier is not None and earlier["state"] != ForgetState.HIDDEN.value
     before, after = generations
     return Facts(
         record=record,
         findings=findings,
         generation_before=before if earlier is None else earlier["generation"]["before"],
-        generation_after=after if earlier is None else earlier["generation"]["after"],
+        generation_after=earlier["generation"]["after"] if earlier and erased else after,
         revision=1 if earlier is None else earlier["revision"] + 1,
         supersedes=receipt_digest(record.receipt) if record.receipt else None,
         twin=twin if twin is not None or earlier is None else earlier["twin"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,8 +17,9 @@ from rag_rec.errors import InvalidInput
 from rag_rec.forgetting.backup import Advance, write_backup
 from rag_rec.forgetting.ledger import LedgerFile
 from rag_rec.forgetting.restore import restore
+from rag_rec.forgetting.system import signer_of
 from rag_rec.home import store_of
-from rag_rec.keys import open_pseudonyms, open_signer
+from rag_rec.keys import open_pseudonyms
 from rag_rec.settings import Settings
 from rag_rec.store.archive import opened
 
@@ -32,9 +33,10 @@ File = Annotated[Path, typer.Argument(help="The backup.")]
 def backup(file: File, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
     """Write the whole store into one file, while the service goes on. Keys are not in it."""
     settings, started = Settings(), time.perf_counter()
-    store_of(settings).close()  # brings an older store up to date, and refuses a wrong key
+    with closing(store_of(settings)) as store:  # brings an older store up to date, and refuses a wrong key
+        signer = signer_of(settings, store)
     with opened(settings.database_url) as database, _rows_told("backup") as advance:
-        manifest = write_backup(file, database, open_pseudonyms(settings).key_id, open_signer(settings), advance)
+        manifest = write_backup(file, database, open_pseudonyms(settings).key_id, signer, advance)
     return {
         "file": str(file),
         "bytes": file.stat().st_size,

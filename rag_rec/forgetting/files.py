@@ -7,12 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import structlog
+
 from rag_rec.errors import CorruptIndex
 from rag_rec.generation import Generations, destroy, overwrite
 from rag_rec.shards import INTERACTIONS, held_in, rewrite_without, shard_files, users_in
 
 Erased = Mapping[int, int]
 """User numbers, and for each the epoch at which the store removed the person or some of their interactions."""
+
+log = structlog.get_logger()
 
 
 def vectors_in_files(generations: Generations, users: Collection[int]) -> list[Path]:
@@ -36,16 +40,36 @@ def erase_from_files(generations: Generations, erased: Erased) -> int:
 
     Published generations are replaced by successors, each once for all users; the files of an unfinished build are
     replaced in place. What was made from the store at or after a user's erasure holds only what that user has kept and
-    stays as it is: nobody would replay it. What an interrupted rewriting left is destroyed.
+    stays as it is: nobody would replay it. What an interrupted rewriting left is destroyed. So is a generation that
+    holds somebody, is damaged and not in use: what cannot be read cannot be rewritten.
 
     Raises:
-        CorruptIndex: a file of a published generation is damaged.
+        CorruptIndex: the generation in use is damaged. Everything else is done.
     """
     with generations.writing():
-        for leftover in generations.leftovers():
-            destroy(leftover)
+        _destroy_leftovers(generations)
         with ThreadPoolExecutor() as disk:  # most of the time is spent waiting for it
-            return sum(disk.map(lambda affected: _erase_from(generations, *affected), _affected(generations, erased)))
+            tasks = [disk.submit(_clean, generations, *affected) for affected in _affected(generations, erased)]
+        rewritten = sum(task.result() for task in tasks)
+        _destroy_leftovers(generations)  # what had been made of a damaged generation before that was found out
+        return rewritten
+
+
+def _destroy_leftovers(generations: Generations) -> None:
+    for leftover in generations.leftovers():
+        destroy(leftover)
+
+
+def _clean(generations: Generations, folder: Path, users: Collection[int]) -> int:
+    """Rewrite what a folder holds of users, or destroy it. Returns how many files were rewritten."""
+    try:
+        return _erase_from(generations, folder, users)
+    except CorruptIndex:
+        if folder.name == generations.current_id():
+            raise
+        generations.discard(folder.name)
+        log.warning("damaged_generation_destroyed", generation=folder.name)
+        return 0
 
 
 def _folders(generations: Generations) -> list[Path]:
@@ -58,8 +82,15 @@ def _folders(generations: Generations) -> list[Path]:
 def _affected(generations: Generations, erased: Erased) -> Iterator[tuple[Path, list[int]]]:
     """Generations and builds that are older than an erasure, and whose erasures those are."""
     for folder in _folders(generations):
-        made = generations.epoch_of(folder)
+        made = _epoch_of(generations, folder)
         yield folder, [user for user, epoch in erased.items() if made < epoch]
+
+
+def _epoch_of(generations: Generations, folder: Path) -> int:
+    try:
+        return generations.epoch_of(folder)
+    except CorruptIndex:
+        return -1  # made before everything, for all that can be told
 
 
 def _holding(folder: Path, users: Collection[int]) -> Iterator[Path]:

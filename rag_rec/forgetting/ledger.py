@@ -20,7 +20,7 @@ from typing import Any, Final
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
-from rag_rec.errors import BrokenLedger, Busy, NotReady
+from rag_rec.errors import BrokenLedger, Busy, NotReady, WrongKey
 from rag_rec.forgetting import canonical
 from rag_rec.forgetting.signing import Signer, Verifier
 from rag_rec.generation import sync_folder
@@ -65,12 +65,25 @@ def verify_chain(entries: Sequence[LedgerEntry], verifier: Verifier, start: Ledg
 
     Raises:
         BrokenLedger: the first entry that is not as it was signed is named.
+        WrongKey: not one of them was signed with this key.
     """
     tip = verify_links(entries, start)
-    for entry in entries:
-        if not verifier.verify(entry.digest.encode(), entry.signature):
-            raise _broken(entry.sequence, f"was not signed with the key {verifier.key_id}")
+    unsigned = [entry for entry in entries if not _is_signed(entry, verifier)]
+    if unsigned and len(unsigned) == len(entries):
+        raise _wrong_key(verifier)
+    if unsigned:
+        raise _broken(unsigned[0].sequence, f"was not signed with the key {verifier.key_id}")
     return tip
+
+
+def check_key(newest: LedgerEntry | None, verifier: Verifier) -> None:
+    """Check that a ledger may go on with a key: that its newest entry, if there is one, was signed with it.
+
+    Raises:
+        WrongKey: it was signed with another one. Entries of two keys could be verified with neither.
+    """
+    if newest is not None and not _is_signed(newest, verifier):
+        raise _wrong_key(verifier)
 
 
 class LedgerFile:
@@ -92,14 +105,26 @@ class LedgerFile:
 
     def tip(self) -> LedgerTip:
         """The end of the ledger. Reads only the last line."""
-        with self._access():
-            line, _ = self._last_line()
-        return tip_after(self._entry(line)) if line else EMPTY
+        newest = self._newest()
+        return tip_after(newest) if newest else EMPTY
 
     @property
     def sequence(self) -> int:
         """Number of the newest entry, 0 if there is none."""
         return self.tip().sequence
+
+    def lag(self, newest: LedgerEntry | None) -> int:
+        """How many entries of the ledger that ends so are missing here.
+
+        -1 if the copy cannot be read, or ends with an entry that is not of this ledger.
+        """
+        end = EMPTY if newest is None else tip_after(newest)
+        try:
+            here = self.tip()
+        except (BrokenLedger, NotReady):
+            return -1
+        foreign = here.sequence > end.sequence or (here.sequence == end.sequence and here != end)
+        return -1 if foreign else end.sequence - here.sequence
 
     def extend(self, entries: Sequence[LedgerEntry]) -> None:
         """Append those entries that are not there yet, durably.
@@ -110,7 +135,9 @@ class LedgerFile:
         """
         with self._access():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{self.path}.lock", timeout=LOCK_SECONDS):
+            lock = Path(f"{self.path}.lock")
+            lock.touch(mode=0o600)  # says at once where no file can be made, for which the lock would wait
+            with FileLock(lock, timeout=LOCK_SECONDS):
                 tip = self.tip()
                 self._compare([entry for entry in entries if entry.sequence <= tip.sequence])
                 newer = [entry for entry in entries if entry.sequence > tip.sequence]
@@ -118,18 +145,32 @@ class LedgerFile:
                 self._append(newer)
 
     def _compare(self, entries: Sequence[LedgerEntry]) -> None:
-        here = {entry.sequence: entry for entry in self.read()} if entries else {}
+        here = {entry.sequence: entry for entry in self._holding(entries)}
         for entry in entries:
             if here[entry.sequence] != entry:
                 raise BrokenLedger(
                     f"Entry {entry.sequence} of the ledger is not the same in the store and in {self.path}: the file "
-                    "is another store's, or the store was restored without `rag-rec restore`."
+                    "was changed or is another store's, or the store was restored without `rag-rec restore`. Run "
+                    "`rag-rec ledger verify`, move the file away as evidence, and write a new one with `rag-rec ledger "
+                    "export`."
                 )
+
+    def _holding(self, entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
+        """What is here under the numbers of these entries, and perhaps more: for the newest the last line suffices."""
+        newest = self._newest()
+        if newest and [entry.sequence for entry in entries] == [newest.sequence]:
+            return [newest]
+        return self.read() if entries else []
+
+    def _newest(self) -> LedgerEntry | None:
+        with self._access():
+            line, _ = self._last_line()
+        return self._entry(line) if line else None
 
     def _append(self, entries: Sequence[LedgerEntry]) -> None:
         lines = "".join(canonical.dumps(asdict(entry)) + "\n" for entry in entries)
         _, end = self._last_line()
-        with self.path.open("ab") as stream:
+        with open(self.path, "ab", opener=_private) as stream:
             stream.truncate(end)
             stream.write(lines.encode())
             stream.flush()
@@ -165,6 +206,22 @@ class LedgerFile:
                 f"The copy of the ledger at {self.path} cannot be used ({error.strerror}): check disk and rights, or "
                 "set RAGREC_LEDGER_COPY."
             ) from None
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _is_signed(entry: LedgerEntry, verifier: Verifier) -> bool:
+    return verifier.verify(entry.digest.encode(), entry.signature)
+
+
+def _wrong_key(verifier: Verifier) -> WrongKey:
+    return WrongKey(
+        f"The key {verifier.key_id} is not the key that signed the ledger: give the right one in RAGREC_SIGNING_KEY or "
+        "in HOME/keys/signing.key. Nothing was written. If it is the right one, the ledger was changed, which "
+        "`rag-rec ledger verify` looks into."
+    )
 
 
 def _digest(sequence: int, kind: str, body: str, previous: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +12,8 @@ import typer
 from rag_rec.cli import Json, command
 from rag_rec.errors import BrokenLedger
 from rag_rec.forgetting.ledger import LedgerFile, verify_chain
-from rag_rec.home import store_of
-from rag_rec.keys import open_signer
+from rag_rec.home import store_without_keys
+from rag_rec.keys import existing_signer
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import LedgerEntry
 
@@ -45,21 +46,22 @@ def export(file: Path, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001
 
 
 def _verified(settings: Settings) -> list[LedgerEntry]:
-    store = store_of(settings)
-    try:
+    with closing(store_without_keys(settings)) as store:
         entries = store.ledger()
-    finally:
-        store.close()
-    verify_chain(entries, open_signer(settings).verifier)
+    if entries:  # a system that has signed nothing may have no key yet
+        verify_chain(entries, existing_signer(settings).verifier)
     return entries
 
 
 def _compare(entries: list[LedgerEntry], copy: LedgerFile) -> None:
     copied = copy.read()
     shared = min(len(entries), len(copied))
-    if entries[:shared] != copied[:shared]:
+    differing = next((ours for ours, theirs in zip(entries, copied, strict=False) if ours != theirs), None)
+    if differing:
         raise BrokenLedger(
-            f"The ledger in {copy.path} differs from the store's: one of them was changed or is foreign."
+            f"The ledger in {copy.path} differs from the store's, which is sound, from entry {differing.sequence} on: "
+            "the file was changed or is foreign. Move it away as evidence, and write a new one with `rag-rec ledger "
+            "export`."
         )
     if len(copied) > shared:
         raise BrokenLedger(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import orjson
 
 from rag_rec.errors import BrokenLedger, ConfirmationRequired
 from rag_rec.forgetting.ledger import verify_chain
@@ -24,6 +27,7 @@ def newest_ledger(own: Entries, known: Sequence[Entries], verifier: Verifier, *,
 
     Raises:
         BrokenLedger: a copy was changed or is another store's, or all are older than the backup.
+        WrongKey: the newest was signed with another key.
         ConfirmationRequired: there is no other copy.
     """
     newest = max((own, *known), key=len)
@@ -50,3 +54,11 @@ def _demand_newer(own: Entries, known: Sequence[Entries]) -> None:
             "The ledger is older than the backup, so that it is not the newest: nothing was restored. Give the newest "
             "copy with --ledger. If there is none, say so with --without-later-erasures."
         )
+
+
+def written(entry: LedgerEntry) -> str:
+    """When an entry was written: ISO 8601, UTC."""
+    body = orjson.loads(entry.body)
+    if "issued" in body:  # a receipt
+        return str(body["issued"])
+    return datetime.fromtimestamp(body["time"] / 1000, UTC).isoformat(timespec="milliseconds")

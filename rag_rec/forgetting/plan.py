@@ -8,7 +8,7 @@ from statistics import median
 from typing import Final
 
 from rag_rec.adapters.lineage import adapters_that_saw
-from rag_rec.errors import UnknownUser
+from rag_rec.errors import InvalidInput, UnknownUser
 from rag_rec.forgetting.files import vectors_in_files
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.system import System
@@ -16,6 +16,9 @@ from rag_rec.store.protocol import Selection
 
 RECENT: Final = 20
 """Requests from whose times the expected one is told."""
+
+IN_MEMORY: Final = ("profile_vectors", "own_vectors", "statistics")
+"""What of a plan only a loaded index knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,8 @@ class Plan:
         users: people concerned.
         interactions: rows of the store that would go.
         index_files: files of index generations that would be rewritten.
-        profile_vectors: profiles that would go or be made anew.
-        own_vectors: vectors of interactions with a text of their own that would go.
+        profile_vectors: profiles that would go or be made anew; None without a loaded index.
+        own_vectors: vectors of interactions with a text of their own that would go; None without a loaded index.
         statistics: positive interactions that would be subtracted from the counts; None without a loaded index.
         caches: what happens to answers under way and cached prompts.
         adapters: digests of the adapters that saw any of these people.
@@ -56,8 +59,8 @@ class Plan:
     users: int
     interactions: int
     index_files: int
-    profile_vectors: int
-    own_vectors: int
+    profile_vectors: int | None
+    own_vectors: int | None
     statistics: int | None
     caches: str
     adapters: tuple[str, ...]
@@ -74,7 +77,13 @@ class Planner:
 
     def targets(self, request: ForgetRequest) -> list[Target]:
         """The people of a request, in its order. Raises ``UnknownUser`` if the store does not know one of them."""
-        return [self._target(user_id, request.selection) for user_id in request.user_ids]
+        found = [self._store.user(user_id) for user_id in request.user_ids]
+        unknown = [place for place, known in enumerate(found) if known is None]
+        if unknown:
+            raise UnknownUser(_unknown(request, unknown))
+        numbers = [known[0] for known in found if known is not None]
+        asked = zip(request.user_ids, numbers, strict=True)
+        return [self._target(user_id, number, request.selection) for user_id, number in asked]
 
     def hash(self, request: ForgetRequest, targets: Sequence[Target]) -> str:
         """The hash of the plan. People are named by pseudonym and number, so that it outlives their ids."""
@@ -84,8 +93,14 @@ class Planner:
         return self._system.pseudonyms.content("plan", content)
 
     def plan(self, request: ForgetRequest) -> Plan:
-        """The blast radius of a request."""
+        """The blast radius of a request.
+
+        Raises:
+            UnknownUser: the store does not know somebody.
+            InvalidInput: the selection meets nothing.
+        """
         targets = self.targets(request)
+        check_met(request, targets)
         numbers = [target.number for target in targets]
         held = {hold.subject: hold.reason for hold in self._store.holds()}
         return Plan(
@@ -94,20 +109,15 @@ class Planner:
             users=len(targets),
             interactions=sum(len(target.interactions) for target in targets),
             index_files=len(vectors_in_files(self._system.generations, numbers)),
-            profile_vectors=sum(self._has_profile(target) for target in targets),
-            own_vectors=sum(self._own_vectors(target) for target in targets),
-            statistics=self._positives(targets),
+            **self._in_memory(targets),
             caches="answers under way are made again; cached prompts cannot be read any more",
             adapters=self._adapters(numbers),
             held=tuple(held[target.subject] for target in targets if target.subject in held),
             expected_ms=self._expected(request.scope),
         )
 
-    def _target(self, user_id: str, selection: Selection | None) -> Target:
-        found = self._store.user(user_id)
-        if found is None:
-            raise UnknownUser("There is no user with this id; nothing was changed.")
-        number, subject = found[0], self._system.pseudonyms.user(user_id)
+    def _target(self, user_id: str, number: int, selection: Selection | None) -> Target:
+        subject = self._system.pseudonyms.user(user_id)
         chosen = self._store.select(number, selection or Selection())
         if selection is None:
             return Target(subject, number, tuple(chosen), ())
@@ -115,20 +125,19 @@ class Planner:
         digests = tuple(self._system.pseudonyms.interaction(row.interaction) for row in rows)
         return Target(subject, number, tuple(row.number for row in rows), digests)
 
-    def _has_profile(self, target: Target) -> bool:
-        live = self._system.live
-        return live is not None and live.people.profile(target.number) is not None
-
-    def _own_vectors(self, target: Target) -> int:
-        live = self._system.live
-        return len(live.people.own_vectors(target.number).keys() & set(target.interactions)) if live else 0
-
-    def _positives(self, targets: Sequence[Target]) -> int | None:
+    def _in_memory(self, targets: Sequence[Target]) -> dict[str, int | None]:
+        """What would go of the loaded index, by the names that the plan has for it."""
         live = self._system.live
         if live is None:
-            return None
-        histories = ((live.positives(live.people.history(each.number)), each.interactions) for each in targets)
-        return sum(len(set(positives["interaction"].tolist()) & set(gone)) for positives, gone in histories)
+            return dict.fromkeys(IN_MEMORY)
+        people = live.people
+        own = (people.own_vectors(each.number).keys() & set(each.interactions) for each in targets)
+        positives = ((live.positives(people.history(each.number)), each.interactions) for each in targets)
+        return {
+            "profile_vectors": sum(people.profile(each.number) is not None for each in targets),
+            "own_vectors": sum(map(len, own)),
+            "statistics": sum(len(set(rows["interaction"].tolist()) & set(gone)) for rows, gone in positives),
+        }
 
     def _adapters(self, numbers: Sequence[int]) -> tuple[str, ...]:
         saw = (adapters_that_saw(self._store, self._system.compact, number) for number in numbers)
@@ -138,3 +147,15 @@ class Planner:
         recent = self._store.forget_records(newest=RECENT)
         totals = [sum(record.timings_ms.values()) for record in recent if record.scope == scope]
         return round(median(totals), 3) if totals else None
+
+
+def check_met(request: ForgetRequest, targets: Sequence[Target]) -> None:
+    """Raise ``InvalidInput`` if a request means interactions of which there are none."""
+    if request.selection is not None and not targets[0].interactions:
+        raise InvalidInput("The user has no interaction that is meant; nothing was changed.")
+
+
+def _unknown(request: ForgetRequest, places: Sequence[int]) -> str:
+    if len(request.user_ids) == 1 and request.lines is None:
+        return "There is no user with this id; nothing was changed."
+    return f"{request.at(places, 'name')} no user of the store; nothing was changed."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -60,13 +61,14 @@ def _nothing() -> None:
 
 
 class Presence:
-    """This process on the list of live replicas, once it has joined."""
+    """This process on the list of live replicas, once it has joined. Thread-safe."""
 
     def __init__(self, store: Store) -> None:
         self.id: str | None = None
         self._store = store
         self._said = present("", -1)
         self._let_answers_leave: Callable[[], None] = _nothing
+        self._turn = threading.Lock()
 
     def join(
         self, epoch: int, adapters: tuple[str, ...] = (), let_answers_leave: Callable[[], None] = _nothing
@@ -79,27 +81,39 @@ class Presence:
             let_answers_leave: waits until every answer that was begun by now has left. It is called before a removal
                 is said to have been followed, or an adapter to be gone.
         """
-        self._let_answers_leave = let_answers_leave
-        self.id = secrets.token_hex(8)
-        self._say(epoch, adapters)
+        with self._turn:
+            self._let_answers_leave = let_answers_leave
+            self.id = secrets.token_hex(8)
+            self._say(epoch, adapters)
 
     def beat(self, epoch: int, adapters: tuple[str, ...] = ()) -> None:
         """Say which epoch the memory has reached and which adapters are in it.
 
         That is said at once if something was removed since, or the adapters are others than before; else now and then.
         """
-        erased = self._store.erasure_epoch()
-        news = self._said.epoch < erased or self._said.adapters != adapters
-        if self.id is not None and (news or self._said.seen < _now() - BEAT_MS):
-            if news:
-                self._let_answers_leave()
-            self._say(epoch, adapters)
+        with self._turn:
+            erased = self._store.erasure_epoch()
+            news = self._said.epoch < erased or self._said.adapters != adapters
+            if self.id is not None and (news or self._is_due()):
+                if news:
+                    self._let_answers_leave()
+                self._say(epoch, adapters)
+
+    def stay(self) -> None:
+        """Say again now and then what was said last: the process runs, and is busy with what takes long."""
+        with self._turn:
+            if self.id is not None and self._is_due():
+                self._say(self._said.epoch, self._said.adapters)
 
     def leave(self) -> None:
         """Go off the list."""
-        if self.id is not None:
-            self._store.leave(self.id)
-            self.id = None
+        with self._turn:
+            if self.id is not None:
+                self._store.leave(self.id)
+                self.id = None
+
+    def _is_due(self) -> bool:
+        return self._said.seen < _now() - BEAT_MS
 
     def _say(self, epoch: int, adapters: tuple[str, ...]) -> None:
         replica = present(str(self.id), epoch, adapters)

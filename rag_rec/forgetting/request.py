@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from rag_rec.errors import ConfirmationRequired, InvalidInput
 from rag_rec.store.protocol import Selection
+
+NAMED: Final = 20
+"""So many places of a batch are named in a message; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +19,20 @@ class ForgetRequest:
 
     To be carried out, a request must quote what it confirms: ``confirm`` repeats the user's id, or for a batch the
     number of its users, and ``plan`` the hash that a dry run gave (:class:`rag_rec.forgetting.plan.Plan`).
+
+    Attributes:
+        user_ids: whom.
+        selection: which interactions; None for everything.
+        confirm: what is repeated.
+        plan: what is quoted.
+        lines: for ``user_ids`` from a file, the line of each, counted from 1; messages name lines instead of ids.
     """
 
     user_ids: tuple[str, ...]
     selection: Selection | None = None
     confirm: str | None = None
     plan: str | None = None
+    lines: tuple[int, ...] | None = None
 
     @classmethod
     def of(
@@ -37,14 +49,16 @@ class ForgetRequest:
     @property
     def subject(self) -> str:
         """What ``confirm`` has to repeat."""
-        return self.user_ids[0] if len(self.user_ids) == 1 else str(len(self.user_ids))
+        alone = len(self.user_ids) == 1 and self.lines is None  # a file is confirmed by its number, whatever is in it
+        return self.user_ids[0] if alone else str(len(self.user_ids))
 
     def check(self) -> None:
         """Raise ``InvalidInput`` unless the request means something that can be planned."""
         if not self.user_ids:
             raise InvalidInput("A forget request names nobody: give at least one user.")
-        if len(set(self.user_ids)) < len(self.user_ids):
-            raise InvalidInput("A batch names a user twice: name each once.")
+        again = self._named_again()
+        if again:
+            raise InvalidInput(f"{self.at(again, 'name')} a user who is named before: name each once.")
         if self.selection is not None and len(self.user_ids) > 1:
             raise InvalidInput("Interactions are forgotten of one user at a time; a batch removes whole users.")
         if self.selection == Selection():
@@ -53,6 +67,22 @@ class ForgetRequest:
                 "to remove everything, forget the user."
             )
 
+    def at(self, places: Sequence[int], verb: str) -> str:
+        """Where in a batch something was found: "Lines 3 and 17 name", or "Position 0 of user_ids names".
+
+        Args:
+            places: indices into ``user_ids``, at least one.
+            verb: in the plural.
+        """
+        where = list(places) if self.lines is None else [self.lines[place] for place in places]
+        named = [str(place) for place in where[:NAMED]]
+        if len(where) > NAMED:
+            named.append(f"{len(where) - NAMED} more")
+        several = len(where) > 1
+        noun = ("Position" if self.lines is None else "Line") + "s" * several
+        listed = " and ".join(filter(None, [", ".join(named[:-1]), named[-1]]))
+        return f"{noun} {listed}{' of user_ids' if self.lines is None else ''} {verb}{'' if several else 's'}"
+
     def check_confirmed(self) -> None:
         """Raise ``ConfirmationRequired`` unless subject and plan are quoted."""
         if self.confirm != self.subject or self.plan is None:
@@ -60,6 +90,15 @@ class ForgetRequest:
                 "Forgetting cannot be undone: ask for a dry run first, then repeat its plan, and as confirmation the "
                 "user's id (for a batch, the number of users)."
             )
+
+    def _named_again(self) -> list[int]:
+        seen: set[str] = set()
+        places = []
+        for place, user_id in enumerate(self.user_ids):
+            if user_id in seen:
+                places.append(place)
+            seen.add(user_id)
+        return places
 
 
 @dataclass(frozen=True, slots=True)

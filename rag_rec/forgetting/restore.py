@@ -18,11 +18,11 @@ from rag_rec.errors import Busy, WrongKey
 from rag_rec.forgetting.backup import Advance, Backup, open_backup
 from rag_rec.forgetting.derived import discard_derived
 from rag_rec.forgetting.ledger import LedgerFile
-from rag_rec.forgetting.newest import Entries, newest_ledger
+from rag_rec.forgetting.newest import Entries, newest_ledger, written
 from rag_rec.forgetting.replay import Replay
 from rag_rec.forgetting.replicas import is_running
 from rag_rec.generation import Generations
-from rag_rec.keys import open_pseudonyms, open_signer
+from rag_rec.keys import existing_pseudonyms, existing_signer
 from rag_rec.pseudonyms import Pseudonyms
 from rag_rec.settings import Settings
 from rag_rec.store.archive import ARCHIVED, clear, load, read_counters, write_counters
@@ -45,6 +45,7 @@ class Restored:
         created: when the backup was made.
         rows: of the backup, by table.
         ledger: entries of the ledger.
+        ledger_until: when the newest of them was written, ISO 8601, UTC; None if there is none.
         replayed: of these, the ones newer than the backup by kind, and the rows that they removed.
         epoch: the store's; whatever was made before is older, and void.
     """
@@ -52,6 +53,7 @@ class Restored:
     created: str
     rows: Mapping[str, int]
     ledger: int
+    ledger_until: str | None
     replayed: Mapping[str, int]
     epoch: int
 
@@ -75,13 +77,13 @@ def restore(
 
     Raises:
         InvalidInput: the backup is not whole.
-        WrongKey: it belongs to another system.
+        WrongKey: it belongs to another system, or a key of this one is missing; none is made.
         IncompatibleStore: another version wrote it, or the store.
         BrokenLedger: a ledger was changed, is older than the backup, or belongs to another store.
         ConfirmationRequired: no ledger is known.
         Busy: a service is running on the store, or others keep it from being scrubbed; it is restored then.
     """
-    pseudonyms, verifier = open_pseudonyms(settings), open_signer(settings).verifier
+    pseudonyms, verifier = existing_pseudonyms(settings), existing_signer(settings).verifier
     generations = Generations(settings.generations)
     with open_backup(path, verifier) as backup:
         _check(backup, pseudonyms)
@@ -114,7 +116,8 @@ class _Replacement:
         replay = Replay(self._connection, pseudonyms, settings.forget_days)
         for entry in self._newest[manifest.ledger.sequence :]:
             replay.apply(entry)
-        return Restored(manifest.created, manifest.rows, len(self._newest), dict(replay.done), values["epoch"])
+        until = written(self._newest[-1]) if self._newest else None
+        return Restored(manifest.created, manifest.rows, len(self._newest), until, dict(replay.done), values["epoch"])
 
     def _load(self, advance: Advance) -> None:
         for table in ARCHIVED:

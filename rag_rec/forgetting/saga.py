@@ -25,6 +25,7 @@ from rag_rec.forgetting.conclusion import ORDER, Notary, advanced, findings_of, 
 from rag_rec.forgetting.layers import FINAL, Finding, Layer
 from rag_rec.forgetting.plan import Plan, Planner
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
+from rag_rec.forgetting.steps.attempt import attempt, noted_in
 from rag_rec.forgetting.steps.database import ScrubDatabase
 from rag_rec.forgetting.steps.indices import RewriteIndices
 from rag_rec.forgetting.steps.memory import FollowErasure
@@ -102,7 +103,9 @@ class Saga:
             before = self._repeated(request)
             if before:
                 with _in_force():
-                    return _outcome(self._in_order(request, self._resume(before)), repeated=True)
+                    records = self._in_order(request, self._resume(before))
+                    self._notary.copy_ledger()  # perhaps that is what failed before
+                    return _outcome(records, repeated=True)
             watch, index = Stopwatch(), manifest_digest(self._system)
             accepted = self._acceptance.accept(request)
             watch.lap("accept")
@@ -111,11 +114,13 @@ class Saga:
 
     def resume(self) -> int:
         """Finish what was accepted and not finished. Returns how many requests are complete now that were not."""
-        self._notary.copy_ledger()
-        if not self._open():
-            return 0
-        with self._alone():
-            return sum(record.state is ForgetState.COMPLETE for record in self._resume(self._open()))
+        failures: list[Exception] = []
+        with noted_in(failures):  # a copy that cannot be made keeps back no removal
+            self._notary.copy_ledger()
+        complete = self._finish_open()
+        if failures:
+            raise failures[0]
+        return complete
 
     def settle(self) -> int:
         """Look again at what waits for an adapter. Returns how many requests became complete.
@@ -169,6 +174,12 @@ class Saga:
         places = {self._system.pseudonyms.user(user_id): place for place, user_id in enumerate(request.user_ids)}
         return sorted(records, key=lambda record: places[record.subject])
 
+    def _finish_open(self) -> int:
+        if not self._open():
+            return 0
+        with self._alone():
+            return sum(record.state is ForgetState.COMPLETE for record in self._resume(self._open()))
+
     def _open(self) -> list[ForgetRecord]:
         """Requests of which something can be done now: not those that wait for an adapter that is still there.
 
@@ -186,39 +197,45 @@ class Saga:
         started = [record for record in records if record.user_number is not None]
         waiting = [record for record in records if record.user_number is None and record not in complete]
         index = manifest_digest(self._system)
+        looked_at = self._look_again(waiting)  # before the others: what stops them keeps back none of these
         finished = self._carry_out(started, Stopwatch(), index) if started else []
-        return [*complete, *finished, *self._look_again(waiting)]
+        return [*complete, *finished, *looked_at]
 
     def _carry_out(self, records: Sequence[ForgetRecord], watch: Stopwatch, index: str | None) -> list[ForgetRecord]:
-        findings: list[Finding] = []
-        for step in self._steps:
-            step.act(records)
-            findings.extend(step.verify(records))
-            watch.lap(step.name)
+        """Records after an attempt at every step. Failures are raised once the receipts say what is open."""
+        findings, failures = attempt(self._steps, records, watch.lap)
         timed = [replace(record, timings_ms={**record.timings_ms, **watch.steps}) for record in records]
         adapters = self._adapters()
-        return self._conclude([(record, [*findings, adapters.of(record)]) for record in timed], index)
+        concluded = self._conclude([(record, [*findings, adapters.of(record)]) for record in timed], index)
+        if failures:
+            raise failures[0]
+        return concluded
 
     def _look_again(self, records: Sequence[ForgetRecord]) -> list[ForgetRecord]:
         """Records that wait for their adapter; a receipt is revised where something new can be said."""
         adapters = self._adapters()
-        changed, same = [], []
+        final, open_still = [], []
         for record in records:
             finding = adapters.of(record)
-            if _is_final(finding) and _is_news(record, finding):
-                changed.append((record, _revised(record, finding)))
+            if _is_final(finding):
+                final.append((record, _revised(record, finding)))
             else:
-                same.append(record)
-        return [*same, *self._conclude(changed, None)]
+                open_still.append(record)
+        return [*open_still, *self._conclude(final, None)]
 
     def _conclude(
         self, found: Sequence[tuple[ForgetRecord, Sequence[Finding]]], index: str | None
     ) -> list[ForgetRecord]:
-        if not found:
-            return []
+        """Records in the state that the findings mean. Receipts that would say the same of every layer stay."""
         now = _now()
-        concluded = [(advanced(record, state_of(findings), now), findings) for record, findings in found]
-        return self._notary.issue(concluded, now, index)
+        same, concluded = [], []
+        for record, findings in found:
+            state = state_of(findings)
+            if state is not record.state or _is_news(record, findings):
+                concluded.append((advanced(record, state, now), findings))
+            else:
+                same.append(record)
+        return [*same, *(self._notary.issue(concluded, now, index) if concluded else [])]
 
     def _adapters(self) -> AdapterFindings:
         return AdapterFindings(self._store, self._system.compact, self._system.settings)
@@ -239,9 +256,10 @@ def _is_final(finding: Finding) -> bool:
     return finding.status in FINAL
 
 
-def _is_news(record: ForgetRecord, adapter: Finding) -> bool:
-    """Whether the record's receipt says otherwise of the adapters."""
-    return all(each.status is not adapter.status for each in findings_of(record) if each.layer is Layer.ADAPTER)
+def _is_news(record: ForgetRecord, findings: Sequence[Finding]) -> bool:
+    """Whether the record has no receipt yet, or one that says otherwise of a layer."""
+    said = {(each.layer, each.status) for each in findings_of(record)}
+    return said != {(each.layer, each.status) for each in findings}
 
 
 def _revised(record: ForgetRecord, adapter: Finding) -> list[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rag_rec.compact.folder import CompactStore
-from rag_rec.forgetting.ledger import LedgerFile
+from rag_rec.forgetting.ledger import LedgerFile, check_key
 from rag_rec.forgetting.signing import Signer
 from rag_rec.generation import Generations
 from rag_rec.keys import open_signer
@@ -45,15 +45,26 @@ class System:
 def open_system(
     settings: Settings, store: Store, pseudonyms: Pseudonyms, live: Live | None = None, replica: str | None = None
 ) -> System:
-    """The system of some settings; its store is open already. Raises ``WrongKey``."""
+    """The system of some settings; its store is open already.
+
+    Raises:
+        WrongKey: the signing key cannot be used, is lost, or is not the one that signed the ledger.
+    """
     return System(
         settings=settings,
         store=store,
         generations=Generations(settings.generations),
         compact=CompactStore(settings.compact),
         pseudonyms=pseudonyms,
-        signer=open_signer(settings),
+        signer=signer_of(settings, store),
         ledger_file=LedgerFile(settings.ledger_file),
         live=live,
         replica=replica,
     )
+
+
+def signer_of(settings: Settings, store: Store) -> Signer:
+    """The signer of a system, with which the store's ledger can go on. Raises ``WrongKey``, as :func:`open_system`."""
+    signer = open_signer(settings)
+    check_key(store.newest_entry(), signer.verifier)
+    return signer

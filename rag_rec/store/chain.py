@@ -40,9 +40,16 @@ class Chain:
     def __init__(self, database: Database) -> None:
         self._database = database
         newer = select(*ledger.c).where(ledger.c.sequence > bindparam("after")).order_by(ledger.c.sequence)
+        last = select(*ledger.c).order_by(ledger.c.sequence.desc()).limit(1)
         self._after = database.query("ledger", lambda: newer)
+        self._newest = database.query("newest entry", lambda: last)
 
     def entries(self, after: int) -> list[LedgerEntry]:
         """Entries with ``sequence > after``, in order."""
         with self._database.reader() as cursor:
             return [LedgerEntry(*row) for row in self._after.rows(cursor, after=after)]
+
+    def newest(self) -> LedgerEntry | None:
+        """The last entry, None while there is none."""
+        with self._database.reader() as cursor:
+            return next((LedgerEntry(*row) for row in self._newest.rows(cursor)), None)

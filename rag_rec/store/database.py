@@ -175,6 +175,15 @@ def chunks(values: Sequence[Any], size: int = 500) -> Iterator[Sequence[Any]]:
         yield values[start : start + size]
 
 
+def file_of(url: str) -> Path | None:
+    """The file of a SQLite store; None for another database, and for a URL that opening will refuse."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return None
+    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+
+
 def _engine(url: str) -> Engine:
     parsed = _parse(url)
     if parsed.get_backend_name() != "sqlite":

@@ -8,12 +8,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
-
 from rag_rec.generation import overwrite, sync_folder
 from rag_rec.store.archive import opened
-from rag_rec.store.database import Database
+from rag_rec.store.database import Database, file_of
 
 _SUFFIXES = ("", "-wal", "-shm")
 
@@ -29,7 +26,7 @@ def place_for(url: str) -> Iterator[Database]:
         IncompatibleStore: the database is something else, or was written by a newer version.
         InvalidInput: the URL cannot be used.
     """
-    path = _file_of(url)
+    path = file_of(url)
     if path is None or _is_sound(path):
         with opened(url) as database:
             yield database
@@ -48,15 +45,6 @@ def place_for(url: str) -> Iterator[Database]:
         Path(f"{path}{suffix}").unlink(missing_ok=True)
     aside.replace(path)
     sync_folder(path.parent)
-
-
-def _file_of(url: str) -> Path | None:
-    """The file of a SQLite store; None for another database, and for a URL that opening will refuse."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        return None
-    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
 
 
 def _is_sound(path: Path) -> bool:

@@ -69,6 +69,10 @@ class SqlPrivacy:
         """Entries with ``sequence > after``, in order."""
         return self._chain.entries(after)
 
+    def newest_entry(self) -> LedgerEntry | None:
+        """The end of the ledger, None while it is empty."""
+        return self._chain.newest()
+
     def forget_record(self, request_id: str) -> ForgetRecord | None:
         """The record of a forget request."""
         return self._requests.record(request_id)
@@ -78,12 +82,14 @@ class SqlPrivacy:
         *,
         plan: str | None = None,
         batch_id: str | None = None,
+        subject: str | None = None,
         pending: bool = False,
         newest: int | None = None,
     ) -> list[ForgetRecord]:
-        """Records by (created, request_id): of one plan, of one batch, only those that are not complete, or only the
-        ``newest`` so many."""
-        return self._requests.records(plan, batch_id, pending, newest)
+        """Records by (created, request_id): of one plan, of one batch, of one person, only those that are not complete,
+        or only the ``newest`` so many."""
+        wanted = {"plan": plan, "batch_id": batch_id, "subject": subject}
+        return self._requests.records(wanted, pending, newest)
 
     def suppressions(self, subjects: Sequence[str]) -> list[Suppression]:
         """What is refused of these people, by (subject, digest)."""

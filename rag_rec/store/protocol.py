@@ -324,6 +324,9 @@ class Store(Protocol):
     def ledger(self, after: int = 0) -> list[LedgerEntry]:
         """Entries with ``sequence > after``, in order."""
 
+    def newest_entry(self) -> LedgerEntry | None:
+        """The end of the ledger, None while it is empty."""
+
     def forget_record(self, request_id: str) -> ForgetRecord | None:
         """The record of a forget request."""
 
@@ -332,11 +335,12 @@ class Store(Protocol):
         *,
         plan: str | None = None,
         batch_id: str | None = None,
+        subject: str | None = None,
         pending: bool = False,
         newest: int | None = None,
     ) -> list[ForgetRecord]:
-        """Records by (created, request_id): of one plan, of one batch, only those that are not complete, or only the
-        ``newest`` so many."""
+        """Records by (created, request_id): of one plan, of one batch, of one person, only those that are not complete,
+        or only the ``newest`` so many."""
 
     def suppressions(self, subjects: Sequence[str]) -> list[Suppression]:
         """What is refused of these people."""

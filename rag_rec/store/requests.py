@@ -38,11 +38,14 @@ class Requests:
         found = self._records({"request_id": request_id}, pending=False)
         return found[0] if found else None
 
-    def records(
-        self, plan: str | None, batch_id: str | None, pending: bool, newest: int | None = None
-    ) -> list[ForgetRecord]:
-        """Records by (created, request_id) that meet every condition given, of these the ``newest`` so many."""
-        wanted = {"plan": plan, "batch_id": batch_id}
+    def records(self, wanted: Mapping[str, str | None], pending: bool, newest: int | None = None) -> list[ForgetRecord]:
+        """Records by (created, request_id) that meet every condition given, of these the ``newest`` so many.
+
+        Args:
+            wanted: values by column; None is no condition.
+            pending: only those that are not complete.
+            newest: at most so many.
+        """
         return self._records({name: value for name, value in wanted.items() if value is not None}, pending, newest)
 
     def _records(self, wanted: Mapping[str, str], pending: bool, newest: int | None = None) -> list[ForgetRecord]:

@@ -6,12 +6,14 @@ not recognise the people who may not come back; it may therefore write nobody's 
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, insert, select
+from contextlib import closing
+
+from sqlalchemy import Connection, Table, exists, insert, inspect, select
 
 from rag_rec.errors import WrongKey
 from rag_rec.pseudonyms import Pseudonyms
-from rag_rec.store.database import Database
-from rag_rec.store.schema import seals
+from rag_rec.store.database import Database, file_of, translated_errors
+from rag_rec.store.schema import ledger, seals
 
 _NAME = "pseudonyms"
 _key_id = select(seals.c.key_id).where(seals.c.name == _NAME)
@@ -46,6 +48,25 @@ def check_seal(database: Database, pseudonyms: Pseudonyms) -> None:
     with database.reader() as cursor:
         for (used,) in query.rows(cursor):
             _check(used, pseudonyms)
+
+
+def needs_keys(url: str) -> bool:
+    """Whether there is a store at this URL in which something was written down under keys. Makes and changes nothing.
+
+    Raises:
+        IncompatibleStore: the database is damaged or something else.
+        InvalidInput: the URL cannot be used.
+    """
+    path = file_of(url)
+    if path is not None and not path.is_file():
+        return False
+    with closing(Database(url)) as database, translated_errors(), database.engine.connect() as connection:
+        there = set(inspect(connection).get_table_names())
+        return any(table.name in there and _holds_rows(connection, table) for table in (seals, ledger))
+
+
+def _holds_rows(connection: Connection, table: Table) -> bool:
+    return bool(connection.execute(select(exists(select(table)))).scalar())
 
 
 def _check(used: str, pseudonyms: Pseudonyms) -> None:

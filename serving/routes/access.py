@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
-from rag_rec.store.protocol import StoredInteraction
+from rag_rec.forgetting.access import export_document
 from serving.admission import PROTECTED, needing
 from serving.answers import ExportAnswer, errors
 from serving.auth import Role
@@ -26,18 +26,6 @@ async def export(user_id: Annotated[Id, Path()], service: CurrentService) -> Res
 
     def write() -> Response:
         user, interactions = engine.export(user_id)
-        return json_response({"user": user, "interactions": [_exported(stored) for stored in interactions]})
+        return json_response(export_document(user, interactions))
 
     return await service.inspections.run(write)
-
-
-def _exported(stored: StoredInteraction) -> dict[str, Any]:
-    interaction = stored.interaction
-    return {
-        "id": stored.number,
-        "item_id": interaction.item_id,
-        "event": interaction.event,
-        "value": interaction.value,
-        "text": interaction.text,
-        "time": interaction.time,
-    }

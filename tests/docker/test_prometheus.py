@@ -91,6 +91,11 @@ def test_the_deadlines_are_watched() -> None:
     assert ALERTS["ForgetPendingLong"]["expr"] == "max(ragrec_forget_oldest_pending_seconds) > 86400"
 
 
+def test_a_copy_of_the_ledger_that_is_behind_or_cannot_be_read_is_told() -> None:
+    assert ALERTS["LedgerCopyBehind"]["expr"] == "max(abs(ragrec_ledger_copy_lag)) > 0"
+    assert ALERTS["LedgerCopyBehind"]["labels"]["severity"] == "critical"
+
+
 def test_prometheus_reads_the_rules_and_asks_the_service_of_the_compose_file(app: Any) -> None:
     assert [(FOLDER / name).is_file() for name in CONFIGURATION["rule_files"]] == [True]
     (job,) = CONFIGURATION["scrape_configs"]

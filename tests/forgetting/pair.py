@@ -135,7 +135,7 @@ class Pair:
     def crash(self, request: ForgetRequest, point: Point) -> None:
         """Begin a removal and give it up at a point; the next process takes it up."""
         keys = self._meant(request)
-        if self._refusal(request, keys) is not None:
+        if self._means_nothing(request, keys) or self.model.held & set(request.user_ids):
             return
         quoted = confirmed(self.engine, request)
         with stopped_at(point, interrupt), suppress(Interrupted):
@@ -188,10 +188,14 @@ class Pair:
             with pytest.raises(UnknownUser):
                 self.engine.plan(request)
             return
-        quoted, keys = confirmed(self.engine, request), self._meant(request)
-        refusal = self._refusal(request, keys)
-        if refusal is not None:
-            with pytest.raises(refusal):
+        keys = self._meant(request)
+        if self._means_nothing(request, keys):
+            with pytest.raises(InvalidInput):
+                self.engine.plan(request)
+            return
+        quoted = confirmed(self.engine, request)
+        if self.model.held & set(request.user_ids):
+            with pytest.raises(LegalHold):
                 self.engine.forget(quoted)
             return
         outcome = self.engine.forget(quoted)
@@ -199,10 +203,8 @@ class Pair:
         self._check(outcome)
         assert self.engine.forget(quoted) == replace(outcome, repeated=True)
 
-    def _refusal(self, request: ForgetRequest, keys: frozenset[Key]) -> type[Exception] | None:
-        if request.selection is not None and not keys:
-            return InvalidInput
-        return LegalHold if self.model.held & set(request.user_ids) else None
+    def _means_nothing(self, request: ForgetRequest, keys: frozenset[Key]) -> bool:
+        return request.selection is not None and not keys
 
     def _removed(self, request: ForgetRequest, keys: frozenset[Key]) -> int:
         self.tally.removals += len(request.user_ids)

@@ -7,10 +7,11 @@ import pytest
 
 from rag_rec.domain import Interaction
 from rag_rec.errors import NotReady
-from rag_rec.forgetting.batch import forget_batch
+from rag_rec.forgetting.batch import forget_batch, report_in_words
 from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.home import store_of
+from rag_rec.printing import in_words
 from rag_rec.settings import Settings
 from tests.embedders import HashEmbedder
 from tests.forgetting.homes import DAY
@@ -49,8 +50,15 @@ def test_a_batch_reports_what_it_does_to_others(settings: Settings) -> None:
     assert report["as_twin"]
     assert report["rows"]
     assert not any(user_id in str(report) for user_id in BATCH)
+    words = in_words(report_in_words(done))
+    assert "no difference" in words
+    assert "rag_rec" not in words
+    assert all(part in words for part in ("NDCG", "nearest to the forgotten", report["notes"][0]))
+    differing = report_in_words({**done, "report": report | {"as_twin": False}})
+    assert "differ" in differing["Against the twin"]
     again = forget_batch(settings, request, HashEmbedder())
     assert again == {**{key: value for key, value in done.items() if key != "report"}, "repeated": True}
+    assert report_in_words(again) == again
 
 
 def test_a_batch_needs_an_index_to_report_by(settings: Settings) -> None:

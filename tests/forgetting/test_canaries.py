@@ -24,6 +24,8 @@ from rag_rec.compact.folder import CompactStore
 from rag_rec.engine import Engine
 from rag_rec.errors import Unfinished
 from rag_rec.forgetting.forensics import marks_of, traces_of
+from rag_rec.forgetting.layers import Layer, Status
+from rag_rec.forgetting.receipt import findings_in
 from rag_rec.home import store_of
 from rag_rec.store import database
 from rag_rec.store.protocol import Selection
@@ -184,7 +186,10 @@ def test_a_reader_at_work_delays_a_removal_and_does_not_spoil_it(
         with pytest.raises(Unfinished, match="Another process is still reading"):
             forget(engine, CANARY)
         assert engine.store.user(CANARY) is None
-        assert len(engine.pending()) == 1
+        (pending,) = engine.pending()
+        findings = findings_in(engine.receipt(pending.request_id))
+        assert [each.layer for each in findings if each.status is Status.PENDING] == [Layer.STORE]
+        assert all("store.sqlite3" in place for place in places(home, sought))  # the index files are rewritten
         reader.execute("COMMIT")
     engine.refresh()
     assert engine.pending() == []

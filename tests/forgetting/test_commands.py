@@ -7,12 +7,13 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-from rag_rec.forgetting import commands
+from rag_rec.forgetting import batch, commands
 from rag_rec.forgetting.saga import Saga
 from rag_rec.home import store_of
 from rag_rec.settings import Settings
+from tests.embedders import HashEmbedder
 from tests.forgetting.homes import CANARY, DAY, log
-from tests.homes import ITEMS, fill, settings_for
+from tests.homes import ITEMS, build, fill, settings_for
 
 
 @pytest.fixture
@@ -28,6 +29,13 @@ def call(*arguments: str | Path) -> dict[str, Any]:
     answer: dict[str, Any] = orjson.loads(result.stdout)
     assert (result.exit_code == 0) == ("error" not in answer and answer.get("ok", True)), answer
     return answer
+
+
+def words(*arguments: str | Path) -> str:
+    result = CliRunner().invoke(commands.app, ["forget", *map(str, arguments)], env={"COLUMNS": "80"})
+    assert not any(trace in result.stdout for trace in ("None", "()", "',", "{", "True"))
+    assert result.exit_code == 0, result.output
+    return result.stdout
 
 
 def confirmed(*arguments: str | Path, subject: str) -> dict[str, Any]:
@@ -86,6 +94,8 @@ def test_a_batch_comes_from_a_file(tmp_path: Path) -> None:
     status = call("status", done["request_id"])
     assert {each["request"] for each in status["requests"]} == set(done["requests"])
     assert {each["state"] for each in status["requests"]} == {"complete"}
+    assert (status["request"], status["batch"], status["state"]) == (None, done["request_id"], "complete")
+    assert status["removed"] == done["removed"]
     one = call("status", done["requests"][0])
     assert (one["request"], one["batch"]) == (done["requests"][0], done["request_id"])
     assert call("list")["count"] == 2
@@ -135,3 +145,58 @@ def test_what_cannot_be_finished_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.usefixtures("settings")
 def test_an_unknown_request_is_an_error() -> None:
     assert call("status", "0" * 32)["error"]["code"] == "unknown_request"
+
+
+@pytest.mark.usefixtures("settings")
+def test_words_name_whole_ids_and_no_python(tmp_path: Path) -> None:
+    path = tmp_path / "people.txt"
+    path.write_text(f"user-1\n{CANARY}\n")
+    planned = words("batch", path, "--dry-run")
+    plan = call("batch", path, "--dry-run")["plan"]
+    assert f"plan: {plan}\n" in planned
+    assert "statistics: known to a running service only\n" in planned
+    assert "profile_vectors: known to a running service only\n" in planned
+    done = call("batch", path, "--no-report", "--confirm", "2", "--plan", plan)
+    status = words("status", done["request_id"])
+    assert status.startswith(f"batch: {done['request_id']}\n")
+    assert "removed: interactions 11, users 2\n" in status
+    shown = (status, words("list"), words("list", "--pending"), words("resume"))
+    assert [sum(request in text for request in done["requests"]) for text in shown] == [2, 2, 0, 0]
+    one = words("status", done["requests"][1])
+    assert one.startswith(f"request: {done['requests'][1]}\n")
+    assert "requests" not in one
+
+
+@pytest.mark.usefixtures("settings")
+def test_the_requests_about_a_person_are_found_by_id() -> None:
+    assert call("find", CANARY) == {"count": 0, "requests": []}
+    done = confirmed("user", CANARY, subject=CANARY)
+    confirmed("user", "user-1", subject="user-1")
+    found = call("find", CANARY)
+    assert (found["count"], found["requests"][0]["request"]) == (1, done["request_id"])
+    assert done["request_id"] in words("find", CANARY)
+
+
+@pytest.mark.usefixtures("settings")
+def test_what_is_wrong_in_a_file_is_told_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "people.txt"
+    path.write_text(f"user-1\n\nnobody\n{CANARY}\nno one\n")
+    for arguments in (["--dry-run"], ["--no-report", "--confirm", "4", "--plan", "0" * 64]):
+        answer = call("batch", path, *arguments)["error"]
+        assert answer["code"] == "unknown_user"
+        assert answer["message"].startswith("Lines 3 and 5 name no user")
+    path.write_text(f"\nuser-1\n{CANARY}\n\nuser-1\n")
+    answer = call("batch", path, "--dry-run")["error"]
+    assert (answer["code"], answer["message"][:12]) == ("invalid_input", "Line 5 names")
+
+
+def test_a_batch_is_reported_on(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(settings)
+    monkeypatch.setattr(batch, "open_embedder", lambda *_: HashEmbedder())
+    monkeypatch.setenv("RAGREC_INTEREST_CLUSTERS", "4")
+    path = tmp_path / "people.txt"
+    path.write_text(CANARY)
+    plan = call("batch", path, "--dry-run")["plan"]
+    done = words("batch", path, "--confirm", "1", "--plan", plan)
+    assert "Against the twin: no difference\n" in done
+    assert "as_twin" not in done

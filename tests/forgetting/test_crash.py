@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ from benchmarks.methods.interruptions import HALVES, PLACES, Point, counted, poi
 from rag_rec.domain import Interaction, RecommendationRequest
 from rag_rec.engine import Engine
 from rag_rec.errors import Unfinished
+from rag_rec.forgetting.layers import Layer
+from rag_rec.forgetting.receipt import read_receipt
 from rag_rec.forgetting.request import ForgetRequest
-from rag_rec.generation import Generations
+from rag_rec.generation import MANIFEST, Generations, file_digest
 from rag_rec.home import store_of
 from rag_rec.settings import Settings
 from tests.forgetting.asking import confirmed
@@ -190,25 +193,44 @@ def test_a_whole_batch_is_interrupted_as_one(settings: Settings) -> None:
     assert (outcome.repeated, outcome.state, len(outcome.requests)) == (True, "complete", 3)
 
 
-def test_a_removal_that_cannot_be_finished_is_in_force_and_keeps_no_service_from_answering(settings: Settings) -> None:
+def test_a_removal_that_cannot_be_finished_is_in_force_and_goes_as_far_as_it_can(settings: Settings) -> None:
+    generations = Generations(settings.generations)
+    number = number_in(settings, CANARIES[0])
+    engine = engine_of(settings)
+    shard = generations.current().folder / "profiles" / f"{number:02d}.safetensors"
+    content = shard.read_bytes()
+    shard.write_bytes(content[:-1])
+    request = confirmed(engine, WHOLE.request)
+    for _ in range(2):
+        with pytest.raises(Unfinished, match=rf"in force.*{generations.current_id()}"):
+            engine.forget(request)
+    assert not engine.recommend(RecommendationRequest(CANARIES[0])).provenance.known_user
+    (pending,) = engine.pending()
+    receipt = read_receipt(engine.receipt(pending.request_id))
+    assert (receipt["state"], receipt["revision"]) == ("hidden", 1)
+    assert open_in(receipt) == {Layer.INDICES}  # the steps after it are done
+    shard.write_bytes(content)
+    engine.refresh()
+    assert engine.pending() == []
+    receipt = read_receipt(engine.receipt(pending.request_id))
+    assert (receipt["state"], receipt["revision"], open_in(receipt)) == ("complete", 2, set())
+    assert receipt["generation"]["after"] == file_digest(generations.current().folder / MANIFEST).sha256
+    engine.close()
+
+
+def open_in(receipt: dict[str, Any]) -> set[str]:
+    return {line["layer"] for line in receipt["layers"] if line["status"] == "PENDING"}
+
+
+def test_a_damaged_index_that_is_not_in_use_does_not_keep_a_removal_back(settings: Settings) -> None:
     generations = Generations(settings.generations)
     number = number_in(settings, CANARIES[0])
     old = next(name for name in generations.names() if name != generations.current_id())
     shard = generations.root / old / "profiles" / f"{number:02d}.safetensors"
-    content = shard.read_bytes()
-    shard.write_bytes(content[:-1])
+    shard.write_bytes(shard.read_bytes()[:-1])
     engine = engine_of(settings)
-    request = confirmed(engine, WHOLE.request)
-    for _ in range(2):
-        with pytest.raises(Unfinished, match=rf"in force.*{old}"):
-            engine.forget(request)
-    engine.close()
-    engine = engine_of(settings)
-    assert not engine.recommend(RecommendationRequest(CANARIES[0])).provenance.known_user
-    assert len(engine.pending()) == 1
-    shard.write_bytes(content)
-    engine.refresh()
-    assert engine.pending() == []
+    assert engine.forget(confirmed(engine, WHOLE.request)).state == "complete"
+    assert generations.names() == [generations.current_id()]
     engine.close()
 
 
@@ -224,5 +246,7 @@ def test_a_full_disk_leaves_a_removal_in_force(settings: Settings, monkeypatch: 
             engine.forget(request)
         engine.refresh()
         assert len(engine.pending()) == 1
+        with closing(engine_of(settings)) as started:  # no service is kept from answering
+            assert not started.recommend(RecommendationRequest(CANARIES[0])).provenance.known_user
     assert engine.forget(request).state == "complete"
     engine.close()

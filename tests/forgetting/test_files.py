@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from indexer.people_shards import forgotten_since
 from rag_rec.domain import Interaction
 from rag_rec.errors import CorruptIndex
 from rag_rec.forgetting.files import erase_from_files, left_in_files, vectors_in_files
-from rag_rec.generation import BUILDING, Generation, Generations
+from rag_rec.generation import BUILDING, MANIFEST, Generation, Generations
 from rag_rec.home import store_of
 from rag_rec.shards import INTERACTIONS, PROFILES, shard_files, shard_name, users_in
 from tests.homes import ITEMS, build, fill, settings_for
@@ -185,13 +186,50 @@ def test_a_leftover_counts_until_it_is_destroyed(generations: Generations, monke
     assert generations.leftovers() == left_in_files(generations, {70: LATER}) == []
 
 
-def test_a_damaged_generation_is_named_and_counts_as_left(generations: Generations) -> None:
-    path = generations.current().folder / shard_files(9)[1]
+def test_a_damaged_generation_in_use_is_named_and_counts_as_left(generations: Generations) -> None:
+    current = generations.current().id
+    path = generations.root / current / shard_files(9)[1]
     content = path.read_bytes()
     path.write_bytes(bytes(len(content)))
     assert path in left_in_files(generations, {9: LATER})
     with pytest.raises(CorruptIndex, match="rag-rec index rebuild"):
         erase_from_files(generations, {9: LATER})
+    assert path in left_in_files(generations, {9: LATER})
+    older = next(name for name in generations.names() if name != current)
+    assert 9 not in all_users(generations.open(older))  # the others are cleaned all the same
+    path.write_bytes(content)
+    assert erase_from_files(generations, {9: LATER}) == 2
+    assert left_in_files(generations, {9: LATER}) == []
+
+
+@pytest.mark.parametrize(
+    ("relative", "kept"), [(MANIFEST, 0), (shard_files(9)[0], -1), (shard_files(9)[1], 0), (shard_files(10)[0], -1)]
+)
+def test_a_damaged_generation_that_is_not_in_use_is_destroyed(
+    generations: Generations, relative: str, kept: int
+) -> None:
+    older, current = generations.names()
+    path = generations.root / older / relative
+    content = path.read_bytes()
+    path.write_bytes(content[:kept] or bytes(len(content)))  # cut short, or of the same size and all zeros
+    assert any(found.is_relative_to(generations.root / older) for found in left_in_files(generations, {9: LATER}))
+    with (generations.root / older / shard_files(11)[1]).open("rb") as old, capture_logs() as logs:
+        assert erase_from_files(generations, {9: LATER}) == 2
+        assert not any(old.read())
+    assert logs == [{"event": "damaged_generation_destroyed", "generation": older, "log_level": "warning"}]
+    assert len(generations.names()) == 1
+    assert left_in_files(generations, {9: LATER}) == generations.building() == []
+    generations.verify(generations.current())
+    assert current not in generations.names()
+
+
+def test_a_damaged_generation_without_the_user_stays(generations: Generations) -> None:
+    older, current = generations.names()
+    for name in (older, current):
+        (generations.root / name / MANIFEST).write_bytes(b"{")
+    assert erase_from_files(generations, {USERS + 5: LATER}) == 0
+    assert left_in_files(generations, {USERS + 5: LATER}) == []
+    assert generations.names() == [older, current]
 
 
 def test_without_an_index_there_is_nothing_to_do(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,9 +14,9 @@ from filelock import FileLock
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rag_rec.errors import BrokenLedger, Busy, NotReady
+from rag_rec.errors import BrokenLedger, Busy, NotReady, WrongKey
 from rag_rec.forgetting import ledger
-from rag_rec.forgetting.ledger import EMPTY, LedgerFile, make_entry, tip_after, verify_chain, verify_links
+from rag_rec.forgetting.ledger import EMPTY, LedgerFile, check_key, make_entry, tip_after, verify_chain, verify_links
 from rag_rec.forgetting.signing import Signer, Verifier
 from rag_rec.store.protocol import LedgerEntry
 
@@ -91,8 +92,23 @@ def test_an_entry_that_was_replaced_by_a_well_made_one_is_detected(place: int, s
 
 
 def test_a_chain_rewritten_by_somebody_else_is_detected() -> None:
-    with pytest.raises(BrokenLedger, match=f"not signed with the key {SIGNER.key_id}"):
+    with pytest.raises(WrongKey, match=f"{SIGNER.key_id} is not the key that signed the ledger"):
         verify_chain(chain(6, FOREIGN), SIGNER.verifier)
+
+
+@pytest.mark.parametrize("own", range(1, 6))
+def test_a_chain_that_two_keys_signed_is_broken_where_the_other_begins(own: int) -> None:
+    tip, entries = tip_after(CHAIN[own - 1]), CHAIN[:own]
+    entries.append(make_entry(tip, "erasure", {}, FOREIGN))
+    with pytest.raises(BrokenLedger, match=f"Entry {own + 1} of the ledger was not signed with the key"):
+        verify_chain(entries, SIGNER.verifier)
+    check_key(entries[0], SIGNER.verifier)
+    with pytest.raises(WrongKey, match="RAGREC_SIGNING_KEY"):
+        check_key(entries[-1], SIGNER.verifier)
+
+
+def test_a_ledger_without_entries_may_begin_with_any_key() -> None:
+    check_key(None, FOREIGN.verifier)
 
 
 def test_links_can_be_checked_without_a_key() -> None:
@@ -132,6 +148,41 @@ def test_a_file_takes_only_what_continues_it(tmp_path: Path) -> None:
         with pytest.raises(BrokenLedger):
             copy.extend(entries)
     assert copy.path.read_bytes() == content
+
+
+def test_a_changed_end_is_noticed_without_reading_the_file_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = LedgerFile(tmp_path / "ledger.jsonl")
+    copy.extend(CHAIN[:3])
+    monkeypatch.setattr(copy, "read", lambda: pytest.fail("the whole file was read"))
+    copy.extend(CHAIN[2:4])
+    copy.path.write_text(copy.path.read_text().replace("request-3", "request-9"))
+    with pytest.raises(BrokenLedger, match=r"Entry 4 .* was changed .*rag-rec ledger verify.*ledger export"):
+        copy.extend(CHAIN[3:])
+
+
+def test_only_its_owner_can_read_a_copy(tmp_path: Path) -> None:
+    copy = LedgerFile(tmp_path / "ledger.jsonl")
+    copy.extend(CHAIN)
+    assert stat.S_IMODE(copy.path.stat().st_mode) == 0o600
+
+
+def test_it_is_known_how_much_a_copy_lacks(tmp_path: Path) -> None:
+    copy = LedgerFile(tmp_path / "ledger.jsonl")
+    assert (copy.lag(None), copy.lag(CHAIN[5])) == (0, 6)
+    copy.extend(CHAIN[:4])
+    assert (copy.lag(CHAIN[5]), copy.lag(CHAIN[3])) == (2, 0)
+
+
+def test_a_copy_that_is_not_of_this_ledger_or_cannot_be_read_lags_by_nobody_knows(tmp_path: Path) -> None:
+    copy = LedgerFile(tmp_path / "ledger.jsonl")
+    copy.extend(CHAIN[:4])
+    assert [copy.lag(None), copy.lag(CHAIN[2]), copy.lag(chain(4, word="other")[-1])] == [-1, -1, -1]
+    copy.path.write_text("nonsense\n")
+    assert copy.lag(CHAIN[5]) == -1
+    assert LedgerFile(tmp_path / "ledger.jsonl" / "below").lag(CHAIN[5]) == 6
+    assert LedgerFile(tmp_path).lag(CHAIN[5]) == -1
 
 
 def test_a_torn_last_line_is_dropped_and_written_again(tmp_path: Path) -> None:
@@ -194,5 +245,7 @@ def test_a_place_that_cannot_be_used_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(NotReady, match="RAGREC_LEDGER_COPY"):
         LedgerFile(tmp_path / "file" / "ledger.jsonl").extend(CHAIN)
+    with pytest.raises(NotReady, match="RAGREC_LEDGER_COPY"):
+        LedgerFile(Path("/proc/ledger.jsonl")).extend(CHAIN)
     with pytest.raises(NotReady, match="RAGREC_LEDGER_COPY"):
         LedgerFile(tmp_path).read()

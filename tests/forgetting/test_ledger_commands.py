@@ -36,9 +36,9 @@ def stored(settings: Settings) -> list[LedgerEntry]:
         store.close()
 
 
-def failure(*arguments: str | Path) -> str:
-    code, answer = call(*arguments)
-    assert (code, answer["error"]["code"]) == (1, "broken_ledger")
+def failure(*arguments: str | Path, code: str = "broken_ledger") -> str:
+    status, answer = call(*arguments)
+    assert (status, answer["error"]["code"]) == (1, code)
     return str(answer["error"]["message"])
 
 
@@ -71,20 +71,40 @@ def test_a_copy_that_differs_is_found(settings: Settings) -> None:
     issued(settings, accepted(settings, "ada"))
     copy = LedgerFile(settings.ledger_file)
     copy.extend([make_entry(EMPTY, "erasure", {"request": "another"}, Signer(b"f" * 32))])
-    assert "differs" in failure("verify")
+    assert "differs from the store's, which is sound, from entry 1 on" in failure("verify")
     assert "not the same" in failure("export", copy.path)
 
 
 def test_a_store_that_was_cut_is_found(settings: Settings) -> None:
     issued(settings, accepted(settings, "ada"))
     call("export", settings.ledger_file)
-    settings.home.joinpath("store.sqlite3").unlink()
+    for path in settings.home.glob("store.sqlite3*"):
+        path.unlink()
     assert "lacks 2 entries" in failure("verify")
 
 
 def test_a_ledger_signed_with_another_key_is_found(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     issued(settings, accepted(settings, "ada"))
     monkeypatch.setenv("RAGREC_SIGNING_KEY", base64.b64encode(b"o" * 32).decode())
-    assert "not signed with the key" in failure("verify")
-    assert "not signed with the key" in failure("export", settings.ledger_file)
+    assert "is not the key that signed the ledger" in failure("verify", code="wrong_key")
+    assert "is not the key that signed the ledger" in failure("export", settings.ledger_file, code="wrong_key")
     assert not settings.ledger_file.exists()
+
+
+def test_no_keys_are_made(settings: Settings, tmp_path: Path) -> None:
+    assert call("verify")[0] == call("export", tmp_path / "ledger.jsonl")[0] == 0
+    assert not settings.keys.exists()
+    issued(settings, accepted(settings, "ada"))
+    assert call("export", settings.ledger_file)[0] == 0
+    for path in settings.keys.iterdir():
+        path.unlink()
+    assert "none was made" in failure("verify", code="wrong_key")
+    assert list(settings.keys.iterdir()) == []
+
+
+def test_the_first_entry_that_differs_is_named(settings: Settings) -> None:
+    issued(settings, accepted(settings, "ada"))
+    issued(settings, accepted(settings, "bob"))
+    call("export", settings.ledger_file)
+    settings.ledger_file.write_text(settings.ledger_file.read_text().replace("of-bob", "of-eve"))
+    assert "from entry 3 on" in failure("verify")

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_rec.errors import BrokenLedger, ConfirmationRequired
+from rag_rec.errors import BrokenLedger, ConfirmationRequired, WrongKey
 from rag_rec.forgetting.ledger import EMPTY, make_entry, tip_after
-from rag_rec.forgetting.newest import newest_ledger
+from rag_rec.forgetting.newest import newest_ledger, written
 from rag_rec.forgetting.signing import Signer
 from rag_rec.store.protocol import LedgerEntry
 
@@ -54,5 +54,12 @@ def test_a_changed_entry_is_found_in_every_place(place: int) -> None:
 
 
 def test_a_ledger_that_somebody_else_signed_is_refused() -> None:
-    with pytest.raises(BrokenLedger, match="not signed"):
+    with pytest.raises(WrongKey, match="not the key that signed"):
         newest_ledger([], [WHOLE], Signer(b"8" * 32).verifier, own_suffices=False)
+
+
+def test_every_kind_of_entry_says_when_it_was_written() -> None:
+    consent = make_entry(EMPTY, "consent", {"time": 1500}, SIGNER)
+    receipt = make_entry(EMPTY, "receipt", {"issued": "2026-02-03T04:05:06.007Z"}, SIGNER)
+    assert written(consent) == "1970-01-01T00:00:01.500+00:00"
+    assert written(receipt) == "2026-02-03T04:05:06.007Z"

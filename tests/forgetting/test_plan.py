@@ -34,8 +34,8 @@ def test_a_plan_counts_what_would_go_of_each_layer(engine: Engine) -> None:
 
 def test_a_plan_without_memory_says_so(engine: Engine) -> None:
     plan = open_saga(engine.settings, engine.store).plan(ForgetRequest.of(CANARY))
-    assert plan.statistics is None
-    assert (plan.profile_vectors, plan.own_vectors, plan.interactions, plan.index_files) == (0, 0, 6, 2)
+    assert plan.statistics is plan.profile_vectors is plan.own_vectors is None
+    assert (plan.interactions, plan.index_files) == (6, 2)
 
 
 def test_the_hash_depends_on_the_people_and_not_on_their_order(engine: Engine) -> None:
@@ -69,9 +69,23 @@ def test_what_means_nothing_is_refused(engine: Engine) -> None:
         engine.plan(ForgetRequest.of("nobody"))
     for request, reason in (
         (ForgetRequest(()), "nobody"),
-        (ForgetRequest(("user-0", "user-0")), "twice"),
+        (ForgetRequest(("user-0", "user-0")), "^Position 1 of user_ids names a user who is named before"),
         (ForgetRequest(("user-0", "user-1"), Selection(before=1)), "one user at a time"),
         (ForgetRequest.of("user-0", Selection()), "names none"),
+        (ForgetRequest.of("user-0", Selection(before=1)), "no interaction that is meant"),
     ):
         with pytest.raises(InvalidInput, match=reason):
             engine.plan(request)
+
+
+def test_unknown_people_are_told_by_where_they_are_named(engine: Engine) -> None:
+    people = ("user-0", "nobody", "user-1", "no one")
+    with pytest.raises(UnknownUser, match=r"^Positions 1 and 3 of user_ids name no user of the store; nothing was"):
+        engine.plan(ForgetRequest(people))
+    with pytest.raises(UnknownUser, match=r"^Lines 4 and 9 name no user of the store; nothing was") as refused:
+        engine.plan(ForgetRequest(people, lines=(2, 4, 7, 9)))
+    assert "nobody" not in str(refused.value)
+    with pytest.raises(UnknownUser, match=r"^Line 3 names no user"):
+        engine.plan(ForgetRequest(("nobody",), lines=(3,)))
+    with pytest.raises(UnknownUser, match=r"^There is no user with this id"):
+        engine.plan(ForgetRequest.of("nobody"))

@@ -31,6 +31,12 @@ def call(*arguments: str | Path) -> tuple[int, dict[str, Any]]:
     return result.exit_code, orjson.loads(result.stdout)
 
 
+def words(*arguments: str | Path, code: int = 0) -> str:
+    result = CliRunner().invoke(app, ["receipt", *map(str, arguments)])
+    assert result.exit_code == code
+    return result.stdout
+
+
 def layers(answer: dict[str, Any]) -> dict[str, str]:
     return {line["layer"]: line["status"] for line in answer["layers"]}
 
@@ -43,6 +49,7 @@ def test_a_receipt_is_shown_saved_and_verified(settings: Settings, tmp_path: Pat
     assert saved.read_text() == shown["receipt"] == text
     assert (shown["request"], shown["complete"], shown["written"]) == ("of-ada", True, str(saved))
     assert layers(shown) == dict.fromkeys(Layer, "PROVEN")
+    assert {str(line["detail"]) for line in shown["layers"]} == {"{}"}
     code, verdict = call("verify", saved)
     assert code == 0
     assert (verdict["ok"], verdict["complete"], verdict["problems"], verdict["open"]) == (True, True, [], [])
@@ -91,12 +98,32 @@ def test_a_changed_receipt_and_another_key_fail(settings: Settings, tmp_path: Pa
     assert "layers" not in verdict
 
 
-def test_words_are_printed_without_json(settings: Settings) -> None:
-    issued(settings, accepted(settings, "ada"), PENDING)
-    result = CliRunner().invoke(app, ["receipt", "show", "of-ada"])
-    assert result.exit_code == 0
-    assert "signature" not in result.stdout
-    assert "PENDING" in result.stdout
+def test_words_are_printed_without_json(settings: Settings, tmp_path: Path) -> None:
+    measured = [
+        replace(each, status=Status.MEASURED, detail={"auc": 0.51}) if each.layer is Layer.READER else each
+        for each in PENDING
+    ]
+    saved = tmp_path / "receipt.json"
+    issued(settings, accepted(settings, "ada"), measured)
+    shown = words("show", "of-ada")
+    assert "signature" not in shown
+    assert "adapter: PENDING until 1970-01-01T00:00:04.000Z. " in shown
+    assert "fusion_reader: MEASURED. fusion_reader was looked at. (auc 0.51)" in shown
+    assert "store: PROVEN. store was looked at.\n" in shown
+    short = words("show", "of-ada", "--to", saved)
+    assert "PROVEN" not in short
+    assert all(part in short for part in ("of-ada", "adapter: PENDING until 1970-01-01T00:00:04.000Z", str(saved)))
+    assert "store: PROVEN" in words("verify", saved)
+
+
+def test_of_an_invalid_receipt_only_what_is_wrong_is_printed(settings: Settings, tmp_path: Path) -> None:
+    saved = tmp_path / "receipt.json"
+    text = issued(settings, accepted(settings, "ada"))
+    for changed in (text.replace('"scope":"user"', '"scope":"none"'), "nonsense"):
+        saved.write_text(changed)
+        printed = words("verify", saved, code=1)
+        assert printed.startswith("valid: no\nproblems: ")
+        assert not any(part in printed for part in ("layers", "PROVEN", "open", "Layer"))
 
 
 def test_a_request_that_is_not_there_is_told_from_one_without_a_receipt(settings: Settings) -> None:

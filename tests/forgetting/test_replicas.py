@@ -121,6 +121,27 @@ def test_a_removal_is_said_to_be_followed_when_earlier_answers_have_left(
     assert told == [4]
 
 
+def test_while_the_memory_is_busy_what_was_said_last_is_said_again(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    presence = Presence(store)
+    presence.stay()
+    assert store.replicas() == []
+    presence.join(3, ("one",), lambda: pytest.fail("nothing new is said"))
+    monkeypatch.setattr(store, "erasure_epoch", lambda: 6)
+    clock.now += BEAT_MS
+    presence.stay()
+    assert store.replicas()[0].seen == NOW
+    clock.now += 1
+    presence.stay()
+    (said,) = store.replicas()
+    assert (said.epoch, said.adapters, said.seen) == (3, ("one",), clock.now)  # it has not followed
+    presence.leave()
+    clock.now += BEAT_MS + 1
+    presence.stay()
+    assert store.replicas() == []
+
+
 def test_another_adapter_is_said_at_once_when_earlier_answers_have_left(store: Store, clock: Clock) -> None:
     told: list[tuple[str, ...]] = []
     presence = Presence(store)

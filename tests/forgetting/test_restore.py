@@ -479,6 +479,26 @@ def test_another_pseudonym_key_is_refused(settings: Settings, backup: Path) -> N
         restore(backup, other, without_later_erasures=True)
 
 
+def test_another_signing_key_is_refused(settings: Settings, backup: Path) -> None:
+    other = Settings.model_validate({**settings.model_dump(), "signing_key": "B" * 43 + "="})
+    with pytest.raises(WrongKey, match="RAGREC_SIGNING_KEY"):
+        restore(backup, other, without_later_erasures=True)
+
+
+def test_a_home_without_the_keys_is_refused_and_gets_none(backup: Path, tmp_path: Path) -> None:
+    empty = settings_for(tmp_path / "empty")
+    with pytest.raises(WrongKey, match="no pseudonym key"):
+        restore(backup, empty, without_later_erasures=True)
+    assert not empty.home.exists()
+
+
+def test_it_says_up_to_when_the_ledger_goes(settings: Settings, backup: Path) -> None:
+    assert restore(backup, settings, without_later_erasures=True).ledger_until is None
+    forget_in(settings, CANARY)
+    issued = orjson.loads(LedgerFile(settings.ledger_file).read()[-1].body)["issued"]
+    assert restore(backup, settings).ledger_until == issued
+
+
 def test_a_changed_backup_changes_nothing(settings: Settings, backup: Path) -> None:
     content = backup.read_bytes()
     middle = content.index(b"PAR1", len(content) // 3) + 8

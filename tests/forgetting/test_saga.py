@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,17 +19,21 @@ from rag_rec.errors import (
     InvalidInput,
     LegalHold,
     PlanChanged,
+    Unfinished,
     UnknownRequest,
     UnknownUser,
 )
 from rag_rec.forgetting import saga as module
 from rag_rec.forgetting.files import vectors_in_files
 from rag_rec.forgetting.layers import Layer, Status
+from rag_rec.forgetting.ledger import LedgerFile
 from rag_rec.forgetting.opening import open_saga
+from rag_rec.forgetting.plan import Planner
 from rag_rec.forgetting.receipt import check_receipt, read_receipt
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.saga import Saga, all_steps
 from rag_rec.forgetting.signing import Verifier
+from rag_rec.forgetting.steps.database import ScrubDatabase
 from rag_rec.forgetting.steps.protocol import Step
 from rag_rec.generation import Generations
 from rag_rec.home import store_of
@@ -158,10 +163,14 @@ def test_a_selection_that_has_grown_needs_a_new_plan_and_a_whole_user_does_not(e
 def test_selections_of_nothing_are_refused(engine: Engine) -> None:
     with pytest.raises(InvalidInput, match="names none"):
         engine.plan(ForgetRequest.of(CANARY, Selection()))
-    request = confirmed(engine, ForgetRequest.of(CANARY, Selection(item_ids=frozenset({ITEMS[11].id}))))
     before = engine.store.epoch(), engine.generations.current_id()
+    empty = ForgetRequest.of(CANARY, Selection(item_ids=frozenset({ITEMS[11].id})))
     with pytest.raises(InvalidInput, match="no interaction"):
-        engine.forget(request)
+        engine.plan(empty)
+    planner = Planner(engine._system())
+    quoted = replace(empty, confirm=CANARY, plan=planner.hash(empty, planner.targets(empty)))
+    with pytest.raises(InvalidInput, match="no interaction"):
+        engine.forget(quoted)
     assert (engine.store.epoch(), engine.generations.current_id()) == before
 
 
@@ -222,6 +231,9 @@ def test_a_batch_is_one_change_with_a_receipt_for_each(engine: Engine) -> None:
     assert [engine.forget_records(request_id)[0].subject for request_id in outcome.requests] == people
     for request_id in outcome.requests:
         assert check_receipt(engine.receipt(request_id), Verifier.from_pem(engine.public_key())).complete
+    for ask in (engine.receipt, engine.prove):
+        with pytest.raises(UnknownRequest, match="batch: each of its 3 requests"):
+            ask(outcome.request_id)
     assert len(engine.live.people) == 3
     assert CANARY.encode() not in bytes_under(engine.settings.home)
 
@@ -367,6 +379,39 @@ def test_the_ledger_is_copied_beside_the_store(engine: Engine) -> None:
     engine.settings.ledger_file.unlink()
     engine.refresh()
     assert engine.settings.ledger_file.read_bytes().splitlines() == lines
+
+
+def test_a_copy_of_the_ledger_that_failed_is_made_when_the_request_is_repeated(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    request = confirmed(engine, ForgetRequest.of(CANARY))
+    with monkeypatch.context() as patched:
+        patched.setattr(LedgerFile, "extend", full)
+        for _ in range(2):
+            with pytest.raises(Unfinished, match="No space left"):
+                engine.forget(request)
+    outcome = engine.forget(request)
+    assert (outcome.state, outcome.repeated) == ("complete", True)
+    assert LedgerFile(engine.settings.ledger_file).read() == engine.store.ledger()
+
+
+def test_a_copy_of_the_ledger_that_cannot_be_made_keeps_back_no_removal(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ScrubDatabase, "act", do_nothing)
+        assert forget(engine, CANARY).state == "hidden"
+    monkeypatch.setattr(LedgerFile, "extend", full)
+    for _ in range(2):
+        with pytest.raises(OSError, match="No space left"):
+            engine._saga().resume()
+        assert engine.pending() == []
 
 
 def test_a_proof_becomes_a_revision_of_the_receipt(engine: Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,9 +14,10 @@ import pytest
 from rag_rec.compact.checkpoint import Checkpoint, Checkpoints, TrainingState
 from rag_rec.compact.folder import CompactStore
 from rag_rec.engine import Engine
+from rag_rec.errors import Unfinished
 from rag_rec.forgetting import saga as module
 from rag_rec.forgetting.layers import Layer, Status
-from rag_rec.forgetting.receipt import findings_in
+from rag_rec.forgetting.receipt import findings_in, read_receipt
 from rag_rec.forgetting.replicas import present
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.saga import Saga, all_steps
@@ -97,6 +99,29 @@ def test_a_receipt_that_would_say_the_same_is_not_issued_again(engine: Engine) -
     receipt = engine.receipt(request_id)
     assert engine._saga().resume() == 0
     assert engine.receipt(request_id) == receipt
+
+
+def test_a_request_that_fails_keeps_back_none_that_waited(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    hold(engine)
+    waiting = forget(engine, CANARY).request_id
+    monkeypatch.setattr(ScrubDatabase, "act", full)
+    with pytest.raises(Unfinished, match="No space left"):
+        forget(engine, "user-1")
+    failing = next(each.request_id for each in engine.pending() if each.request_id != waiting)
+    assert status_of(engine, failing, Layer.STORE) is Status.PENDING
+    receipt = engine.receipt(failing)
+    engine.store.leave("service")
+    with pytest.raises(OSError, match="No space left"):
+        engine._saga().resume()
+    assert [each.request_id for each in engine.pending()] == [failing]
+    assert status_of(engine, waiting, Layer.ADAPTER) is Status.PROVEN
+    with pytest.raises(OSError, match="No space left"):
+        engine._saga().resume()
+    assert engine.receipt(failing) != receipt  # the adapter is gone; after that there is nothing new
+    assert read_receipt(engine.receipt(failing))["revision"] == 2
 
 
 class Counting:

@@ -363,6 +363,19 @@ def test_the_base_answers_alone_where_its_own_gate_lets_it(copied: Settings) -> 
         assert (provenance.source, provenance.adapter, provenance.fallback) == (Source.FUSED, None, None)
 
 
+def test_the_base_answers_alone_where_gates_are_turned_off(copied: Settings) -> None:
+    settings = copied.model_copy(update={"adapter_policy": "strict", "generator_gate": False})
+    used = CompactStore(settings.compact).current()
+    assert used is not None
+    with closing(engine_of(settings)) as engine:
+        answers = [engine.recommend(RecommendationRequest("user-5", k=3)).provenance]
+        forget_in(settings, "user-3")
+        answers.append(engine.recommend(RecommendationRequest("user-5", k=3)).provenance)
+        assert engine.ranker.withheld
+    assert [each.adapter for each in answers] == [used.adapter, None]  # what says that the base is alone
+    assert {(each.source, each.model, each.fallback) for each in answers} == {(Source.FUSED, used.base, None)}
+
+
 def test_it_is_withheld_even_if_the_base_cannot_follow(copied: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     source = opened(copied.model_copy(update={"adapter_policy": "strict"}))
     backend = source.current.generator.backend  # type: ignore[attr-defined]

@@ -57,6 +57,7 @@ class FakeEngine:
     epoch: int = 0
     ready: bool = True
     closed: bool = False
+    stays: int = 0
     generation: str = "first"
     next_generation: str | None = None
     requests: list[RecommendationRequest] = field(default_factory=list)
@@ -258,11 +259,17 @@ class FakeEngine:
             reason=reason,
             suppressed=self.suppressed,
             erasure_epoch=erased,
+            ledger_copy_lag=0,
         )
 
     def join(self, let_answers_leave: Callable[[], None]) -> None:
         self._pass()
         self.let_answers_leave = let_answers_leave
+
+    def stay(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.stays += 1
 
     def refresh(self) -> bool:
         self._pass()

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -86,6 +88,39 @@ def test_others_are_told_when_earlier_answers_have_left(service: Service) -> Non
     service.barrier.drain = noticed  # type: ignore[method-assign]
     asyncio.run(main())
     assert told == [True]
+
+
+def test_it_says_that_it_runs_while_a_refresh_takes_long(service: Service, engine: FakeEngine) -> None:
+    service.limits = replace(service.limits, refresh_seconds=0.0, stay_seconds=0.0)
+    service.engine, engine.gate = None, threading.Event()
+
+    async def main() -> None:
+        tasks = [asyncio.create_task(each()) for each in (service.follow_generations, service.remain_present)]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert engine.stays == 0  # not loaded yet
+        service.engine = engine
+        assert await asyncio.to_thread(engine.entered.acquire, timeout=30)
+        said = engine.stays
+        async with asyncio.timeout(30):
+            while engine.stays < said + 2:
+                await asyncio.sleep(0)
+        engine.gate.set()  # type: ignore[union-attr]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(main())
+    service.close()
+
+
+@pytest.mark.parametrize("error", [Busy("The store is busy: u1."), ValueError("u1")])
+def test_a_failure_to_say_that_it_runs_is_logged(service: Service, engine: FakeEngine, error: Exception) -> None:
+    service.log = open_log(log := io.BytesIO())
+    engine.failure = error
+    service.stay(engine)
+    assert b"presence_failed" in log.getvalue()
+    assert b"u1" not in log.getvalue()
 
 
 def test_closing_closes_the_engine(service: Service, engine: FakeEngine) -> None:

@@ -81,6 +81,7 @@ class ReferencePrivacy:
         *,
         plan: str | None = None,
         batch_id: str | None = None,
+        subject: str | None = None,
         pending: bool = False,
         newest: int | None = None,
     ) -> list[ForgetRecord]:
@@ -89,6 +90,7 @@ class ReferencePrivacy:
             for record in self.records.values()
             if plan in {None, record.plan}
             and batch_id in {None, record.batch_id}
+            and subject in {None, record.subject}
             and not (pending and record.state is ForgetState.COMPLETE)
         ]
         ordered = sorted(chosen, key=lambda record: (record.created, record.request_id))
@@ -201,6 +203,9 @@ class ReferencePrivacy:
         else:
             self.listed |= {digest: Suppression(digest, erasure.subject) for digest in erasure.digests}
         self._record(ChangeKind.FORGET, [erasure.user_number])
+
+    def newest_entry(self) -> LedgerEntry | None:
+        return self.entries[-1] if self.entries else None
 
     def _tip(self) -> LedgerTip:
         if not self.entries:

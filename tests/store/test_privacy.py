@@ -195,6 +195,8 @@ def test_records_are_found_by_plan_and_by_what_is_pending(filled: Store) -> None
     assert filled.forget_records() == [second, first]
     assert filled.forget_records(plan="plan of rb") == [first]
     assert filled.forget_records(plan="plan of rx") == []
+    assert filled.forget_records(subject=first.subject) == [first]
+    assert filled.forget_records(subject="nobody") == []
     for state in ForgetState:
         changed = replace(first, state=state, created=900)
         filled.extend_ledger(lambda _tip, changed=changed: ([], [changed]))  # type: ignore[misc]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
 from rag_rec.domain import Interaction, Item, User
@@ -9,7 +12,8 @@ from rag_rec.errors import WrongKey
 from rag_rec.pseudonyms import Pseudonyms
 from rag_rec.store import SqlStore, open_store
 from rag_rec.store.protocol import AppendResult, Counts
-from tests.store.erasing import chained, consented, erasure_of
+from rag_rec.store.seals import needs_keys
+from tests.store.erasing import chained, consented, entry_after, erasure_of
 from tests.store.reference_privacy import PSEUDONYMS
 
 OTHER = Pseudonyms(b"another key of 32 bytes, exactly")
@@ -79,3 +83,19 @@ def test_nobody_can_be_forgotten_without_a_key(store_url: str) -> None:
     assert store.counts() == Counts(2, 1, 2)
     assert store.append([Interaction("c", "i", 1)]) == AppendResult(1, 0)
     store.close()
+
+
+def test_keys_are_needed_as_soon_as_something_was_written_under_them(store_url: str) -> None:
+    assert not needs_keys(store_url)
+    with closing(open_store(store_url, pseudonyms=PSEUDONYMS)) as store:
+        fill(store)
+        assert not needs_keys(store_url)
+        assert store.newest_entry() is None
+        store.extend_ledger(lambda tip: ([entry_after(tip, "hold", "of somebody")], []))
+        assert needs_keys(store_url)
+        assert store.newest_entry() == store.ledger()[-1]
+
+
+def test_looking_whether_keys_are_needed_makes_no_store(tmp_path: Path) -> None:
+    assert not needs_keys(f"sqlite:///{tmp_path / 'store.sqlite3'}")
+    assert list(tmp_path.iterdir()) == []
