@@ -108,8 +108,9 @@ class Saga:
                     return _outcome(records, repeated=True)
             watch, index = Stopwatch(), manifest_digest(self._system)
             accepted = self._acceptance.accept(request)
-            watch.lap("accept")
             with _in_force():
+                self._follow()
+                watch.lap("accept")
                 return _outcome(self._in_order(request, self._carry_out(accepted, watch, index)))
 
     def resume(self) -> int:
@@ -210,6 +211,11 @@ class Saga:
         if failures:
             raise failures[0]
         return concluded
+
+    def _follow(self) -> None:
+        """Subtract in memory at once, since every answer waits for it; the steps look at it again."""
+        if self._system.live is not None:
+            self._system.live.follow()
 
     def _look_again(self, records: Sequence[ForgetRecord]) -> list[ForgetRecord]:
         """Records that wait for their adapter; a receipt is revised where something new can be said."""
