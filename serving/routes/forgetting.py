@@ -99,7 +99,7 @@ async def _forget(service: Service, request: ForgetRequest) -> Response:
     started = perf_counter()
     try:
         outcome = await service.removals.run(service.ready_engine.forget, request)
-    except Exception as error:
+    except Exception as error:  # counted, whatever it is, and raised again
         service.metrics.count_forget_failure(error)
         if isinstance(error, Unfinished):  # accepted all the same
             await service.let_earlier_answers_leave(cut_off=True)

@@ -13,12 +13,15 @@ from rag_rec.forgetting.steps.protocol import Group, deadline_of, erased_at, fou
 from rag_rec.forgetting.system import System
 from rag_rec.generation import overwrite
 
-PARTIAL: Final = ("*.rewritten",)
+PARTIAL: Final = "*.rewritten"
 """Names of files that an interrupted rewriting leaves."""
 
 
 class SweepTemporary:
-    """Overwrites and removes partial files, training checkpoints, and adapters that nobody uses."""
+    """Overwrites and removes partial files, training checkpoints, and adapters that nobody uses.
+
+    What is left of adapters is a layer of its own (:mod:`rag_rec.adapters.finding`).
+    """
 
     name = "temporary"
 
@@ -38,10 +41,9 @@ class SweepTemporary:
     def verify(self, group: Group) -> Sequence[Finding]:
         """No partial file and no checkpoint from before the erasure is left."""
         left = [*self._partial(), *self._system.compact.training_from_before(erased_at(group))]
-        proof = "No partial file, no checkpoint of a training from before the erasure and no unused adapter is left."
+        proof = "No partial file and no checkpoint of a training from before the erasure is left."
         rest = "A partial file or a checkpoint of a training from before the erasure is left."
         return [found(Layer.TEMPORARY, not left, proof, rest, deadline_of(group), files=len(left))]
 
     def _partial(self) -> Iterator[Path]:
-        for pattern in PARTIAL:
-            yield from self._system.generations.root.rglob(pattern)
+        return self._system.generations.root.rglob(PARTIAL)
