@@ -20,7 +20,8 @@ from rag_rec.generators.wanted import Wanted, wanted
 from rag_rec.home import store_of
 from rag_rec.live import Live
 from rag_rec.settings import Settings
-from rag_rec.store.protocol import ChangeKind, Store
+from rag_rec.store.protocol import Store
+from rag_rec.store.records import ChangeKind
 from rag_rec.vectors.embedding import open_embedder
 from rag_rec.vectors.protocol import Embedder
 

@@ -28,7 +28,7 @@ from indexer.times import TimeUnit
 from rag_rec.domain import Item
 from rag_rec.store import SqlStore
 from rag_rec.store.checkpoints import Checkpoint
-from rag_rec.store.protocol import AppendResult
+from rag_rec.store.records import AppendResult
 from rag_rec.validation import Limits
 
 BATCH_ROWS = 100_000

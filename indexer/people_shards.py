@@ -13,7 +13,8 @@ from rag_rec.generation import Generation, Generations
 from rag_rec.history import History, PositiveRule
 from rag_rec.people import People
 from rag_rec.shards import SHARDS, read_shard, shard_of, shard_paths, write_shard
-from rag_rec.store.protocol import ChangeKind, Store
+from rag_rec.store.protocol import Store
+from rag_rec.store.records import ChangeKind
 from rag_rec.vectors.flat import FlatIndex
 from rag_rec.vectors.interactions import InteractionIndex
 from rag_rec.vectors.protocol import Embedder

@@ -15,7 +15,8 @@ from rag_rec.history import History
 from rag_rec.item_space import CLUSTERS, ItemTexts, text_digests
 from rag_rec.people import People
 from rag_rec.shards import read_people
-from rag_rec.store.protocol import ChangeKind, Store
+from rag_rec.store.protocol import Store
+from rag_rec.store.records import ChangeKind
 from rag_rec.vectors.flat import FlatIndex
 
 

@@ -34,7 +34,8 @@ from rag_rec.ranker import Ranker
 from rag_rec.recommender import Recommender
 from rag_rec.settings import Settings
 from rag_rec.status import Status
-from rag_rec.store.protocol import AppendResult, Store
+from rag_rec.store.protocol import Store
+from rag_rec.store.records import AppendResult
 from rag_rec.validation import Limits, check_interaction, check_item, check_user
 from rag_rec.vectors.embedding import open_embedder
 from rag_rec.vectors.protocol import Embedder

@@ -27,7 +27,8 @@ from rag_rec.item_space import ItemSpace
 from rag_rec.people import People
 from rag_rec.settings import Settings
 from rag_rec.shards import read_people
-from rag_rec.store.protocol import ChangeKind, Store
+from rag_rec.store.protocol import Store
+from rag_rec.store.records import ChangeKind
 from rag_rec.vectors.protocol import Embedder
 
 MANY = 100

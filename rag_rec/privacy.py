@@ -23,7 +23,8 @@ from rag_rec.forgetting.twin import build_twin
 from rag_rec.keys import open_pseudonyms
 from rag_rec.live import Live
 from rag_rec.settings import Settings
-from rag_rec.store.protocol import ForgetRecord, Hold, Store, StoredInteraction, Suppression
+from rag_rec.store.protocol import Store
+from rag_rec.store.records import ForgetRecord, Hold, StoredInteraction, Suppression
 from rag_rec.vectors.protocol import Embedder
 
 log = structlog.get_logger()

@@ -9,7 +9,7 @@ from rag_rec.domain import Interaction, Item, Recommendation, RecommendationRequ
 from rag_rec.explanation import ExplainedRecommendation
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.status import Status
-from rag_rec.store.protocol import AppendResult, ForgetRecord, Hold, StoredInteraction, Suppression
+from rag_rec.store.records import AppendResult, ForgetRecord, Hold, StoredInteraction, Suppression
 
 if TYPE_CHECKING:  # it brings the numerical libraries, which --help does not need
     from rag_rec.forgetting.plan import Plan

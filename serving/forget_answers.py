@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from rag_rec.store.protocol import ForgetState
+from rag_rec.store.records import ForgetState
 from serving.answers import Answer, Milliseconds
 from serving.schemas import Scope
 

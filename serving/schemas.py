@@ -20,7 +20,7 @@ from pydantic import (
 from rag_rec.domain import Attributes, Interaction, Item, RecommendationRequest, Strategy, User
 from rag_rec.errors import InvalidInput
 from rag_rec.forgetting.request import ForgetRequest
-from rag_rec.store.protocol import Selection
+from rag_rec.store.records import Selection
 from rag_rec.validation import MAX_ATTRIBUTES, MAX_EVENT_CHARACTERS, MAX_ID_CHARACTERS, MAX_TIME
 
 NO_CONTROL = r"^[^\x00-\x1f\x7f-\x9f]*$"

@@ -15,7 +15,8 @@ from rag_rec.generation import Generations
 from rag_rec.home import store_of
 from rag_rec.live import Live
 from rag_rec.settings import Settings
-from rag_rec.store.protocol import Change, Selection, Store
+from rag_rec.store.protocol import Store
+from rag_rec.store.records import Change, Selection
 from tests.embedders import HashEmbedder
 from tests.homes import ITEMS, build, fill, settings_for
 

@@ -21,7 +21,7 @@ from rag_rec.domain import Interaction, RecommendationRequest, Strategy
 from rag_rec.engine import Engine
 from rag_rec.forgetting.proof import compare
 from rag_rec.forgetting.twin import build_twin
-from rag_rec.store.protocol import Selection
+from rag_rec.store.records import Selection
 from tests.forgetting.asking import forget
 from tests.homes import ITEMS, running
 

@@ -22,7 +22,8 @@ from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.generation import Generations
 from rag_rec.home import store_of
 from rag_rec.settings import Settings
-from rag_rec.store.protocol import Selection, Store, StoredInteraction
+from rag_rec.store.protocol import Store
+from rag_rec.store.records import Selection, StoredInteraction
 from tests.embedders import HashEmbedder
 from tests.forgetting.asking import confirmed
 from tests.homes import ITEMS, build, engine_of, fill, settings_for

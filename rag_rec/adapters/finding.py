@@ -11,7 +11,8 @@ from rag_rec.adapters.policy import serves_until
 from rag_rec.compact.folder import CompactStore
 from rag_rec.forgetting.layers import Finding, Layer, Status
 from rag_rec.settings import Settings
-from rag_rec.store.protocol import ForgetRecord, Store
+from rag_rec.store.protocol import Store
+from rag_rec.store.records import ForgetRecord
 
 
 class AdapterFindings:

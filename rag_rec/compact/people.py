@@ -12,7 +12,8 @@ from rag_rec.compact.sequences import Tokens, TokenSequence, hold_out
 from rag_rec.compact.vocabulary import BOS, Vocabulary
 from rag_rec.domain import User
 from rag_rec.history import PositiveRule
-from rag_rec.store.protocol import ChangeKind, Store
+from rag_rec.store.protocol import Store
+from rag_rec.store.records import ChangeKind
 
 
 @dataclass(frozen=True, slots=True)

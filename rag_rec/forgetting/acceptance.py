@@ -17,7 +17,7 @@ from rag_rec.forgetting.plan import Planner, Target, check_met
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.system import System
 from rag_rec.live import Live
-from rag_rec.store.protocol import Erasure, ForgetRecord, LedgerEntry, LedgerTip
+from rag_rec.store.records import Erasure, ForgetRecord, LedgerEntry, LedgerTip
 
 DAY_MS: Final = 86_400_000
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from rag_rec.domain import User
 from rag_rec.errors import UnknownUser
-from rag_rec.store.protocol import Store, StoredInteraction
+from rag_rec.store.protocol import Store
+from rag_rec.store.records import StoredInteraction
 
 
 def export(store: Store, user_id: str) -> tuple[User, list[StoredInteraction]]:

@@ -31,7 +31,7 @@ from rag_rec.generation import overwrite, sync_folder
 from rag_rec.store.archive import ARCHIVED, Snapshot, snapshot
 from rag_rec.store.database import Database
 from rag_rec.store.migration import HEAD
-from rag_rec.store.protocol import LedgerEntry, LedgerTip
+from rag_rec.store.records import LedgerEntry, LedgerTip
 from rag_rec.store.schema import counters, ledger
 
 FORMAT: Final = "rag-rec/backup/1"

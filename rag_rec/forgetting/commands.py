@@ -23,7 +23,7 @@ from rag_rec.home import store_of
 from rag_rec.keys import open_pseudonyms
 from rag_rec.printing import Answer
 from rag_rec.settings import Settings
-from rag_rec.store.protocol import ForgetRecord, ForgetState, Selection
+from rag_rec.store.records import ForgetRecord, ForgetState, Selection
 
 app = typer.Typer()
 forget = typer.Typer(

@@ -12,7 +12,7 @@ from rag_rec.forgetting.ledger import make_entry, tip_after
 from rag_rec.forgetting.receipt import Facts, findings_in, read_receipt, receipt_digest, write_receipt
 from rag_rec.forgetting.system import System
 from rag_rec.generation import MANIFEST, file_digest
-from rag_rec.store.protocol import ForgetRecord, ForgetState, LedgerEntry, LedgerTip
+from rag_rec.store.records import ForgetRecord, ForgetState, LedgerEntry, LedgerTip
 
 PHYSICAL: Final = (Layer.STORE, Layer.INDICES, Layer.TEMPORARY)
 IN_FORCE: Final = (Layer.STATISTICS, Layer.ANSWERS)

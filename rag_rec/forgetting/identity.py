@@ -10,7 +10,7 @@ from rag_rec.errors import InvalidInput, UnknownUser
 from rag_rec.forgetting.conclusion import Notary
 from rag_rec.forgetting.ledger import make_entry
 from rag_rec.forgetting.system import System
-from rag_rec.store.protocol import ForgetRecord, Hold, LedgerEntry, LedgerTip, Suppression
+from rag_rec.store.records import ForgetRecord, Hold, LedgerEntry, LedgerTip, Suppression
 
 
 class Identities:

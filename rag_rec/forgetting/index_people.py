@@ -13,7 +13,7 @@ from rag_rec.forgetting.twin import Twin
 from rag_rec.generation import Generation
 from rag_rec.people import People
 from rag_rec.shards import SHARDS, read_shard, shard_of
-from rag_rec.store.protocol import ChangeKind, ForgetState
+from rag_rec.store.records import ChangeKind, ForgetState
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from rag_rec.errors import BrokenLedger, Busy, NotReady, WrongKey
 from rag_rec.forgetting import canonical
 from rag_rec.forgetting.signing import Signer, Verifier
 from rag_rec.generation import sync_folder
-from rag_rec.store.protocol import LedgerEntry, LedgerTip
+from rag_rec.store.records import LedgerEntry, LedgerTip
 
 EMPTY: Final = LedgerTip(0, "0" * 64)
 """The end of a ledger that holds nothing."""

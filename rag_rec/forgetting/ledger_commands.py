@@ -15,7 +15,7 @@ from rag_rec.forgetting.ledger import LedgerFile, verify_chain
 from rag_rec.home import store_without_keys
 from rag_rec.keys import existing_signer
 from rag_rec.settings import Settings
-from rag_rec.store.protocol import LedgerEntry
+from rag_rec.store.records import LedgerEntry
 
 app = typer.Typer()
 ledger = typer.Typer(help="Check and copy the signed ledger of erasures.", no_args_is_help=True)

@@ -10,7 +10,7 @@ import orjson
 from rag_rec.errors import BrokenLedger, ConfirmationRequired
 from rag_rec.forgetting.ledger import verify_chain
 from rag_rec.forgetting.signing import Verifier
-from rag_rec.store.protocol import LedgerEntry
+from rag_rec.store.records import LedgerEntry
 
 Entries = Sequence[LedgerEntry]
 

@@ -12,7 +12,7 @@ from rag_rec.errors import InvalidInput, UnknownUser
 from rag_rec.forgetting.files import vectors_in_files
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.system import System
-from rag_rec.store.protocol import Selection
+from rag_rec.store.records import Selection
 
 RECENT: Final = 20
 """Requests from whose times the expected one is told."""

@@ -18,7 +18,7 @@ from rag_rec.errors import BrokenLedger, Unfinished
 from rag_rec.forgetting import canonical
 from rag_rec.forgetting.layers import FINAL, Finding, Layer, Status, is_complete
 from rag_rec.forgetting.signing import Signer, Verifier
-from rag_rec.store.protocol import ForgetRecord, ForgetState, LedgerTip
+from rag_rec.store.records import ForgetRecord, ForgetState, LedgerTip
 
 FORMAT: Final = "rag-rec/receipt/1"
 _START: Final = datetime(1970, 1, 1, tzinfo=UTC)

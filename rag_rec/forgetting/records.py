@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from rag_rec.errors import UnknownRequest
 from rag_rec.forgetting.conclusion import ORDER
-from rag_rec.store.protocol import ForgetRecord, Store
+from rag_rec.store.protocol import Store
+from rag_rec.store.records import ForgetRecord
 
 NAMED: Final = 5
 """So many requests of a batch are named in a message."""

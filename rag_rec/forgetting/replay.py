@@ -16,7 +16,7 @@ from rag_rec.forgetting.receipt import read_receipt
 from rag_rec.pseudonyms import Pseudonyms
 from rag_rec.store.holds import delete_hold, write_hold
 from rag_rec.store.journal import take
-from rag_rec.store.protocol import Erasure, ForgetRecord, ForgetState, Hold, LedgerEntry
+from rag_rec.store.records import Erasure, ForgetRecord, ForgetState, Hold, LedgerEntry
 from rag_rec.store.removal import remove_rows, remove_users
 from rag_rec.store.requests import write_records
 from rag_rec.store.schema import events, forget_requests, interactions, items, suppressions, users

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from rag_rec.store.protocol import Replica, Store
+from rag_rec.store.protocol import Store
+from rag_rec.store.records import Replica
 
 EXPIRY_MS: Final = 15_000
 """A replica that has not been heard of for so long is not running any more."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from rag_rec.errors import ConfirmationRequired, InvalidInput
-from rag_rec.store.protocol import Selection
+from rag_rec.store.records import Selection
 
 NAMED: Final = 20
 """So many places of a batch are named in a message; the others are counted."""

@@ -27,7 +27,7 @@ from rag_rec.pseudonyms import Pseudonyms
 from rag_rec.settings import Settings
 from rag_rec.store.archive import ARCHIVED, clear, load, read_counters, write_counters
 from rag_rec.store.place import place_for
-from rag_rec.store.protocol import LedgerEntry
+from rag_rec.store.records import LedgerEntry
 from rag_rec.store.replicas import read_replica
 from rag_rec.store.schema import counters, ledger, replicas
 from rag_rec.store.scrubbing import scrub

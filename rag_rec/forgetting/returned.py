@@ -15,7 +15,7 @@ from rag_rec.domain import Interaction
 from rag_rec.pseudonyms import Pseudonyms
 from rag_rec.store.archive import Snapshot, snapshot
 from rag_rec.store.database import Database
-from rag_rec.store.protocol import LedgerEntry
+from rag_rec.store.records import LedgerEntry
 from rag_rec.store.schema import events, interactions, items, users
 
 

@@ -33,7 +33,7 @@ from rag_rec.forgetting.steps.protocol import Step
 from rag_rec.forgetting.steps.remaining import StateRemaining
 from rag_rec.forgetting.steps.temporary import SweepTemporary
 from rag_rec.forgetting.system import System
-from rag_rec.store.protocol import ForgetRecord, ForgetState
+from rag_rec.store.records import ForgetRecord, ForgetState
 
 LOCK: Final = ".forget.lock"
 LOCK_SECONDS: Final = 60.0

@@ -13,7 +13,8 @@ from rag_rec.store.chain import append_entries, tip
 from rag_rec.store.holds import check_no_hold
 from rag_rec.store.journal import peek
 from rag_rec.store.lineage import incur_debts
-from rag_rec.store.protocol import Accepted, Erasure, ForgetRecord, ForgetState
+from rag_rec.store.protocol import Accepted
+from rag_rec.store.records import Erasure, ForgetRecord, ForgetState
 from rag_rec.store.removal import present_users, record_removal, remove_rows, remove_users
 from rag_rec.store.requests import write_records
 from rag_rec.store.seals import seal

@@ -11,7 +11,7 @@ from rag_rec.domain import Interaction, User
 from rag_rec.errors import Forgotten
 from rag_rec.pseudonyms import Pseudonyms
 from rag_rec.store.journal import take
-from rag_rec.store.protocol import Suppression
+from rag_rec.store.records import Suppression
 from rag_rec.store.seals import recognising
 from rag_rec.store.suppressions import suppressions_of
 

@@ -14,7 +14,7 @@ from rag_rec.store.catalogue import item_numbers
 from rag_rec.store.database import chunks
 from rag_rec.store.journal import peek, record, take
 from rag_rec.store.people import create_users, user_numbers
-from rag_rec.store.protocol import AppendResult, ChangeKind
+from rag_rec.store.records import AppendResult, ChangeKind
 from rag_rec.store.schema import events, interactions
 from rag_rec.validation import DEFAULT_LIMITS, Limits, interaction_problems
 

@@ -12,7 +12,7 @@ from rag_rec.errors import UnknownItem
 from rag_rec.store.database import Database, Query, chunks, translated_errors
 from rag_rec.store.encoding import decode_attributes, encode_attributes
 from rag_rec.store.journal import record, take
-from rag_rec.store.protocol import ChangeKind
+from rag_rec.store.records import ChangeKind
 from rag_rec.store.schema import items
 
 _COLUMNS = (items.c.number, items.c.id, items.c.text, items.c.attributes, items.c.provider)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, insert, select
 
 from rag_rec.errors import BrokenLedger
 from rag_rec.store.database import Database
-from rag_rec.store.protocol import LedgerEntry, LedgerTip
+from rag_rec.store.records import LedgerEntry, LedgerTip
 from rag_rec.store.schema import ledger
 
 _EMPTY: Final = LedgerTip(0, "0" * 64)

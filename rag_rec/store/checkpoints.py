@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from rag_rec.store.database import Database
-from rag_rec.store.protocol import AppendResult
+from rag_rec.store.records import AppendResult
 from rag_rec.store.schema import ingest_checkpoints
 
 

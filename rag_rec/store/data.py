@@ -18,7 +18,7 @@ from rag_rec.store.database import Database
 from rag_rec.store.histories import Histories
 from rag_rec.store.journal import Journal
 from rag_rec.store.people import People, write_users
-from rag_rec.store.protocol import AppendResult, Change, Counts, Selection, StoredInteraction
+from rag_rec.store.records import AppendResult, Change, Counts, Selection, StoredInteraction
 from rag_rec.store.removal import remove_interactions, remove_user
 from rag_rec.validation import Limits, check_interaction, check_item, check_user
 

@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, func, select
 from rag_rec.domain import Interaction
 from rag_rec.history import HISTORY_DTYPE, History
 from rag_rec.store.database import Database
-from rag_rec.store.protocol import Counts, Selection, StoredInteraction
+from rag_rec.store.records import Counts, Selection, StoredInteraction
 from rag_rec.store.schema import events, interactions, items, users
 
 _ROWS_PER_READ = 50_000

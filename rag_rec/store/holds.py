@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from rag_rec.errors import LegalHold
 from rag_rec.store.database import Database, chunks
-from rag_rec.store.protocol import Hold
+from rag_rec.store.records import Hold
 from rag_rec.store.schema import holds
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from rag_rec.store.database import Database
-from rag_rec.store.protocol import Change, ChangeKind
+from rag_rec.store.records import Change, ChangeKind
 from rag_rec.store.schema import changes, counters
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, literal, select
 from rag_rec.errors import Busy
 from rag_rec.store.database import Database, chunks
 from rag_rec.store.journal import peek
-from rag_rec.store.protocol import Debt, Erasure
+from rag_rec.store.records import Debt, Erasure
 from rag_rec.store.schema import debts, lineage
 
 

@@ -10,7 +10,7 @@ from rag_rec.domain import User
 from rag_rec.store.database import Database, chunks
 from rag_rec.store.encoding import decode_attributes, encode_attributes
 from rag_rec.store.journal import record, take
-from rag_rec.store.protocol import ChangeKind
+from rag_rec.store.records import ChangeKind
 from rag_rec.store.schema import users
 
 _UPDATE = update(users).where(users.c.number == bindparam("target")).values(attributes=bindparam("attributes"))

@@ -11,18 +11,8 @@ from rag_rec.store.database import Database
 from rag_rec.store.holds import Holds, delete_hold, write_hold
 from rag_rec.store.journal import Journal
 from rag_rec.store.lineage import Lineage, delete_lineage, write_lineage
-from rag_rec.store.protocol import (
-    Accepted,
-    Compose,
-    Debt,
-    Erasure,
-    ForgetRecord,
-    Hold,
-    LedgerEntry,
-    LedgerTip,
-    Replica,
-    Suppression,
-)
+from rag_rec.store.protocol import Accepted, Compose
+from rag_rec.store.records import Debt, Erasure, ForgetRecord, Hold, LedgerEntry, LedgerTip, Replica, Suppression
 from rag_rec.store.replicas import Replicas, delete_replica, write_replica
 from rag_rec.store.requests import Requests, write_records
 from rag_rec.store.suppressions import SuppressionList, grant

@@ -3,221 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Protocol
 
 import polars as pl
 
 from rag_rec.domain import Interaction, Item, User
 from rag_rec.history import History
-
-
-class ChangeKind(StrEnum):
-    """What a row of the change log says has changed. The reader of the log re-reads the subject's present state."""
-
-    ITEM = "item"
-    USER = "user"  # attributes or interactions of a user were added or changed
-    FORGET = "forget"  # interactions of a user were removed, or the whole user
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One row of the change log: at ``epoch``, the user or item with this number changed."""
-
-    epoch: int
-    kind: ChangeKind
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class AppendResult:
-    """Outcome of appending interactions: rows stored, rows that were there already, and rows refused because the
-    person, or the interaction, has been forgotten."""
-
-    accepted: int
-    duplicates: int
-    suppressed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which of a user's interactions are meant. Conditions are joined by *and*; none at all means every interaction.
-
-    ``numbers`` are those of the interactions, as an export shows them. ``before`` is exclusive and ``after`` inclusive,
-    in milliseconds since 1970 UTC.
-    """
-
-    item_ids: frozenset[str] = frozenset()
-    before: int | None = None
-    after: int | None = None
-    numbers: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many rows the store holds."""
-
-    users: int
-    items: int
-    interactions: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoredInteraction:
-    """An interaction with its number."""
-
-    number: int
-    interaction: Interaction
-
-
-class ForgetState(StrEnum):
-    """How far a forget request has come. Accepting and hiding are one transaction: no request exists whose person can
-    still be seen."""
-
-    ACCEPTED = "accepted"
-    HIDDEN = "hidden"  # deleted from the store, so that no read path sees it
-    ERASED = "erased"  # physically gone from every file
-    EFFECTIVE = "effective"  # every live replica has passed the erasure epoch
-    UNLEARNED = "unlearned"  # no adapter is left that saw the person
-    COMPLETE = "complete"
-
-
-@dataclass(frozen=True, slots=True)
-class Erasure:
-    """What to accept: one person, or some interactions of one person.
-
-    Attributes:
-        request_id: names the request; it is new.
-        batch_id: of the batch it belongs to.
-        subject: pseudonym of the person.
-        plan: pseudonym of what was agreed to be removed.
-        user_number: the person's number.
-        interactions: numbers of the interactions; None is the whole user.
-        digests: their pseudonyms, so that they can be refused when they come again.
-        created: milliseconds since 1970 UTC.
-        deadline: by when the request must be complete.
-    """
-
-    request_id: str
-    batch_id: str | None
-    subject: str
-    plan: str
-    user_number: int
-    interactions: Sequence[int] | None
-    digests: Sequence[str]
-    created: int
-    deadline: int
-
-    @property
-    def scope(self) -> str:
-        """``user`` or ``interactions``."""
-        return "user" if self.interactions is None else "interactions"
-
-
-@dataclass(frozen=True, slots=True)
-class ForgetRecord:
-    """A forget request as the store keeps it. It names nobody: ``removed`` counts rows by kind.
-
-    ``user_number`` is kept until the request is effective, to be able to go on after a crash. ``epoch_after`` is the
-    erasure epoch: of the removal from the store. ``times`` says when each state was reached. ``receipt`` is signed
-    JSON, the latest revision.
-    """
-
-    request_id: str
-    batch_id: str | None
-    subject: str
-    plan: str
-    scope: str
-    state: ForgetState
-    user_number: int | None
-    epoch_before: int
-    epoch_after: int
-    created: int
-    deadline: int
-    times: Mapping[str, int] = field(default_factory=dict)
-    removed: Mapping[str, int] = field(default_factory=dict)
-    timings_ms: Mapping[str, float] = field(default_factory=dict)
-    receipt: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerTip:
-    """The end of the ledger: number and digest of its newest entry; 0 and 64 zeros for an empty one."""
-
-    sequence: int
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerEntry:
-    """One entry of the hash-chained ledger.
-
-    ``body`` is canonical JSON, ``previous`` the digest of the entry before, ``digest`` the SHA-256 over the others, and
-    ``signature`` is over the digest (see :mod:`rag_rec.forgetting.ledger`).
-    """
-
-    sequence: int
-    kind: str
-    body: str
-    previous: str
-    digest: str
-    signature: str
-
+from rag_rec.store.records import (
+    AppendResult,
+    Change,
+    Counts,
+    Debt,
+    Erasure,
+    ForgetRecord,
+    Hold,
+    LedgerEntry,
+    LedgerTip,
+    Replica,
+    Selection,
+    StoredInteraction,
+    Suppression,
+)
 
 Accepted = Callable[[LedgerTip, Sequence[ForgetRecord]], Sequence[LedgerEntry]]
 """Writes the entries of newly accepted requests, to follow the tip."""
 
 Compose = Callable[[LedgerTip], tuple[Sequence[LedgerEntry], Sequence[ForgetRecord]]]
 """Writes entries to follow the tip, and the records that change with them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Suppression:
-    """A person, or an interaction, that may not come back.
-
-    ``digest`` is the pseudonym of what is refused: of the person (then it equals ``subject``) or of an interaction.
-    ``identity`` counts the person's identities from 1 on; ``consented`` is when the present one began (milliseconds):
-    only events from then on are taken. None: the person is forgotten, and everything is refused.
-    """
-
-    digest: str
-    subject: str
-    identity: int = 1
-    consented: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """A person who may not be forgotten, with the legal reason. ``created`` in milliseconds."""
-
-    subject: str
-    reason: str
-    created: int
-
-
-@dataclass(frozen=True, slots=True)
-class Replica:
-    """A service that answers from memory: the epoch that its memory has reached, and when it said so (milliseconds).
-
-    ``adapters`` are the digests of the adapters in its memory, sorted: of the one that ranks, and while it is being
-    replaced also of the one before.
-    """
-
-    id: str
-    host: str
-    process: int
-    epoch: int
-    seen: int
-    adapters: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Debt:
-    """An adapter that saw what a request removed: it must go, or be trained again, before the request is complete."""
-
-    request_id: str
-    adapter: str
 
 
 class Store(Protocol):

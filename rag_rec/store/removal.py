@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, func, select
 
 from rag_rec.store.database import chunks
 from rag_rec.store.journal import peek, put, record
-from rag_rec.store.protocol import ChangeKind, Counts
+from rag_rec.store.records import ChangeKind, Counts
 from rag_rec.store.schema import interactions, users
 
 

@@ -10,7 +10,7 @@ import orjson
 from sqlalchemy import Connection, delete, insert, select
 
 from rag_rec.store.database import Database
-from rag_rec.store.protocol import Replica
+from rag_rec.store.records import Replica
 from rag_rec.store.schema import replicas
 
 

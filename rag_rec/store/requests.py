@@ -10,7 +10,7 @@ import orjson
 from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select
 
 from rag_rec.store.database import Database
-from rag_rec.store.protocol import ForgetRecord, ForgetState
+from rag_rec.store.records import ForgetRecord, ForgetState
 from rag_rec.store.schema import forget_requests
 
 _ENCODED = ("times", "removed", "timings_ms")

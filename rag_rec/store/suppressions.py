@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from rag_rec.errors import UnknownUser
 from rag_rec.store.database import Database, chunks
-from rag_rec.store.protocol import Erasure, Suppression
+from rag_rec.store.records import Erasure, Suppression
 from rag_rec.store.schema import suppressions
 
 _mine = suppressions.c

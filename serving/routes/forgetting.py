@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Response
 
 from rag_rec.errors import Unfinished
 from rag_rec.forgetting.request import ForgetRequest
-from rag_rec.store.protocol import ForgetRecord
+from rag_rec.store.records import ForgetRecord
 from serving.admission import KEYED, PROTECTED, WITH_BODY, needing
 from serving.answers import errors
 from serving.auth import Role

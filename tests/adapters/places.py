@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from rag_rec.compact.folder import CompactStore
-from rag_rec.store.protocol import ForgetRecord, ForgetState, Store
+from rag_rec.store.protocol import Store
+from rag_rec.store.records import ForgetRecord, ForgetState
 from tests.store.erasing import chained, erasure_of
 
 HOUR = 3_600_000

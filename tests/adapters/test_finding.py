@@ -10,7 +10,7 @@ from rag_rec.forgetting.layers import Finding, Layer, Status
 from rag_rec.forgetting.replicas import present
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore
-from rag_rec.store.protocol import ForgetRecord
+from rag_rec.store.records import ForgetRecord
 from tests.adapters.places import HOUR, NOON, forget, put_adapter
 
 DEADLINE = Settings(home=Path("unused"), adapter_hours=5)

@@ -5,7 +5,7 @@ import os
 from rag_rec.adapters.removal import destroy_unused
 from rag_rec.compact.folder import POINTER, CompactStore
 from rag_rec.store import SqlStore
-from rag_rec.store.protocol import Debt
+from rag_rec.store.records import Debt
 from tests.adapters.places import forget, put_adapter
 
 

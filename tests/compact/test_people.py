@@ -13,7 +13,7 @@ from rag_rec.domain import Interaction, Item, User
 from rag_rec.generators.protocol import EvidenceLine, Prompt
 from rag_rec.history import PositiveRule
 from rag_rec.store import SqlStore, open_store
-from rag_rec.store.protocol import Selection
+from rag_rec.store.records import Selection
 
 ITEMS = [Item(f"i{n}", f"title {n}") for n in range(6)]
 ANN = User("ann", {"age": "25", "job": "potter"})

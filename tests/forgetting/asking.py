@@ -10,7 +10,7 @@ from rag_rec.forgetting.saga import Saga
 from rag_rec.home import store_of
 from rag_rec.privacy import Privacy
 from rag_rec.settings import Settings
-from rag_rec.store.protocol import Selection
+from rag_rec.store.records import Selection
 
 
 def confirmed(system: Privacy | Saga, request: ForgetRequest) -> ForgetRequest:

@@ -20,7 +20,7 @@ from rag_rec.domain import Interaction, Item, RecommendationRequest, Strategy, U
 from rag_rec.errors import Forgotten, UnknownUser
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.home import store_of
-from rag_rec.store.protocol import Selection
+from rag_rec.store.records import Selection
 from tests.embedders import HashEmbedder
 from tests.forgetting.model import key_of
 from tests.forgetting.pair import DAY, PEOPLE, Pair, Tally, Told, first_rows

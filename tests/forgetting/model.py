@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from rag_rec.domain import Interaction
-from rag_rec.store.protocol import AppendResult
+from rag_rec.store.records import AppendResult
 
 Key = tuple[str, str, int]
 """Item, event and time: with the user, what identifies an interaction."""

@@ -12,7 +12,7 @@ from rag_rec.forgetting.receipt import Facts, read_receipt, write_receipt
 from rag_rec.home import store_of
 from rag_rec.keys import open_pseudonyms, open_signer
 from rag_rec.settings import Settings
-from rag_rec.store.protocol import Erasure, ForgetRecord, ForgetState, LedgerEntry, LedgerTip
+from rag_rec.store.records import Erasure, ForgetRecord, ForgetState, LedgerEntry, LedgerTip
 
 FINDINGS = [Finding(layer, Status.PROVEN, f"{layer} was looked at.") for layer in Layer]
 

@@ -28,7 +28,7 @@ from rag_rec.forgetting.layers import Layer, Status
 from rag_rec.forgetting.receipt import findings_in
 from rag_rec.home import store_of
 from rag_rec.store import database
-from rag_rec.store.protocol import Selection
+from rag_rec.store.records import Selection
 from serving.app import create_app
 from serving.auth import Keyring, Role
 from serving.logs import open_log

@@ -13,7 +13,7 @@ from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.keys import open_signer
 from rag_rec.settings import Settings
-from rag_rec.store.protocol import ForgetRecord, ForgetState
+from rag_rec.store.records import ForgetRecord, ForgetState
 from tests.forgetting.asking import confirmed, forget_in
 from tests.forgetting.copies import open_store_of
 from tests.forgetting.homes import CANARY, log

@@ -17,7 +17,7 @@ from rag_rec.engine import Engine
 from rag_rec.errors import NotReady, UnknownUser
 from rag_rec.explainer import Explainer
 from rag_rec.recommender import Recommender
-from rag_rec.store.protocol import Selection
+from rag_rec.store.records import Selection
 from tests.forgetting.asking import forget, forget_in
 from tests.forgetting.homes import CANARY, log
 from tests.homes import ITEMS, running

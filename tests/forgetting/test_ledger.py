@@ -18,7 +18,7 @@ from rag_rec.errors import BrokenLedger, Busy, NotReady, WrongKey
 from rag_rec.forgetting import ledger
 from rag_rec.forgetting.ledger import EMPTY, LedgerFile, check_key, make_entry, tip_after, verify_chain, verify_links
 from rag_rec.forgetting.signing import Signer, Verifier
-from rag_rec.store.protocol import LedgerEntry
+from rag_rec.store.records import LedgerEntry
 
 SIGNER = Signer(b"s" * 32)
 FOREIGN = Signer(b"f" * 32)

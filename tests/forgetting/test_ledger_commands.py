@@ -13,7 +13,7 @@ from rag_rec.forgetting.ledger_commands import app
 from rag_rec.forgetting.signing import Signer
 from rag_rec.home import store_of
 from rag_rec.settings import Settings
-from rag_rec.store.protocol import LedgerEntry
+from rag_rec.store.records import LedgerEntry
 from tests.forgetting.records import accepted, issued
 
 

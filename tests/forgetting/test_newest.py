@@ -10,7 +10,7 @@ from rag_rec.errors import BrokenLedger, ConfirmationRequired, WrongKey
 from rag_rec.forgetting.ledger import EMPTY, make_entry, tip_after
 from rag_rec.forgetting.newest import newest_ledger, written
 from rag_rec.forgetting.signing import Signer
-from rag_rec.store.protocol import LedgerEntry
+from rag_rec.store.records import LedgerEntry
 
 SIGNER = Signer(b"7" * 32)
 

@@ -10,7 +10,7 @@ from rag_rec.engine import Engine
 from rag_rec.errors import InvalidInput, UnknownUser
 from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.request import ForgetRequest
-from rag_rec.store.protocol import Selection
+from rag_rec.store.records import Selection
 from tests.forgetting.asking import forget
 from tests.forgetting.homes import CANARY, DAY, log, number_of
 from tests.homes import ITEMS, running

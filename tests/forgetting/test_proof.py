@@ -20,7 +20,7 @@ from rag_rec.forgetting.proof import Proof, Row, compare, proof_table
 from rag_rec.forgetting.twin import Twin, build_twin
 from rag_rec.people import People
 from rag_rec.shards import read_shard, shard_of, write_shard
-from rag_rec.store.protocol import ForgetState
+from rag_rec.store.records import ForgetState
 from tests.forgetting.asking import forget
 from tests.forgetting.homes import CANARY, DAY, log, number_of
 from tests.homes import ITEMS, build, engine_of, running, settings_for

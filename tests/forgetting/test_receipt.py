@@ -22,7 +22,7 @@ from rag_rec.forgetting.receipt import (
     write_receipt,
 )
 from rag_rec.forgetting.signing import Signer, Verifier
-from rag_rec.store.protocol import ForgetRecord, ForgetState
+from rag_rec.store.records import ForgetRecord, ForgetState
 
 SIGNER = Signer(b"s" * 32)
 FOREIGN = Signer(b"f" * 32)

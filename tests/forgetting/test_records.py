@@ -10,7 +10,7 @@ from rag_rec.errors import UnknownRequest
 from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.records import described_batch, record_of, row
 from rag_rec.home import store_of
-from rag_rec.store.protocol import ForgetState
+from rag_rec.store.records import ForgetState
 from rag_rec.store.sql import SqlStore
 from tests.forgetting.asking import forget_all
 from tests.forgetting.homes import CANARY, log

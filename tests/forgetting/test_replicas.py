@@ -13,7 +13,8 @@ import pytest
 from rag_rec.forgetting import replicas
 from rag_rec.forgetting.replicas import BEAT_MS, EXPIRY_MS, Presence, is_running, lagging, present
 from rag_rec.store import open_store
-from rag_rec.store.protocol import Replica, Store
+from rag_rec.store.protocol import Store
+from rag_rec.store.records import Replica
 
 NOW = 1_800_000_000_000
 

@@ -29,7 +29,7 @@ from rag_rec.forgetting.restore import restore
 from rag_rec.generation import Generations
 from rag_rec.keys import open_signer
 from rag_rec.settings import Settings
-from rag_rec.store.protocol import ForgetState, LedgerTip, Replica, Selection
+from rag_rec.store.records import ForgetState, LedgerTip, Replica, Selection
 from tests.forgetting.asking import confirmed, forget_in
 from tests.forgetting.copies import (
     back_up,

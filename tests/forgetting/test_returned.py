@@ -10,7 +10,7 @@ from rag_rec.forgetting.returned import Returned, returned
 from rag_rec.keys import open_pseudonyms
 from rag_rec.settings import Settings
 from rag_rec.store.archive import opened
-from rag_rec.store.protocol import LedgerEntry, Selection
+from rag_rec.store.records import LedgerEntry, Selection
 from tests.forgetting.asking import forget_in
 from tests.forgetting.copies import back_up, identities_of, open_store_of
 from tests.forgetting.homes import CANARY, log

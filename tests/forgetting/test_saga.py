@@ -37,7 +37,7 @@ from rag_rec.forgetting.steps.database import ScrubDatabase
 from rag_rec.forgetting.steps.protocol import Step
 from rag_rec.generation import Generations
 from rag_rec.home import store_of
-from rag_rec.store.protocol import ForgetState, Replica, Selection
+from rag_rec.store.records import ForgetState, Replica, Selection
 from tests.forgetting.asking import confirmed, forget, forget_all, forget_in
 from tests.forgetting.homes import CANARY, CANARY_TEXT, DAY, log, number_of, vectors_of
 from tests.homes import ITEMS, build, engine_of, fill, running, settings_for

@@ -23,7 +23,8 @@ from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.saga import Saga, all_steps
 from rag_rec.forgetting.steps.database import ScrubDatabase
 from rag_rec.forgetting.steps.protocol import Group
-from rag_rec.store.protocol import Debt, ForgetState, Store
+from rag_rec.store.protocol import Store
+from rag_rec.store.records import Debt, ForgetState
 from tests.forgetting.asking import confirmed, forget
 from tests.forgetting.homes import CANARY, log
 from tests.homes import running

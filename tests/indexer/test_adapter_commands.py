@@ -13,7 +13,7 @@ import indexer.compact_training
 from indexer.commands import app
 from rag_rec.home import store_of
 from rag_rec.settings import Settings
-from rag_rec.store.protocol import ForgetState
+from rag_rec.store.records import ForgetState
 from tests.embedders import HashEmbedder
 from tests.forgetting.asking import forget_in
 from tests.homes import build, fill, settings_for

@@ -20,7 +20,7 @@ from indexer.times import TimeUnit
 from rag_rec.domain import AttributeValue, Interaction, Item, User
 from rag_rec.errors import InvalidInput
 from rag_rec.store import SqlStore, open_store
-from rag_rec.store.protocol import Counts
+from rag_rec.store.records import Counts
 from tests.indexer.ingesting import csv_source, ingest, jsonl_source, rejected
 from tests.store.erasing import chained, erasure_of
 from tests.store.reference_privacy import PSEUDONYMS

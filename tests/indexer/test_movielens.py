@@ -12,7 +12,7 @@ from indexer.sources.movielens import movielens_1m, movielens_100k
 from rag_rec.domain import AttributeValue, Interaction, Item, User
 from rag_rec.errors import InvalidInput
 from rag_rec.store import SqlStore, open_store
-from rag_rec.store.protocol import Counts
+from rag_rec.store.records import Counts
 from tests.indexer.ingesting import ingest, rejected
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -17,7 +17,7 @@ from rag_rec.forgetting.opening import open_saga
 from rag_rec.home import store_of
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore
-from rag_rec.store.protocol import ForgetState, Selection
+from rag_rec.store.records import ForgetState, Selection
 from tests.forgetting.asking import forget_in
 from tests.homes import ITEMS, build, fill, settings_for
 from tests.indexer.compact_homes import LOG, QUICK, StopAfter, Stopped, build_compact, retrain, trained, without

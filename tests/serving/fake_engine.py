@@ -28,7 +28,7 @@ from rag_rec.explanation import Conditions, ExplainedRecommendation
 from rag_rec.forgetting.plan import Plan
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.status import Status
-from rag_rec.store.protocol import (
+from rag_rec.store.records import (
     AppendResult,
     ForgetRecord,
     ForgetState,

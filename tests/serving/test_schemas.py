@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from rag_rec.errors import InvalidInput
 from rag_rec.forgetting.request import ForgetRequest
-from rag_rec.store.protocol import Selection
+from rag_rec.store.records import Selection
 from rag_rec.validation import MAX_TIME, id_problem
 from serving.limits import Limits
 from serving.schemas import Event, ForgetBody, RecommendationBody

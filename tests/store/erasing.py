@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from rag_rec.store.protocol import Erasure, ForgetRecord, LedgerEntry, LedgerTip, Store, Suppression
+from rag_rec.store.protocol import Store
+from rag_rec.store.records import Erasure, ForgetRecord, LedgerEntry, LedgerTip, Suppression
 from tests.store.reference_privacy import PSEUDONYMS
 
 

@@ -12,7 +12,7 @@ from rag_rec.domain import Interaction, Item, User
 from rag_rec.errors import Forgotten, UnknownItem
 from rag_rec.history import HISTORY_DTYPE, History
 from rag_rec.store.encoding import encode_attributes
-from rag_rec.store.protocol import AppendResult, Change, ChangeKind, Counts, Selection, StoredInteraction
+from rag_rec.store.records import AppendResult, Change, ChangeKind, Counts, Selection, StoredInteraction
 from rag_rec.validation import check_interaction, check_item, check_user
 from tests.store.reference_privacy import ReferencePrivacy
 

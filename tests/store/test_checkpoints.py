@@ -10,7 +10,7 @@ from rag_rec.errors import UnknownItem
 from rag_rec.store import SqlStore
 from rag_rec.store.appending import interaction_frame
 from rag_rec.store.checkpoints import Checkpoint
-from rag_rec.store.protocol import AppendResult
+from rag_rec.store.records import AppendResult
 from tests.store.erasing import chained, erasure_of
 
 START = Checkpoint("file", position=10, accepted=1, duplicates=2, rejected=3, suppressed=4)

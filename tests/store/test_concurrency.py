@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from rag_rec.domain import Interaction, Item
 from rag_rec.store import SqlStore, open_store
-from rag_rec.store.protocol import Counts
+from rag_rec.store.records import Counts
 from tests.store.reference_privacy import PSEUDONYMS
 
 ITEMS = [Item(f"i{n}", f"title {n}") for n in range(20)]

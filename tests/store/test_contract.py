@@ -11,7 +11,8 @@ import pytest
 from rag_rec.domain import AttributeValue, Interaction, Item, User
 from rag_rec.errors import InvalidInput, UnknownItem
 from rag_rec.history import HISTORY_DTYPE
-from rag_rec.store.protocol import AppendResult, Change, ChangeKind, Counts, Selection, Store
+from rag_rec.store.protocol import Store
+from rag_rec.store.records import AppendResult, Change, ChangeKind, Counts, Selection
 
 ITEMS = [Item(f"i{n}", f"title {n}", {"genres": ("a", "b"), "year": 1990 + n}, f"p{n % 2}") for n in range(5)]
 

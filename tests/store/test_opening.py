@@ -16,7 +16,7 @@ from rag_rec.store import SqlStore, open_store
 from rag_rec.store.checkpoints import Checkpoint
 from rag_rec.store.database import Database
 from rag_rec.store.migration import HEAD, upgrade
-from rag_rec.store.protocol import ForgetRecord, ForgetState
+from rag_rec.store.records import ForgetRecord, ForgetState
 from rag_rec.store.schema import metadata
 
 

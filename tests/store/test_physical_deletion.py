@@ -13,7 +13,7 @@ from sqlalchemy import text as text_clause
 from rag_rec.domain import Interaction, Item, User
 from rag_rec.errors import Busy
 from rag_rec.store import SqlStore, database, open_store
-from rag_rec.store.protocol import Selection
+from rag_rec.store.records import Selection
 from rag_rec.store.schema import metadata
 from tests.store.conftest import new_database
 from tests.store.erasing import chained, erasure_of

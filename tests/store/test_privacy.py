@@ -9,7 +9,8 @@ import pytest
 
 from rag_rec.domain import Interaction, Item, User
 from rag_rec.errors import BrokenLedger, Busy, LegalHold, PlanChanged
-from rag_rec.store.protocol import (
+from rag_rec.store.protocol import Store
+from rag_rec.store.records import (
     AppendResult,
     Change,
     ChangeKind,
@@ -21,7 +22,6 @@ from rag_rec.store.protocol import (
     LedgerEntry,
     LedgerTip,
     Replica,
-    Store,
     Suppression,
 )
 from tests.store.erasing import chained, entry_after, erasure_of, forget, numbers_of, tip_of

@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from rag_rec.domain import Interaction, Item, User
 from rag_rec.errors import Forgotten
 from rag_rec.store import SqlStore
-from rag_rec.store.protocol import ForgetRecord, Selection, Store
+from rag_rec.store.protocol import Store
+from rag_rec.store.records import ForgetRecord, Selection
 from tests.store.erasing import chained, consented, erasure_of
 from tests.store.reference import ReferenceStore
 from tests.store.reference_privacy import PSEUDONYMS

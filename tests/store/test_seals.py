@@ -11,7 +11,7 @@ from rag_rec.domain import Interaction, Item, User
 from rag_rec.errors import WrongKey
 from rag_rec.pseudonyms import Pseudonyms
 from rag_rec.store import SqlStore, open_store
-from rag_rec.store.protocol import AppendResult, Counts
+from rag_rec.store.records import AppendResult, Counts
 from rag_rec.store.seals import needs_keys
 from tests.store.erasing import chained, consented, entry_after, erasure_of
 from tests.store.reference_privacy import PSEUDONYMS

@@ -8,7 +8,8 @@ import pytest
 from rag_rec.domain import Interaction, Item, User
 from rag_rec.errors import Forgotten, UnknownUser
 from rag_rec.store import SqlStore
-from rag_rec.store.protocol import AppendResult, Store, Suppression
+from rag_rec.store.protocol import Store
+from rag_rec.store.records import AppendResult, Suppression
 from tests.store.erasing import chained, consented, entry_after, erasure_of, forget, numbers_of, tip_of
 from tests.store.reference_privacy import PSEUDONYMS
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rag_rec.forgetting.layers import Finding, Layer
 from rag_rec.forgetting.steps.protocol import Group, deadline_of, found
 from rag_rec.forgetting.system import System
-from rag_rec.store.protocol import ForgetRecord
+from rag_rec.store.records import ForgetRecord
 
 
 class ScrubDatabase:

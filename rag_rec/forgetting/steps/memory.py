@@ -11,7 +11,7 @@ from rag_rec.forgetting.replicas import lagging
 from rag_rec.forgetting.steps.protocol import Group, deadline_of, erased_at, found
 from rag_rec.forgetting.system import System
 from rag_rec.live import Live
-from rag_rec.store.protocol import ForgetRecord
+from rag_rec.store.records import ForgetRecord
 
 POLL_SECONDS: Final = 0.02
 

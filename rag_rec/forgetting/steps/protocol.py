@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from rag_rec.forgetting.layers import Finding, Layer, Status
-from rag_rec.store.protocol import ForgetRecord
+from rag_rec.store.records import ForgetRecord
 
 Group = Sequence[ForgetRecord]
 """Requests that are carried out together. Each still has its user number."""

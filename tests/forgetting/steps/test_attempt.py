@@ -9,7 +9,7 @@ from rag_rec.errors import Busy, CorruptIndex, RagRecError
 from rag_rec.forgetting.layers import Finding, Layer, Status
 from rag_rec.forgetting.steps.attempt import FAILED, attempt
 from rag_rec.forgetting.steps.protocol import Group
-from rag_rec.store.protocol import ForgetRecord, ForgetState
+from rag_rec.store.records import ForgetRecord, ForgetState
 
 RECORD = ForgetRecord("r", None, "s", "p", "user", ForgetState.HIDDEN, 7, 3, 4, 1000, 9000)
 PROVEN = Finding(Layer.STORE, Status.PROVEN, "Nothing is left.", None, {"rows": 0})

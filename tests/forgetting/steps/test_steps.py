@@ -20,7 +20,7 @@ from rag_rec.forgetting.steps.remaining import READER_ATTACK, StateRemaining
 from rag_rec.forgetting.steps.temporary import SweepTemporary
 from rag_rec.forgetting.system import System
 from rag_rec.generation import MANIFEST
-from rag_rec.store.protocol import ForgetRecord, ForgetState
+from rag_rec.store.records import ForgetRecord, ForgetState
 from tests.forgetting.asking import forget
 from tests.forgetting.homes import CANARY, DAY, log, number_of
 from tests.homes import ITEMS, build, running

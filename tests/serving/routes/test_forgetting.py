@@ -8,7 +8,7 @@ import pytest
 from rag_rec.domain import User
 from rag_rec.errors import Unfinished
 from rag_rec.forgetting.request import ForgetRequest
-from rag_rec.store.protocol import ForgetState
+from rag_rec.store.records import ForgetState
 from serving.limits import Limits
 from tests.serving.conftest import error_code
 from tests.serving.fake_engine import subject_of

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.parser import text_string_to_metric_families
 
 from rag_rec.domain import Provenance, Recommendation, Source, Strategy
-from rag_rec.store.protocol import ForgetState
+from rag_rec.store.records import ForgetState
 from tests.serving.conftest import error_code
 from tests.serving.fake_engine import subject_of
 
