@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from rag_rec.clock import now_ms
 from rag_rec.domain import Interaction, User
 from rag_rec.forgetting.forensics import marks_of
 
@@ -25,7 +25,7 @@ class Canary:
     def on(cls, item_ids: Sequence[str]) -> Canary:
         """Somebody who met these items in the last minutes, and wrote about each."""
         user = User(f"canary-{secrets.token_hex(16)}", {"drill": secrets.token_hex(16)})
-        start = time.time_ns() // 1_000_000 - MINUTE_MS * len(item_ids)
+        start = now_ms() - MINUTE_MS * len(item_ids)
         events = [
             Interaction(user.id, item_id, start + MINUTE_MS * at, "like", text=f"drill {secrets.token_hex(16)}")
             for at, item_id in enumerate(item_ids)

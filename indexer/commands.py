@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -25,6 +24,7 @@ from indexer.sources.movielens import movielens_1m, movielens_100k
 from indexer.sources.parquet import ParquetSource
 from indexer.times import TimeUnit
 from rag_rec.cli import Json, command
+from rag_rec.clock import now_ms
 from rag_rec.errors import InvalidInput
 from rag_rec.home import store_of
 from rag_rec.settings import Settings
@@ -114,7 +114,7 @@ def ingest(  # noqa: PLR0913 - one parameter for each option
     store = store_of(settings)
     try:
         with Bars() as progress:
-            limits = Limits.at(time.time_ns() // 1_000_000, settings)
+            limits = Limits.at(now_ms(), settings)
             job = Ingest(store, limits, progress, batch_rows, reading)
             results = [job.run(source, rejects or _rejects_path(settings, path, source.kind)) for source in sources]
         return _summary(results, store.epoch())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ import typer
 
 from rag_rec.adapters.lineage import owing
 from rag_rec.cli import Json, command
+from rag_rec.clock import now_ms
 from rag_rec.domain import Candidate, Item, User
 from rag_rec.errors import RagRecError
 from rag_rec.forgetting.ledger import LedgerFile
@@ -118,7 +118,7 @@ def _forgetting(store: Store) -> Iterator[Finding]:
         yield Finding("forgetting", State.OK, "no request is pending")
         return
     nearest = min(record.deadline for record in pending)
-    state = State.FAILED if nearest < time.time_ns() // 1_000_000 else State.NOTE
+    state = State.FAILED if nearest < now_ms() else State.NOTE
     deadline = datetime.fromtimestamp(nearest / 1000, UTC).isoformat(timespec="seconds")
     text = f"{len(pending)} requests are pending, the nearest deadline is {deadline}"
     yield Finding("forgetting", state, f"{text}: `rag-rec forget list --pending` lists them.")

@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 import structlog
 
+from rag_rec.clock import now_ms
 from rag_rec.domain import (
     Interaction,
     Item,
@@ -264,7 +265,7 @@ class Engine(Privacy):
         return self._ranking.adapters
 
     def _limits(self) -> Limits:
-        return Limits.at(_now(), self.settings)
+        return Limits.at(now_ms(), self.settings)
 
     def _fresh(self) -> Live:
         live = self._live
@@ -291,10 +292,6 @@ def _store_with_its_keys(settings: Settings) -> Store:
         store.close()
         raise
     return store
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _milliseconds_since(started: float) -> int:

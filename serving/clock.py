@@ -7,7 +7,6 @@ deadline (GDPR, article 12(3)), so what waits is shown with its age and with the
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
@@ -17,6 +16,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from rag_rec.clock import now_ms
 from rag_rec.errors import RagRecError, UnknownRequest
 from rag_rec.store.records import ForgetRecord, ForgetState
 from serving.engine import Engine
@@ -30,10 +30,6 @@ EXPECTED: Final = 10_000
 """Most requests and batches that are remembered until the metrics are read; beyond it the oldest go uncounted."""
 
 
-def _now() -> int:
-    return time.time_ns() // 1_000_000
-
-
 class ForgetClock(Collector):
     """Looks at the forget requests when the metrics are read.
 
@@ -44,7 +40,7 @@ class ForgetClock(Collector):
         now: milliseconds since 1970 UTC.
     """
 
-    def __init__(self, engine: Callable[[], Engine | None], now: Callable[[], int] = _now) -> None:
+    def __init__(self, engine: Callable[[], Engine | None], now: Callable[[], int] = now_ms) -> None:
         self._engine = engine
         self._now = now
         self._expected: dict[str, None] = {}  # in the order of their arrival

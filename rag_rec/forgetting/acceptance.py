@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -11,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from rag_rec.adapters.lineage import ensure_lineage
+from rag_rec.clock import now_ms
 from rag_rec.errors import PlanChanged
 from rag_rec.forgetting.ledger import make_entry, tip_after
 from rag_rec.forgetting.plan import Planner, Target, check_met
@@ -53,7 +53,7 @@ class Acceptance:
             return self._system.store.accept(erasures, entries)
 
     def _erasures(self, request: ForgetRequest, targets: Sequence[Target]) -> list[Erasure]:
-        now, batch = time.time_ns() // 1_000_000, secrets.token_hex(16) if len(targets) > 1 else None
+        now, batch = now_ms(), secrets.token_hex(16) if len(targets) > 1 else None
         return [
             Erasure(
                 request_id=secrets.token_hex(16),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rag_rec.clock import now_ms
 from rag_rec.errors import InvalidInput, UnknownUser
 from rag_rec.forgetting.conclusion import Notary
 from rag_rec.forgetting.ledger import make_entry
@@ -31,7 +31,7 @@ class Identities:
             body = {"subject": opened.subject, "identity": opened.identity, "time": opened.consented}
             return make_entry(tip, "consent", body, self._system.signer)
 
-        opened = self._system.store.consent(self._system.pseudonyms.user(user_id), _now(), entry)
+        opened = self._system.store.consent(self._system.pseudonyms.user(user_id), now_ms(), entry)
         self._notary.copy_ledger()
         return opened
 
@@ -41,7 +41,7 @@ class Identities:
             raise InvalidInput("A legal hold needs a reason, such as the file number of the case.")
         if self._system.store.user(user_id) is None:
             raise UnknownUser("There is no user with this id; nothing was changed.")
-        hold = Hold(self._system.pseudonyms.user(user_id), reason, _now())
+        hold = Hold(self._system.pseudonyms.user(user_id), reason, now_ms())
         self._system.store.put_hold(hold)
         self._note("hold", {"subject": hold.subject, "reason": reason, "time": hold.created})
         return hold
@@ -51,7 +51,7 @@ class Identities:
         subject = self._system.pseudonyms.user(user_id)
         if not self._system.store.drop_hold(subject):
             raise UnknownUser("There is no legal hold on this user; nothing was changed.")
-        self._note("release", {"subject": subject, "time": _now()})
+        self._note("release", {"subject": subject, "time": now_ms()})
 
     def _note(self, kind: str, body: Mapping[str, Any]) -> None:
         def compose(tip: LedgerTip) -> tuple[Sequence[LedgerEntry], Sequence[ForgetRecord]]:
@@ -59,7 +59,3 @@ class Identities:
 
         self._system.store.extend_ledger(compose)
         self._notary.copy_ledger()
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

@@ -6,11 +6,11 @@ import os
 import secrets
 import socket
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from rag_rec.clock import now_ms
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import Replica
 
@@ -24,7 +24,7 @@ BEAT_MS: Final = 5_000
 
 def present(replica_id: str, epoch: int, adapters: tuple[str, ...] = ()) -> Replica:
     """What a replica of this process says of itself."""
-    return Replica(replica_id, socket.gethostname(), os.getpid(), epoch, _now(), adapters)
+    return Replica(replica_id, socket.gethostname(), os.getpid(), epoch, now_ms(), adapters)
 
 
 def lagging(store: Store, epoch: int, own: str | None) -> list[str]:
@@ -45,7 +45,7 @@ def lagging(store: Store, epoch: int, own: str | None) -> list[str]:
 
 def is_running(replica: Replica) -> bool:
     """Whether a replica can still answer, as far as can be told from here."""
-    if replica.seen < _now() - EXPIRY_MS:
+    if replica.seen < now_ms() - EXPIRY_MS:
         return False
     if replica.host != socket.gethostname():
         return True
@@ -114,13 +114,9 @@ class Presence:
                 self.id = None
 
     def _is_due(self) -> bool:
-        return self._said.seen < _now() - BEAT_MS
+        return self._said.seen < now_ms() - BEAT_MS
 
     def _say(self, epoch: int, adapters: tuple[str, ...]) -> None:
         replica = present(str(self.id), epoch, adapters)
         self._store.beat(replica)
         self._said = replica
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

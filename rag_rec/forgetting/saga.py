@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from rag_rec.adapters.finding import AdapterFindings
 from rag_rec.adapters.lineage import ensure_lineage
 from rag_rec.adapters.memory import wait_for_release
+from rag_rec.clock import now_ms
 from rag_rec.errors import Busy, RagRecError, Unfinished, UnknownRequest
 from rag_rec.forgetting.acceptance import Acceptance
 from rag_rec.forgetting.conclusion import ORDER, Notary, advanced, findings_of, manifest_digest, state_of
@@ -153,7 +154,7 @@ class Saga:
         with self._alone():
             record = self.record(request_id)
             findings = findings_of(record)
-            return self._notary.issue([(record, findings)], _now(), twin=proof)[0]
+            return self._notary.issue([(record, findings)], now_ms(), twin=proof)[0]
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -233,7 +234,7 @@ class Saga:
         self, found: Sequence[tuple[ForgetRecord, Sequence[Finding]]], index: str | None
     ) -> list[ForgetRecord]:
         """Records in the state that the findings mean. Receipts that would say the same of every layer stay."""
-        now = _now()
+        now = now_ms()
         same, concluded = [], []
         for record, findings in found:
             state = state_of(findings)
@@ -300,7 +301,3 @@ def _in_force() -> Iterator[None]:
             "The request is in force: what was to go cannot be seen any more. It is not finished; a running service, "
             f"or `rag-rec forget resume`, takes it up again. What stopped it: {what}"
         ) from error
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 import structlog
 
 from rag_rec.adapters.policy import AdapterPolicy
+from rag_rec.clock import now_ms
 from rag_rec.compact.folder import CompactStore
 from rag_rec.compact.vocabulary import FILE as VOCABULARY
 from rag_rec.compact.vocabulary import Vocabulary
@@ -152,7 +153,7 @@ class OpenRanking:
         self._settings = settings
         self._policy = AdapterPolicy(store, settings)
         self._folder = CompactStore(settings.compact).adapters
-        self._clock = clock or _now
+        self._clock = clock or now_ms
         self._timeout = settings.generator_timeout_ms / 1000
         self._lock = threading.Lock()
         self._held: LanguageModel | None = None
@@ -284,7 +285,3 @@ def open_ranking(settings: Settings, store: Store) -> RankerSource:
     if settings.generator == "passthrough":
         return FixedRanking(Passthrough(), None)
     return OpenRanking(settings, store)
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

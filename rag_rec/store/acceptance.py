@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection
 
+from rag_rec.clock import now_ms
 from rag_rec.errors import PlanChanged
 from rag_rec.pseudonyms import Pseudonyms
 from rag_rec.store.chain import append_entries, tip
@@ -72,7 +72,7 @@ def _remove_rows(connection: Connection, user_number: int, numbers: Sequence[int
 
 
 def _records(erasures: Sequence[Erasure], gone: Mapping[int, int], before: int) -> list[ForgetRecord]:
-    hidden = time.time_ns() // 1_000_000
+    hidden = now_ms()
     return [
         ForgetRecord(
             request_id=erasure.request_id,

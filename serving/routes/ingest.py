@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
+from rag_rec.clock import now_ms
 from rag_rec.errors import InvalidInput
 from serving.admission import PROTECTED, WITH_BODY, needing
 from serving.answers import AppendAnswer, errors
@@ -28,8 +28,8 @@ async def add_interactions(user_id: Annotated[Id, Path()], events: Events, servi
     listed = [events] if isinstance(events, Event) else events
     if len(listed) > service.limits.events:
         raise InvalidInput(f"One call takes at most {service.limits.events} events; send more in several calls.")
-    now_ms = time.time_ns() // 1_000_000
-    interactions = [event.interaction(user_id, now_ms) for event in listed]
+    now = now_ms()
+    interactions = [event.interaction(user_id, now) for event in listed]
     return json_response(await service.changes.run(service.ready_engine.add_interactions, user_id, interactions))
 
 

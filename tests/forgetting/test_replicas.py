@@ -37,7 +37,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(replicas, "_now", clock)
+    monkeypatch.setattr(replicas, "now_ms", clock)
     return clock
 
 
