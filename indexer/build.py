@@ -20,7 +20,7 @@ from indexer.verify import verify_content
 from rag_rec.candidates.reader import Reader
 from rag_rec.errors import InvalidInput
 from rag_rec.evidence.clusters import InterestClusters
-from rag_rec.forgetting.files import erase_from_files
+from rag_rec.forgetting.steps.files import erase_from_files
 from rag_rec.generation import Generation, Generations, Manifest, digest_files, new_id, utc_now
 from rag_rec.history import History
 from rag_rec.item_space import CLUSTERS

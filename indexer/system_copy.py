@@ -13,7 +13,7 @@ from indexer.build import Builder
 from indexer.progress import Progress
 from rag_rec.candidates.reader import Reader
 from rag_rec.engine import Engine
-from rag_rec.forgetting.backup import write_backup
+from rag_rec.forgetting.copies.backup import write_backup
 from rag_rec.generation import Generation, Generations
 from rag_rec.home import store_of
 from rag_rec.keys import open_pseudonyms, open_signer

@@ -15,7 +15,7 @@ from rag_rec.cli import Json, command
 from rag_rec.clock import now_ms
 from rag_rec.domain import Candidate, Item, User
 from rag_rec.errors import RagRecError
-from rag_rec.forgetting.ledger import LedgerFile
+from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.forgetting.system import signer_of
 from rag_rec.fusion import Gate
 from rag_rec.generation import Generations

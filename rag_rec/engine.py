@@ -23,7 +23,7 @@ from rag_rec.domain import (
 from rag_rec.errors import CorruptIndex, InvalidInput, NotReady, RagRecError, UnknownItem
 from rag_rec.explanation import Conditions, ExplainedRecommendation, Lookup, open_explainer
 from rag_rec.filters import compile_filter
-from rag_rec.forgetting.ledger import LedgerFile
+from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.forgetting.system import signer_of
 from rag_rec.generation import Generations

@@ -17,7 +17,7 @@ from typing import Final
 from pydantic import SecretStr
 
 from rag_rec.errors import WrongKey
-from rag_rec.forgetting.signing import Signer
+from rag_rec.forgetting.ledger.signing import Signer
 from rag_rec.generation import sync_folder
 from rag_rec.pseudonyms import Pseudonyms
 from rag_rec.settings import Settings

@@ -10,16 +10,16 @@ import structlog
 
 from rag_rec.domain import User
 from rag_rec.errors import Busy, NotReady, RagRecError
-from rag_rec.forgetting.access import export
-from rag_rec.forgetting.identity import Identities
 from rag_rec.forgetting.plan import Plan
-from rag_rec.forgetting.proof import compare, proof_table
-from rag_rec.forgetting.records import record_of
+from rag_rec.forgetting.proof.table import compare, proof_table
+from rag_rec.forgetting.proof.twin import build_twin
+from rag_rec.forgetting.receipts.records import record_of
 from rag_rec.forgetting.replicas import Presence
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
+from rag_rec.forgetting.rights.access import export
+from rag_rec.forgetting.rights.identity import Identities
 from rag_rec.forgetting.saga import Saga
 from rag_rec.forgetting.system import System, open_system
-from rag_rec.forgetting.twin import build_twin
 from rag_rec.keys import open_pseudonyms
 from rag_rec.live import Live
 from rag_rec.settings import Settings
@@ -88,7 +88,8 @@ class Privacy:
 
         Args:
             request_id: of a request that has been carried out.
-            sample: of how many users the lists are compared; None is all, up to the limit of :mod:`.forgetting.proof`.
+            sample: of how many users the lists are compared; None is all, up to the limit of
+                :mod:`.forgetting.proof.table`.
 
         Raises:
             UnknownRequest: there is no such request.

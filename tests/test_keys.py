@@ -10,8 +10,9 @@ import pytest
 
 from rag_rec import keys
 from rag_rec.errors import WrongKey
-from rag_rec.forgetting.ledger import EMPTY, LedgerFile, make_entry
-from rag_rec.forgetting.signing import Signer
+from rag_rec.forgetting.ledger.chain import EMPTY, make_entry
+from rag_rec.forgetting.ledger.file import LedgerFile
+from rag_rec.forgetting.ledger.signing import Signer
 from rag_rec.keys import existing_pseudonyms, existing_signer, key_places, open_pseudonyms, open_signer
 from rag_rec.settings import Settings
 from tests.forgetting.records import accepted

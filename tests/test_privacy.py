@@ -8,8 +8,8 @@ import pytest
 from rag_rec import privacy
 from rag_rec.engine import Engine
 from rag_rec.errors import Busy
-from rag_rec.forgetting.proof import Proof, compare
-from rag_rec.forgetting.twin import Twin
+from rag_rec.forgetting.proof.table import Proof, compare
+from rag_rec.forgetting.proof.twin import Twin
 from rag_rec.live import Live
 from tests.forgetting.asking import forget
 from tests.forgetting.homes import CANARY, log

@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,21 @@ def test_serving_does_not_import_the_batch_jobs() -> None:
 
 def test_domain_imports_nothing_of_the_project() -> None:
     assert not imported_packages(ROOT / "rag_rec/domain.py") & set(PACKAGES)
+
+
+def test_arrows_between_the_rooms_of_forgetting_point_one_way() -> None:
+    """A cycle is an error of the sorter. What accepts and carries out requests imports the rooms, never they it."""
+    rooms = {path.parent.name for path in (ROOT / "rag_rec/forgetting").glob("*/__init__.py")}
+    assert rooms
+    arrows = {room: forgetting_imports(f"rag_rec/forgetting/{room}") - {room} for room in rooms}
+    assert set().union(*arrows.values()) - rooms <= {"layers", "replicas", "system"}
+    TopologicalSorter({room: names & rooms for room, names in arrows.items()}).prepare()
+
+
+def forgetting_imports(folder: str) -> set[str]:
+    """Rooms and modules of forgetting that a folder imports."""
+    names = {name for path in modules(folder) for name in imports(path)}
+    return {name.split(".")[2] for name in names if name.startswith("rag_rec.forgetting.")}
 
 
 def test_nothing_is_pickled() -> None:

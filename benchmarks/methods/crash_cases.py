@@ -17,7 +17,7 @@ from rag_rec.compact.checkpoint import Checkpoint, Checkpoints, TrainingState
 from rag_rec.compact.folder import CompactStore
 from rag_rec.domain import Interaction
 from rag_rec.engine import Engine
-from rag_rec.forgetting.forensics import marks_of
+from rag_rec.forgetting.proof.forensics import marks_of
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.generation import Generations
 from rag_rec.home import store_of

@@ -10,14 +10,15 @@ from benchmarks.methods.crash_cases import Case, Expected, rows_of
 from rag_rec.domain import RecommendationRequest
 from rag_rec.engine import Engine
 from rag_rec.errors import RagRecError
-from rag_rec.forgetting.forensics import traces_of
-from rag_rec.forgetting.ledger import LedgerFile, verify_chain
+from rag_rec.forgetting.ledger.chain import verify_chain
+from rag_rec.forgetting.ledger.file import LedgerFile
+from rag_rec.forgetting.ledger.signing import Verifier
 from rag_rec.forgetting.opening import open_saga
-from rag_rec.forgetting.proof import compare
-from rag_rec.forgetting.receipt import check_receipt
+from rag_rec.forgetting.proof.forensics import traces_of
+from rag_rec.forgetting.proof.table import compare
+from rag_rec.forgetting.proof.twin import build_twin
+from rag_rec.forgetting.receipts.document import check_receipt
 from rag_rec.forgetting.request import ForgetRequest
-from rag_rec.forgetting.signing import Verifier
-from rag_rec.forgetting.twin import build_twin
 from rag_rec.home import store_of
 from rag_rec.settings import Settings
 from tests.homes import engine_of

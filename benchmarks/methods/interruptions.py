@@ -47,17 +47,17 @@ FILES: Final = (
     "rag_rec.generation:overwrite",
     "rag_rec.generation:write_durably",
     "rag_rec.shards:write_arrays",
-    "rag_rec.forgetting.files:_erase",
-    "rag_rec.forgetting.files:_replace",
+    "rag_rec.forgetting.steps.files:_erase",
+    "rag_rec.forgetting.steps.files:_replace",
     "rag_rec.compact.folder:CompactStore.discard_training",
 )
 RECEIPT: Final = (
-    "rag_rec.forgetting.conclusion:Notary.issue",
-    "rag_rec.forgetting.conclusion:write_receipt",
+    "rag_rec.forgetting.receipts.conclusion:Notary.issue",
+    "rag_rec.forgetting.receipts.conclusion:write_receipt",
     "rag_rec.store.privacy:SqlPrivacy.extend_ledger",
     "rag_rec.store.privacy:write_records",
-    "rag_rec.forgetting.conclusion:Notary.copy_ledger",
-    "rag_rec.forgetting.ledger:LedgerFile._append",
+    "rag_rec.forgetting.receipts.conclusion:Notary.copy_ledger",
+    "rag_rec.forgetting.ledger.file:LedgerFile._append",
 )
 PLACES: Final = (*TRANSACTION, *(f"{step}.{part}" for step in STEPS for part in ("act", "verify")), *FILES, *RECEIPT)
 """Functions at which a removal is interrupted, as ``module:name``."""
@@ -102,7 +102,7 @@ HALVES: Final[Mapping[str, Callable[..., None]]] = {
     "rag_rec.generation:overwrite": half_of_zeros,
     "rag_rec.generation:write_durably": half_of_content,
     "rag_rec.shards:write_arrays": half_of_arrays,
-    "rag_rec.forgetting.ledger:LedgerFile._append": half_of_a_line,
+    "rag_rec.forgetting.ledger.file:LedgerFile._append": half_of_a_line,
 }
 """What is done of a write that is interrupted halfway."""
 

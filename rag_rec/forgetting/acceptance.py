@@ -12,7 +12,7 @@ import numpy as np
 from rag_rec.adapters.lineage import ensure_lineage
 from rag_rec.clock import now_ms
 from rag_rec.errors import PlanChanged
-from rag_rec.forgetting.ledger import make_entry, tip_after
+from rag_rec.forgetting.ledger.chain import make_entry, tip_after
 from rag_rec.forgetting.plan import Planner, Target, check_met
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.system import System

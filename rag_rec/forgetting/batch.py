@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from rag_rec.forgetting.harm import assess, photograph
+from rag_rec.forgetting.proof.harm import assess, photograph
+from rag_rec.forgetting.proof.twin import build_twin
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.saga import Saga
 from rag_rec.forgetting.system import open_system
-from rag_rec.forgetting.twin import build_twin
 from rag_rec.generation import Generations
 from rag_rec.home import store_of
 from rag_rec.keys import open_pseudonyms

@@ -16,7 +16,7 @@ from rag_rec.errors import InvalidInput
 from rag_rec.forgetting.batch import forget_batch, report_in_words
 from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.plan import IN_MEMORY
-from rag_rec.forgetting.records import described, described_batch, row
+from rag_rec.forgetting.receipts.records import described, described_batch, row
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.saga import Saga
 from rag_rec.home import store_of

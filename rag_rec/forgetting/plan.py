@@ -9,8 +9,8 @@ from typing import Final
 
 from rag_rec.adapters.lineage import adapters_that_saw
 from rag_rec.errors import InvalidInput, UnknownUser
-from rag_rec.forgetting.files import vectors_in_files
 from rag_rec.forgetting.request import ForgetRequest
+from rag_rec.forgetting.steps.files import vectors_in_files
 from rag_rec.forgetting.system import System
 from rag_rec.store.records import Selection
 

@@ -22,9 +22,9 @@ from rag_rec.adapters.memory import wait_for_release
 from rag_rec.clock import now_ms
 from rag_rec.errors import Busy, RagRecError, Unfinished, UnknownRequest
 from rag_rec.forgetting.acceptance import Acceptance
-from rag_rec.forgetting.conclusion import ORDER, Notary, advanced, findings_of, manifest_digest, state_of
 from rag_rec.forgetting.layers import FINAL, Finding, Layer
 from rag_rec.forgetting.plan import Plan, Planner
+from rag_rec.forgetting.receipts.conclusion import ORDER, Notary, advanced, findings_of, manifest_digest, state_of
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.forgetting.steps.attempt import attempt, noted_in
 from rag_rec.forgetting.steps.database import ScrubDatabase

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rag_rec.compact.folder import CompactStore
-from rag_rec.forgetting.ledger import LedgerFile, check_key
-from rag_rec.forgetting.signing import Signer
+from rag_rec.forgetting.ledger.chain import check_key
+from rag_rec.forgetting.ledger.file import LedgerFile
+from rag_rec.forgetting.ledger.signing import Signer
 from rag_rec.generation import Generations
 from rag_rec.keys import open_signer
 from rag_rec.live import Live

@@ -150,7 +150,7 @@ class LedgerEntry:
     """One entry of the hash-chained ledger.
 
     ``body`` is canonical JSON, ``previous`` the digest of the entry before, ``digest`` the SHA-256 over the others, and
-    ``signature`` is over the digest (see :mod:`rag_rec.forgetting.ledger`).
+    ``signature`` is over the digest (see :mod:`rag_rec.forgetting.ledger.chain`).
     """
 
     sequence: int

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
-from rag_rec.forgetting.access import export_document
+from rag_rec.forgetting.rights.access import export_document
 from serving.admission import PROTECTED, needing
 from serving.answers import ExportAnswer, errors
 from serving.auth import Role

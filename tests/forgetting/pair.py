@@ -17,19 +17,20 @@ from rag_rec.candidates.reader import Reader
 from rag_rec.domain import Interaction, Item
 from rag_rec.engine import Engine
 from rag_rec.errors import InvalidInput, LegalHold, UnknownUser
-from rag_rec.forgetting.forensics import marks_of, traces_of
-from rag_rec.forgetting.ledger import LedgerFile, verify_chain
-from rag_rec.forgetting.proof import compare
-from rag_rec.forgetting.receipt import check_receipt
+from rag_rec.forgetting.copies.restore import restore
+from rag_rec.forgetting.ledger.chain import verify_chain
+from rag_rec.forgetting.ledger.file import LedgerFile
+from rag_rec.forgetting.ledger.signing import Verifier
+from rag_rec.forgetting.proof.forensics import marks_of, traces_of
+from rag_rec.forgetting.proof.table import compare
+from rag_rec.forgetting.proof.twin import build_twin
+from rag_rec.forgetting.receipts.document import check_receipt
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
-from rag_rec.forgetting.restore import restore
-from rag_rec.forgetting.signing import Verifier
-from rag_rec.forgetting.twin import build_twin
 from rag_rec.settings import Settings
 from tests.embedders import HashEmbedder
 from tests.forgetting.asking import confirmed
-from tests.forgetting.copies import back_up
 from tests.forgetting.model import Key, Model, Snapshot, key_of
+from tests.forgetting.stores import back_up
 from tests.homes import ITEMS, build, engine_of, fill, settings_for
 
 DAY = 86_400_000

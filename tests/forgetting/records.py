@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from rag_rec.domain import Interaction, Item
 from rag_rec.forgetting.layers import Finding, Layer, Status
-from rag_rec.forgetting.ledger import make_entry, tip_after
-from rag_rec.forgetting.receipt import Facts, read_receipt, write_receipt
+from rag_rec.forgetting.ledger.chain import make_entry, tip_after
+from rag_rec.forgetting.receipts.document import Facts, read_receipt, write_receipt
 from rag_rec.home import store_of
 from rag_rec.keys import open_pseudonyms, open_signer
 from rag_rec.settings import Settings

@@ -23,9 +23,9 @@ from rag_rec.compact.checkpoint import Checkpoint, Checkpoints, TrainingState
 from rag_rec.compact.folder import CompactStore
 from rag_rec.engine import Engine
 from rag_rec.errors import Unfinished
-from rag_rec.forgetting.forensics import marks_of, traces_of
 from rag_rec.forgetting.layers import Layer, Status
-from rag_rec.forgetting.receipt import findings_in
+from rag_rec.forgetting.proof.forensics import marks_of, traces_of
+from rag_rec.forgetting.receipts.document import findings_in
 from rag_rec.home import store_of
 from rag_rec.store import database
 from rag_rec.store.records import Selection

@@ -25,7 +25,7 @@ from rag_rec.domain import Interaction, RecommendationRequest
 from rag_rec.engine import Engine
 from rag_rec.errors import Unfinished
 from rag_rec.forgetting.layers import Layer
-from rag_rec.forgetting.receipt import read_receipt
+from rag_rec.forgetting.receipts.document import read_receipt
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.generation import MANIFEST, Generations, file_digest
 from rag_rec.home import store_of
@@ -151,7 +151,7 @@ def break_the_ledger(settings: Settings) -> None:
 )
 def test_an_examination_finds_what_is_wrong(settings: Settings, harm: Callable[[Settings], None], kind: str) -> None:
     expected = expected_of(settings, WHOLE)
-    interrupted(settings, WHOLE, Point("rag_rec.forgetting.conclusion:Notary.issue", 1))
+    interrupted(settings, WHOLE, Point("rag_rec.forgetting.receipts.conclusion:Notary.issue", 1))
     harm(settings)
     found = examine(settings, WHOLE, expected, "resume")
     assert getattr(found, kind)
@@ -185,7 +185,7 @@ def test_points_are_spread_over_the_calls() -> None:
 def test_a_whole_batch_is_interrupted_as_one(settings: Settings) -> None:
     batch = CASES[-1]
     expected = expected_of(settings, batch)
-    interrupted(settings, batch, Point("rag_rec.forgetting.conclusion:write_receipt", 2))
+    interrupted(settings, batch, Point("rag_rec.forgetting.receipts.conclusion:write_receipt", 2))
     engine: Engine = engine_of(settings)
     assert engine.pending() == []
     outcome = engine.forget(ForgetRequest(CANARIES, confirm=batch.request.subject, plan=expected.plan))

@@ -24,16 +24,16 @@ from rag_rec.errors import (
     UnknownUser,
 )
 from rag_rec.forgetting import saga as module
-from rag_rec.forgetting.files import vectors_in_files
 from rag_rec.forgetting.layers import Layer, Status
-from rag_rec.forgetting.ledger import LedgerFile
+from rag_rec.forgetting.ledger.file import LedgerFile
+from rag_rec.forgetting.ledger.signing import Verifier
 from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.plan import Planner
-from rag_rec.forgetting.receipt import check_receipt, read_receipt
+from rag_rec.forgetting.receipts.document import check_receipt, read_receipt
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.saga import Saga, all_steps
-from rag_rec.forgetting.signing import Verifier
 from rag_rec.forgetting.steps.database import ScrubDatabase
+from rag_rec.forgetting.steps.files import vectors_in_files
 from rag_rec.forgetting.steps.protocol import Step
 from rag_rec.generation import Generations
 from rag_rec.home import store_of

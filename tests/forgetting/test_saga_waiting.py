@@ -17,7 +17,7 @@ from rag_rec.engine import Engine
 from rag_rec.errors import Unfinished
 from rag_rec.forgetting import saga as module
 from rag_rec.forgetting.layers import Layer, Status
-from rag_rec.forgetting.receipt import findings_in, read_receipt
+from rag_rec.forgetting.receipts.document import findings_in, read_receipt
 from rag_rec.forgetting.replicas import present
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.saga import Saga, all_steps

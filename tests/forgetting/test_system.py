@@ -8,12 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 from rag_rec.errors import WrongKey
-from rag_rec.forgetting.copies_commands import app
+from rag_rec.forgetting.copies.commands import app
 from rag_rec.settings import Settings
 from rag_rec.store.records import LedgerEntry
 from tests.forgetting.asking import forget_in
-from tests.forgetting.copies import identities_of, open_store_of, people_in
 from tests.forgetting.homes import CANARY, log
+from tests.forgetting.stores import identities_of, open_store_of, people_in
 from tests.homes import build, engine_of, fill
 
 OTHER = base64.b64encode(b"o" * 32).decode()

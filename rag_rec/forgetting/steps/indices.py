@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rag_rec.forgetting.files import erase_from_files, left_in_files
 from rag_rec.forgetting.layers import Finding, Layer
+from rag_rec.forgetting.steps.files import erase_from_files, left_in_files
 from rag_rec.forgetting.steps.protocol import Group, deadline_of, found
 from rag_rec.forgetting.system import System
 

@@ -1,0 +1,157 @@
+"""Puts a backup in place of a store, and forgets again, in the same transaction, whoever was forgotten after it.
+
+Nobody ever finds the rows of a backup on which the ledger has not been replayed: they become visible when the one
+transaction that also replays it is committed. What was made from the old store's data is destroyed just before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import orjson
+from sqlalchemy import Connection, insert, select
+
+from rag_rec.errors import Busy, WrongKey
+from rag_rec.forgetting.copies.backup import Advance, Backup, open_backup
+from rag_rec.forgetting.copies.derived import discard_derived
+from rag_rec.forgetting.copies.newest import Entries, newest_ledger, written
+from rag_rec.forgetting.copies.replay import Replay
+from rag_rec.forgetting.ledger.file import LedgerFile
+from rag_rec.forgetting.replicas import is_running
+from rag_rec.generation import Generations
+from rag_rec.keys import existing_pseudonyms, existing_signer
+from rag_rec.pseudonyms import Pseudonyms
+from rag_rec.settings import Settings
+from rag_rec.store.archive import ARCHIVED, clear, load, read_counters, write_counters
+from rag_rec.store.place import place_for
+from rag_rec.store.records import LedgerEntry
+from rag_rec.store.replicas import read_replica
+from rag_rec.store.schema import counters, ledger, replicas
+from rag_rec.store.scrubbing import scrub
+
+_NEVER_BACK: Final = ("user", "interaction", "suppressed")
+"""Counters that go on from the higher value: a number must never come to mean somebody else. Items and events are
+numbered without gaps, so that theirs are the backup's; nothing that refers to other numbers is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore did.
+
+    Attributes:
+        created: when the backup was made.
+        rows: of the backup, by table.
+        ledger: entries of the ledger.
+        ledger_until: when the newest of them was written, ISO 8601, UTC; None if there is none.
+        replayed: of these, the ones newer than the backup by kind, and the rows that they removed.
+        epoch: the store's; whatever was made before is older, and void.
+    """
+
+    created: str
+    rows: Mapping[str, int]
+    ledger: int
+    ledger_until: str | None
+    replayed: Mapping[str, int]
+    epoch: int
+
+
+def restore(
+    path: Path,
+    settings: Settings,
+    ledgers: Sequence[Entries] = (),
+    *,
+    without_later_erasures: bool = False,
+    advance: Advance = lambda _: None,
+) -> Restored:
+    """Replace the system's store by a backup.
+
+    Args:
+        path: the backup.
+        settings: of the system.
+        ledgers: copies of the ledger beside those in the store that is replaced and in ``settings.ledger_file``.
+        without_later_erasures: go on where no ledger is known that is at least as new as the backup.
+        advance: told of the rows restored.
+
+    Raises:
+        InvalidInput: the backup is not whole.
+        WrongKey: it belongs to another system, or a key of this one is missing; none is made.
+        IncompatibleStore: another version wrote it, or the store.
+        BrokenLedger: a ledger was changed, is older than the backup, or belongs to another store.
+        ConfirmationRequired: no ledger is known.
+        Busy: a service is running on the store, or others keep it from being scrubbed; it is restored then.
+    """
+    pseudonyms, verifier = existing_pseudonyms(settings), existing_signer(settings).verifier
+    generations = Generations(settings.generations)
+    with open_backup(path, verifier) as backup:
+        _check(backup, pseudonyms)
+        with generations.writing(), place_for(settings.database_url) as database:
+            with database.writer(durable=True) as connection:
+                known = [*ledgers, *_known(connection, settings)]
+                newest = newest_ledger(backup.ledger(), known, verifier, own_suffices=without_later_erasures)
+                restored = _Replacement(connection, backup, newest).carry_out(pseudonyms, settings, advance)
+                discard_derived(settings, generations)
+            LedgerFile(settings.ledger_file).extend(newest)
+            scrub(database)
+    return restored
+
+
+class _Replacement:
+    """The rows of one transaction: those of a backup in place of those that were there."""
+
+    def __init__(self, connection: Connection, backup: Backup, newest: Entries) -> None:
+        self._connection = connection
+        self._backup = backup
+        self._newest = newest
+
+    def carry_out(self, pseudonyms: Pseudonyms, settings: Settings, advance: Advance) -> Restored:
+        manifest = self._backup.manifest
+        _refuse_while_running(self._connection)
+        values = self._counters(read_counters(self._connection))
+        clear(self._connection)
+        self._load(advance)
+        write_counters(self._connection, values)
+        replay = Replay(self._connection, pseudonyms, settings.forget_days)
+        for entry in self._newest[manifest.ledger.sequence :]:
+            replay.apply(entry)
+        until = written(self._newest[-1]) if self._newest else None
+        return Restored(manifest.created, manifest.rows, len(self._newest), until, dict(replay.done), values["epoch"])
+
+    def _load(self, advance: Advance) -> None:
+        for table in ARCHIVED:
+            if table not in (counters, ledger):
+                for frame in self._backup.frames(table):
+                    load(self._connection, table, frame)
+                    advance(len(frame))
+        if self._newest:
+            self._connection.execute(insert(ledger), [asdict(entry) for entry in self._newest])
+
+    def _counters(self, old: Mapping[str, int]) -> dict[str, int]:
+        values = self._backup.counters()
+        erased = [orjson.loads(entry.body)["epoch"] for entry in self._newest if entry.kind == "erasure"]
+        epoch = 1 + max(old["epoch"], values["epoch"], *erased)
+        higher = {name: max(old[name], values[name]) for name in _NEVER_BACK}
+        return values | higher | {"epoch": epoch, "erasure": epoch, "scrub": 1}
+
+
+def _check(backup: Backup, pseudonyms: Pseudonyms) -> None:
+    if backup.manifest.pseudonym_key != pseudonyms.key_id:
+        raise WrongKey(
+            "The backup was made under another pseudonym key, so that forgotten people would not be recognised: give "
+            "the right one in RAGREC_PSEUDONYM_KEY or in HOME/keys/pseudonym.key. Nothing was changed."
+        )
+    backup.verify()
+
+
+def _known(connection: Connection, settings: Settings) -> list[Entries]:
+    """The ledgers of the store that is replaced, and of the file. An empty one says nothing: the store may be new."""
+    rows = connection.execute(select(*ledger.c).order_by(ledger.c.sequence))
+    copies = [[LedgerEntry(*row) for row in rows], LedgerFile(settings.ledger_file).read()]
+    return [copy for copy in copies if copy]
+
+
+def _refuse_while_running(connection: Connection) -> None:
+    if any(is_running(read_replica(row)) for row in connection.execute(select(*replicas.c))):
+        raise Busy("A service is running on this store: stop it, and restore again.")

@@ -1,0 +1,1 @@
+"""Proof of a removal: comparison with the twin that never knew the person, traces in files, and harm to others."""

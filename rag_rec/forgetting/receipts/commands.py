@@ -1,0 +1,138 @@
+"""The commands ``rag-rec receipt show | verify | key``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from rag_rec.cli import Json, command
+from rag_rec.errors import InvalidInput, NotReady
+from rag_rec.forgetting.layers import FINAL, Status
+from rag_rec.forgetting.ledger.signing import Verifier
+from rag_rec.forgetting.receipts.document import check_receipt, read_receipt
+from rag_rec.forgetting.receipts.records import record_of
+from rag_rec.forgetting.system import signer_of
+from rag_rec.home import store_of
+from rag_rec.keys import existing_signer
+from rag_rec.printing import Answer, said
+from rag_rec.settings import Settings
+
+app = typer.Typer()
+receipt = typer.Typer(help="Show and check the signed receipts of forget requests.", no_args_is_help=True)
+app.add_typer(receipt, name="receipt")
+
+To = Annotated[Path | None, typer.Option("--to", help="Write it to this file, byte for byte.")]
+SHOWN: Final = ("request", "revision", "subject", "scope", "state", "issued", "deadline", "key")
+
+Key = Annotated[Path | None, typer.Option("--key", help="The public key in PEM. Default: this system's own.")]
+
+
+@receipt.command("show")
+@command
+def show(
+    request: str,
+    to: To = None,
+    json: Json = False,  # noqa: ARG001 - read by the wrapper
+) -> Mapping[str, Any]:
+    """Show the latest receipt of a forget request. A file that --to writes can be verified anywhere."""
+    text = _receipt_of(request)
+    if to is not None:
+        _write(to, text)
+    document = read_receipt(text)
+    shown = _summary(document) | {"complete": document["complete"], "written": to and str(to)}
+    return Answer(shown | {"receipt": text}, _short(document, to) if to else _words(document))
+
+
+@receipt.command("verify")
+@command
+def verify(
+    file: Path,
+    key: Key = None,
+    json: Json = False,  # noqa: ARG001 - read by the wrapper
+) -> Mapping[str, Any]:
+    """Check a receipt: whole, signed with the key, and what it says of each layer. With --key it needs nothing else."""
+    text = _read(file).removesuffix("\n")
+    verifier = existing_signer(Settings()).verifier if key is None else Verifier.from_pem(_read(key))
+    verdict = check_receipt(text, verifier)
+    answer = {
+        "ok": verdict.valid,
+        "valid": verdict.valid,
+        "complete": verdict.complete,
+        "problems": list(verdict.problems),
+        "open": list(verdict.open),
+    }
+    if verdict.document is None:
+        return Answer(answer, _wrong(verdict.problems))
+    words = answer | _words(verdict.document) if verdict.valid else _wrong(verdict.problems)
+    return Answer(answer | _summary(verdict.document), words)
+
+
+@receipt.command("key")
+@command
+def key(to: To = None, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+    """Show the public key. Give it to whoever shall be able to check receipts."""
+    settings = Settings()
+    with closing(store_of(settings)) as store:
+        signer = signer_of(settings, store)
+    if to is not None:
+        _write(to, signer.public_pem)
+    return {"key": signer.key_id, "public_key": signer.public_pem, "written": to and str(to)}
+
+
+def _receipt_of(request: str) -> str:
+    store = store_of(Settings())
+    try:
+        record = record_of(store, request)
+    finally:
+        store.close()
+    if record.receipt is None:
+        raise NotReady("This request has no receipt yet: `rag-rec forget resume` finishes it.")
+    return record.receipt
+
+
+def _summary(document: Mapping[str, Any]) -> dict[str, Any]:
+    layers = [
+        {name: line[name] for name in ("layer", "status", "until", "why", "detail")} for line in document["layers"]
+    ]
+    return {**{name: document[name] for name in SHOWN}, "layers": layers}
+
+
+def _words(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A receipt for people: one line for each layer, with the figures of what was measured."""
+    head = {name: document[name] for name in SHOWN}
+    return {**head, "complete": document["complete"], "layers": [_layer(line) for line in document["layers"]]}
+
+
+def _layer(line: Mapping[str, Any]) -> str:
+    until = f" until {line['until']}" if line["until"] else ""
+    figures = f" ({said(line['detail'])})" if line["status"] == Status.MEASURED and line["detail"] else ""
+    return f"{line['layer']}: {line['status']}{until}. {line['why']}{figures}"
+
+
+def _short(document: Mapping[str, Any], written: Path) -> dict[str, Any]:
+    """What to know of a receipt that lies in a file."""
+    waiting = [_layer(line) for line in document["layers"] if line["status"] not in FINAL]
+    head = {name: document[name] for name in ("request", "revision", "state", "complete")}
+    return {**head, "open": waiting, "written": str(written)}
+
+
+def _wrong(problems: Sequence[str]) -> dict[str, Any]:
+    return {"valid": False, "problems": list(problems)}
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode()
+    except (OSError, UnicodeDecodeError):
+        raise InvalidInput(f"{path} cannot be read as text: name the file that was meant.") from None
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_bytes(text.encode())
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be written ({error.strerror}): name another file.") from None

@@ -1,0 +1,136 @@
+"""From findings to a state and a receipt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from rag_rec.errors import BrokenLedger
+from rag_rec.forgetting.layers import FINAL, Finding, Layer, Status, is_complete
+from rag_rec.forgetting.ledger.chain import make_entry, tip_after
+from rag_rec.forgetting.receipts.document import Facts, findings_in, read_receipt, receipt_digest, write_receipt
+from rag_rec.forgetting.system import System
+from rag_rec.generation import MANIFEST, file_digest
+from rag_rec.store.records import ForgetRecord, ForgetState, LedgerEntry, LedgerTip
+
+PHYSICAL: Final = (Layer.STORE, Layer.INDICES, Layer.TEMPORARY)
+IN_FORCE: Final = (Layer.STATISTICS, Layer.ANSWERS)
+ORDER: Final = tuple(ForgetState)
+
+
+def state_of(findings: Sequence[Finding]) -> ForgetState:
+    """How far a request has come, by what was found. A layer of which nothing is said keeps it back."""
+    status = {finding.layer: finding.status for finding in findings}
+    reached = ForgetState.HIDDEN
+    if all(status.get(layer) is Status.PROVEN for layer in PHYSICAL):
+        reached = ForgetState.ERASED
+    if reached is ForgetState.ERASED and all(status.get(layer) in FINAL for layer in IN_FORCE):
+        reached = ForgetState.EFFECTIVE
+    if reached is ForgetState.EFFECTIVE and status.get(Layer.ADAPTER) in FINAL:
+        reached = ForgetState.UNLEARNED
+    if reached is ForgetState.UNLEARNED and is_complete((each.layer, each.status) for each in findings):
+        reached = ForgetState.COMPLETE
+    return reached
+
+
+def advanced(record: ForgetRecord, state: ForgetState, now: int) -> ForgetRecord:
+    """The record with a new state, and with the time of every state that it has passed."""
+    passed = ORDER[: ORDER.index(state) + 1]
+    times = {**{each.value: now for each in passed}, **record.times}
+    effective = ORDER.index(state) >= ORDER.index(ForgetState.EFFECTIVE)
+    return replace(record, state=state, times=times, user_number=None if effective else record.user_number)
+
+
+def findings_of(record: ForgetRecord) -> list[Finding]:
+    """What the record's receipt says of each layer."""
+    return findings_in(record.receipt) if record.receipt else []
+
+
+def manifest_digest(system: System) -> str | None:
+    """Digest of the manifest of the index in use, which holds the digests of all its files."""
+    name = system.generations.current_id()
+    path = system.generations.root / (name or "") / MANIFEST
+    return file_digest(path).sha256 if name and path.is_file() else None
+
+
+class Notary:
+    """Issues receipts: revision by revision, each an entry of the ledger."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+
+    def issue(
+        self,
+        concluded: Sequence[tuple[ForgetRecord, Sequence[Finding]]],
+        now: int,
+        before: str | None = None,
+        twin: Mapping[str, Any] | None = None,
+    ) -> list[ForgetRecord]:
+        """Sign a receipt for each record, and store records and entries in one transaction.
+
+        Args:
+            concluded: records in their new state, and what was found.
+            now: milliseconds since 1970 UTC.
+            before: digest of the index's manifest before the removal; None keeps what the receipt had.
+            twin: the table of a twin proof to add; None keeps what the receipt had.
+        """
+        issued: list[ForgetRecord] = []
+        after = manifest_digest(self._system)
+
+        def compose(tip: LedgerTip) -> tuple[Sequence[LedgerEntry], Sequence[ForgetRecord]]:
+            entries: list[LedgerEntry] = []
+            for record, findings in concluded:
+                facts = _facts(record, findings, now, (before, after), twin)
+                receipt = self._write(facts, tip)
+                entry = make_entry(tip, "receipt", receipt, self._system.signer)
+                tip = tip_after(entry)
+                entries.append(entry)
+                issued.append(replace(record, receipt=receipt))
+            return entries, issued
+
+        self._system.store.extend_ledger(compose)
+        self.copy_ledger()
+        return issued
+
+    def copy_ledger(self) -> None:
+        """Bring the copy of the ledger up to date.
+
+        Raises:
+            BrokenLedger: it does not end with an entry of the store's: one of them was changed, cut or is foreign.
+            NotReady: it cannot be read or written.
+        """
+        copy = self._system.ledger_file
+        end = copy.tip().sequence
+        entries = self._system.store.ledger(max(0, end - 1))
+        if end and not entries:
+            raise BrokenLedger(
+                f"The store's ledger lacks entries that {copy.path} has: the store was cut, or restored without "
+                "`rag-rec restore`. Run `rag-rec ledger verify`, and restore the store with `rag-rec restore`."
+            )
+        copy.extend(entries)
+
+    def _write(self, facts: Facts, tip: LedgerTip) -> str:
+        return write_receipt(facts, tip, self._system.pseudonyms.key_id, self._system.signer)
+
+
+def _facts(
+    record: ForgetRecord,
+    findings: Sequence[Finding],
+    now: int,
+    generations: tuple[str | None, str | None],
+    twin: Mapping[str, Any] | None,
+) -> Facts:
+    earlier = read_receipt(record.receipt) if record.receipt else None
+    erased = earlier is not None and earlier["state"] != ForgetState.HIDDEN.value
+    before, after = generations
+    return Facts(
+        record=record,
+        findings=findings,
+        generation_before=before if earlier is None else earlier["generation"]["before"],
+        generation_after=earlier["generation"]["after"] if earlier and erased else after,
+        revision=1 if earlier is None else earlier["revision"] + 1,
+        supersedes=receipt_digest(record.receipt) if record.receipt else None,
+        twin=twin if twin is not None or earlier is None else earlier["twin"],
+        issued=now,
+    )
