@@ -173,23 +173,24 @@ def under_load(extent: Extent) -> Row:
     with copied_home(extent.dataset) as home, running_service(home) as url:
         target = Target(url, KEY)
         run = partial(_phase, target, staying, extent)
-        run([])
+        run([], seed=SEED)
         for pair in range(extent.pairs):
-            quiet.append(run([])[0])
-            both = run(leaving[pair * count : (pair + 1) * count])
+            quiet.append(run([], seed=pair)[0])
+            both = run(leaving[pair * count : (pair + 1) * count], seed=pair)
             loaded.append(both[0])
             removals.append(both[1])
     return _load_row(extent, quiet, loaded, removals)
 
 
-def _phase(target: Target, staying: Sequence[str], extent: Extent, leaving: Sequence[str]) -> list[Paced]:
-    """Some seconds of recommendations, and of removals if anybody is to leave."""
+def _phase(target: Target, staying: Sequence[str], extent: Extent, leaving: Sequence[str], seed: int) -> list[Paced]:
+    """Some seconds of recommendations at even intervals, and of removals in between if anybody is to leave."""
     number = extent.phase_seconds * extent.recommendations_per_s
-    users = np.random.default_rng(SEED).choice(staying, number)
+    users = np.random.default_rng(seed).choice(staying, number)
     calls = [plain(_recommendation(target, str(user), place)) for place, user in enumerate(users)]
     streams = [Stream(calls, extent.recommendations_per_s, connections=8)]
     if leaving:
-        streams.append(Stream([_removal(target, user) for user in leaving], extent.forgets_per_s, connections=2))
+        removals = [_removal(target, user) for user in leaving]
+        streams.append(Stream(removals, extent.forgets_per_s, connections=2, seed=seed))
     return uvloop.run(run_streams(target, *streams))
 
 

@@ -22,11 +22,23 @@ Call = Callable[[Connection], Awaitable[Answer]]
 
 @dataclass(frozen=True)
 class Stream:
-    """Calls that are due ``per_s`` times a second, on at most ``connections`` connections at once."""
+    """Calls that are due ``per_s`` times a second, on at most ``connections`` connections at once.
+
+    They are due at even intervals; with a ``seed``, each at a random instant of its own interval. Of two streams one
+    needs it: else they meet in the same phase all the time, always or never at the worst moment.
+    """
 
     calls: Sequence[Call]
     per_s: float
     connections: int
+    seed: int | None = None
+
+    def due(self) -> npt.NDArray[np.float64]:
+        """When each call is due, in seconds from the beginning, ascending."""
+        intervals = np.arange(len(self.calls), dtype=np.float64)
+        if self.seed is not None:
+            intervals += np.random.default_rng(self.seed).random(len(self.calls))
+        return intervals / self.per_s
 
 
 @dataclass(frozen=True)
@@ -54,13 +66,13 @@ async def run_streams(target: Target, *streams: Stream) -> list[Paced]:
 
 async def _run(target: Target, stream: Stream) -> Paced:
     seconds, failed = np.zeros(len(stream.calls)), np.zeros(len(stream.calls), dtype=np.bool_)
-    work = iter(enumerate(stream.calls))
+    work = iter(enumerate(zip(stream.due().tolist(), stream.calls, strict=True)))
     opened = [await Connection.open(target) for _ in range(stream.connections)]
     started = perf_counter()
 
     async def serve(connection: Connection) -> None:
-        for number, call in work:
-            due = started + number / stream.per_s
+        for number, (after, call) in work:
+            due = started + after
             await asyncio.sleep(max(0.0, due - perf_counter()))
             answer = await call(connection)
             seconds[number] = perf_counter() - due

@@ -6,7 +6,7 @@ Each user's part is separate from everybody else's: putting or removing one touc
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +73,10 @@ class People:
     def has_history(self, user: int) -> bool:
         """Whether a user's history is held."""
         return user in self._histories
+
+    def have_histories(self, users: Set[int]) -> bool:
+        """Whether the histories of all these users are held."""
+        return users <= self._histories.keys()
 
     def holds(self, user: int) -> bool:
         """Whether anything of a user is held: history, interaction vectors or profile."""

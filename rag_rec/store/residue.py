@@ -15,8 +15,14 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
+Offsets = npt.NDArray[np.int64]
+
 _LEAF_HEADER, _INTERIOR_HEADER = 8, 12
-_HEADER_BYTES = {2: _INTERIOR_HEADER, 5: _INTERIOR_HEADER, 10: _LEAF_HEADER, 13: _LEAF_HEADER}
+_HEADER_BYTES = np.zeros(256, dtype=np.int64)  # by the page's first byte; 0 is no page of a tree
+_HEADER_BYTES[[2, 5]], _HEADER_BYTES[[10, 13]] = _INTERIOR_HEADER, _LEAF_HEADER
 _LOCK_BYTE = 2**30  # the page at this offset is never used
 _PAGES_PER_READ = 256
 MAX_PAGES = 2**25  # beyond it, the first byte of an overflow page could look like a tree page's
@@ -70,18 +76,35 @@ def zero_residue(descriptor: int, page_bytes: int) -> int:
 
 
 def _dirty_gaps(block: bytes, first_page: int, page_bytes: int) -> Iterator[tuple[int, int]]:
-    for offset in range(0, len(block) - page_bytes + 1, page_bytes):
-        header = _HEADER_BYTES.get(block[offset])
-        if header is None or _holds_no_tree(first_page + offset // page_bytes, page_bytes):
-            continue
-        cells = int.from_bytes(block[offset + 3 : offset + 5], "big")
-        content = int.from_bytes(block[offset + 5 : offset + 7], "big") or 65536
-        first, stop = offset + header + 2 * cells, offset + content
-        if content <= page_bytes and block[first:stop].strip(b"\0"):
-            yield first, stop
+    """Where in a block of whole pages gaps begin and end that hold anything but zeros.
+
+    A few array operations for all pages, which leave the interpreter to other threads: answers are made meanwhile.
+    """
+    count = len(block) // page_bytes
+    content = np.frombuffer(block, dtype=np.uint8, count=count * page_bytes)
+    first, stop = _gaps(content.reshape(count, page_bytes), first_page)
+    if not len(first):
+        return
+    bounds = np.stack([first, stop], axis=1).ravel()
+    inside = bounds[:-1] if bounds[-1] == len(content) else bounds  # the end of the content bounds the last gap anyway
+    dirty = np.bitwise_or.reduceat(content, inside)[::2] > 0
+    yield from zip(first[dirty].tolist(), stop[dirty].tolist(), strict=True)
 
 
-def _holds_no_tree(page: int, page_bytes: int) -> bool:
-    """Whether page number ``page`` (from 0) is the schema's, a map of page pointers, or the one with the lock byte."""
+def _gaps(pages: npt.NDArray[np.uint8], first_page: int) -> tuple[Offsets, Offsets]:
+    """Where the gaps of tree pages begin and end, as offsets from the first byte of ``pages``, uint8 [n, page]."""
+    page_bytes = pages.shape[1]
+    header = pages[:, :_LEAF_HEADER].astype(np.int64)
+    cells, content = 256 * header[:, 3] + header[:, 4], 256 * header[:, 5] + header[:, 6]
+    first, stop = _HEADER_BYTES[header[:, 0]] + 2 * cells, np.where(content == 0, 65536, content)
+    trees = (_HEADER_BYTES[header[:, 0]] > 0) & ~_holds_no_tree(first_page + np.arange(len(pages)), page_bytes)
+    chosen = np.flatnonzero(trees & (first < stop) & (stop <= page_bytes))
+    return chosen * page_bytes + first[chosen], chosen * page_bytes + stop[chosen]
+
+
+def _holds_no_tree(page: Offsets, page_bytes: int) -> npt.NDArray[np.bool_]:
+    """Whether pages (numbers from 0) are the schema's, a map of page pointers, or the one with the lock byte."""
     # Maps lie at page 1 (from 0) and then after every page_bytes / 5 pages that they describe.
-    return page == 0 or (page - 1) % (page_bytes // 5 + 1) == 0 or page == _LOCK_BYTE // page_bytes
+    maps = (page - 1) % (page_bytes // 5 + 1) == 0
+    holds: npt.NDArray[np.bool_] = (page == 0) | maps | (page == _LOCK_BYTE // page_bytes)
+    return holds

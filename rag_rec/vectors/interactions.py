@@ -70,7 +70,7 @@ class InteractionIndex:
     def users(self) -> Numbers:
         """Users held, ascending."""
         with self._lock:
-            return np.array(sorted(self._lists), dtype=np.int64)
+            return np.sort(np.fromiter(self._lists, dtype=np.int64, count=len(self._lists)))
 
     def put(self, user: int, interactions: Numbers, items: npt.NDArray[np.int32], own: Mapping[int, Vectors]) -> None:
         """Replace a user's list; an empty one removes it.

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rag_rec.store.residue import descriptors, zero_residue
 
@@ -64,3 +67,44 @@ def test_a_descriptor_is_shared_and_closed_with_its_last_holder(tmp_path: Path) 
     descriptors.release(path)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(first)
+
+
+def slow_gaps(content: bytes) -> list[tuple[int, int]]:
+    """The same page by page, byte by byte, as the file format describes it."""
+    headers = {2: 12, 5: 12, 10: 8, 13: 8}
+    found = []
+    for number in range(len(content) // PAGE):
+        each = content[number * PAGE : (number + 1) * PAGE]
+        cells, start = int.from_bytes(each[3:5], "big"), int.from_bytes(each[5:7], "big") or 65536
+        describes = number == 0 or (number - 1) % (PAGE // 5 + 1) == 0
+        if each[0] in headers and not describes and start <= PAGE:
+            first = headers[each[0]] + 2 * cells
+            if any(each[first:start]):
+                found.append((number * PAGE + first, number * PAGE + start))
+    return found
+
+
+@given(
+    st.lists(
+        st.builds(
+            page,
+            st.sampled_from([0, 2, 5, 7, 10, 13]),
+            st.integers(0, 300),
+            st.integers(0, PAGE + 8),
+            st.sampled_from([b"#", b"\0"]),
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+    st.integers(0, PAGE - 1),
+)
+def test_it_zeroes_what_the_slow_way_finds(pages: list[bytes], place: int) -> None:
+    content = bytearray(b"".join(pages))
+    content[-1 - place] = content[-1 - place] or 1  # one byte that may lie anywhere in the last page
+    gaps = slow_gaps(bytes(content))
+    with tempfile.TemporaryDirectory() as folder:
+        cleaned, after = zeroed(Path(folder), [bytes(content)])
+    for first, stop in gaps:
+        content[first:stop] = bytes(stop - first)
+    assert cleaned == len(gaps)
+    assert b"".join(after) == bytes(content)
