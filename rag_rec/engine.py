@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Self
 
@@ -23,6 +24,7 @@ from rag_rec.domain import (
 from rag_rec.errors import CorruptIndex, InvalidInput, NotReady, RagRecError, UnknownItem
 from rag_rec.explanation import Conditions, ExplainedRecommendation, Lookup, open_explainer
 from rag_rec.filters import compile_filter
+from rag_rec.forgetting.apart.process import RemovalProcess
 from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.forgetting.system import signer_of
@@ -32,7 +34,7 @@ from rag_rec.home import store_of
 from rag_rec.live import Live
 from rag_rec.privacy import Privacy
 from rag_rec.ranker import Ranker
-from rag_rec.recommender import Recommender
+from rag_rec.recommender import Overtaken, Recommender
 from rag_rec.settings import Settings
 from rag_rec.status import Status
 from rag_rec.store.protocol import Store
@@ -63,8 +65,9 @@ class Engine(Privacy):
         live: Live,
         embedder: Embedder,
         ranking: RankerSource,
+        removals: RemovalProcess | None = None,
     ) -> None:
-        super().__init__(settings, store, embedder, live)
+        super().__init__(settings, store, embedder, live, removals)
         self.generations = generations
         self.explainer = open_explainer(settings)
         self._ranking = ranking
@@ -78,8 +81,12 @@ class Engine(Privacy):
         store: Store | None = None,
         embedder: Embedder | None = None,
         ranking: RankerSource | None = None,
+        removals: RemovalProcess | None = None,
     ) -> Self:
         """Load the current generation and bring it up to the store's epoch, and open the generator.
+
+        With ``removals``, which becomes the engine's own, people are forgotten in that process, so that answers do not
+        have to share an interpreter with it.
 
         Raises:
             NotReady: there is no index generation yet.
@@ -91,7 +98,8 @@ class Engine(Privacy):
         embedder = embedder or open_embedder(settings.embedding_model, settings.embedding_threads)
         generations = Generations(settings.generations)
         live = Live.load(generations.current(), store, settings, embedder)
-        engine = cls(settings, store, generations, live, embedder, ranking or open_ranking(settings, store))
+        ranking = ranking or open_ranking(settings, store)
+        engine = cls(settings, store, generations, live, embedder, ranking, removals)
         engine._keep_up()  # a crash may have left a removal unfinished
         return engine
 
@@ -110,9 +118,10 @@ class Engine(Privacy):
         while True:
             live = self._fresh()
             erasures = live.erasures
-            answer = Recommender(live, self.store, self.ranker, self.settings).recommend(asked)
-            if self._live is live and live.erasures == erasures and self.store.erasure_epoch() <= live.epoch:
-                return answer
+            with suppress(Overtaken):
+                answer = Recommender(live, self.store, self.ranker, self.settings).recommend(asked)
+                if self._live is live and live.erasures == erasures and self.store.erasure_epoch() <= live.epoch:
+                    return answer
             if request.deadline_ms:
                 asked = replace(request, deadline_ms=max(1, request.deadline_ms - _milliseconds_since(started)))
 

@@ -149,18 +149,28 @@ class Live:
             self.follow()
             yield
 
-    def prepare(self, user: int, kept: History | None = None) -> None:
+    def reach(self, user: int, interactions: Sequence[int]) -> dict[str, int]:
+        """What would go, or be made anew, with these interactions of a user: counts by what a plan calls them."""
+        gone, positives = set(interactions), self.positives(self.people.history(user))
+        return {
+            "profile_vectors": int(self.people.profile(user) is not None),
+            "own_vectors": len(self.people.own_vectors(user).keys() & gone),
+            "statistics": len(gone.intersection(positives["interaction"].tolist())),
+        }
+
+    def prepare(self, user: int, gone: Sequence[int] | None = None) -> None:
         """Compute ahead what a coming removal does to P, so that the :meth:`follow` after it takes no time.
 
         Args:
-            user: who is about to be forgotten.
-            kept: the history that will remain; None where the whole user goes.
+            user: who is about to be forgotten, in part or altogether.
+            gone: the interactions that will go; None where the whole user goes.
         """
         if self._statistics is not None:
             with self._writer:
-                old = self._neighbour(user).copy()  # the original is overwritten when the user goes
-            new = empty_history() if kept is None else self.positives(kept)
-            self._statistics.prepare(old, new)
+                old = self._neighbour(user).copy()  # the originals are overwritten when the user goes
+                history = self.people.history(user)
+                kept = empty_history() if gone is None else history[~np.isin(history["interaction"], gone)]
+            self._statistics.prepare(old, self.positives(kept))
 
     def discard(self) -> None:
         """Free what was prepared for a removal that did not come."""
@@ -184,8 +194,8 @@ class Live:
         Cheap: it takes no pass over vectors or matrices. A removal that was left out in any part does not pass.
         """
         with self._writer:
-            lengths = np.array([len(history) for history in self._positives.values()], dtype=np.int64)
-            known = all(self.people.has_history(user) for user in self._positives)
+            lengths = np.fromiter(map(len, self._positives.values()), dtype=np.int64, count=len(self._positives))
+            known = self.people.have_histories(self._positives.keys())
             return known and self.people.sound() and self.statistics.sound(lengths)
 
     def _sync_items(self, numbers: Sequence[int]) -> None:

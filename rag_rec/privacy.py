@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import structlog
 
 from rag_rec.domain import User
 from rag_rec.errors import Busy, NotReady, RagRecError
+from rag_rec.forgetting.apart.process import Lost, RemovalProcess
 from rag_rec.forgetting.plan import Plan
 from rag_rec.forgetting.proof.table import compare, proof_table
 from rag_rec.forgetting.proof.twin import build_twin
@@ -33,7 +35,14 @@ log = structlog.get_logger()
 class Privacy:
     """Access, forgetting, proof, consent and legal holds, over one store and the state in memory. Thread-safe."""
 
-    def __init__(self, settings: Settings, store: Store, embedder: Embedder, live: Live) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        embedder: Embedder,
+        live: Live,
+        removals: RemovalProcess | None = None,
+    ) -> None:
         self.settings = settings
         self.store = store
         self.embedder = embedder
@@ -41,6 +50,7 @@ class Privacy:
         self._presence = Presence(store)
         self._turn = threading.RLock()
         self._pseudonyms = open_pseudonyms(settings)
+        self._removals = removals
 
     @property
     def live(self) -> Live:
@@ -57,7 +67,14 @@ class Privacy:
 
     def forget(self, request: ForgetRequest) -> ForgetOutcome:
         """Remove people, or some of a person's interactions, from every layer. See :meth:`Saga.forget`."""
-        return self._saga().forget(request)
+        with self._turn:
+            if self._removals is not None:
+                try:
+                    return self._removals.forget(request, self._live, self._presence.id)
+                except Lost:  # whatever it left, from nothing to nearly all, is gone on with here
+                    log.error("removal_process_lost")
+                    return replace(self._saga().forget(request), repeated=False)
+            return self._saga().forget(request)
 
     def forget_records(self, request_id: str) -> list[ForgetRecord]:
         """What became of a forget request, or of every request of a batch. Raises ``UnknownRequest``."""
@@ -155,6 +172,8 @@ class Privacy:
 
     def _leave(self) -> None:
         self._presence.leave()
+        if self._removals is not None:
+            self._removals.close()
 
     def _saga(self) -> Saga:
         return Saga(self._system(), turn=self._turn)

@@ -29,8 +29,12 @@ from rag_rec.store.protocol import Store
 log = structlog.get_logger()
 
 
+class Overtaken(Exception):
+    """Somebody was forgotten while the answer was being made; whatever has been computed is void."""
+
+
 class Recommender:
-    """Answers requests from one live state. Holds nothing personal itself."""
+    """Answers one request from one live state. Holds nothing personal itself."""
 
     def __init__(self, live: Live, store: Store, ranker: Ranker, settings: Settings) -> None:
         self._live = live
@@ -38,12 +42,15 @@ class Recommender:
         self._ranker = ranker
         self._settings = settings
         self._writer = PromptWriter(live, store, settings)
+        self._erasures = live.erasures
 
     def recommend(self, request: RecommendationRequest) -> Recommendation:
         """The ``k`` best items for a user, with reasons and provenance.
 
         Raises:
             InvalidInput: k is out of range, or the filter cannot be understood.
+            Overtaken: somebody was forgotten in this memory meanwhile. It is looked at before each step that takes
+                long; that nobody was, the caller has to make sure of.
         """
         self._check(request)
         deadline = time.monotonic() + request.deadline_ms / 1000 if request.deadline_ms else None
@@ -51,8 +58,11 @@ class Recommender:
         context = self._context(request.user_id)
         found = self._candidates(context, request)
         cost = self._ranker.evidence_cost
+        self._go_on()
         chosen = self._writer.choose(context, found, request.strategy, cost)
+        self._go_on()
         ranked = self._rank(context, found, chosen, deadline)
+        self._go_on()
         best = np.argsort(-ranked.scores.round(9), kind="stable")[: request.k]
         return Recommendation(
             items=self._answer(found, ranked.scores, best, chosen),
@@ -64,6 +74,11 @@ class Recommender:
             raise InvalidInput(f"k is {request.k}; it must lie between 1 and {self._settings.max_k}.")
         if request.deadline_ms is not None and request.deadline_ms < 1:
             raise InvalidInput("deadline_ms must be at least 1.")
+
+    def _go_on(self) -> None:
+        """Not with an answer that is void already: it only delays the one that will be sent."""
+        if self._live.erasures != self._erasures:
+            raise Overtaken
 
     def _context(self, user_id: str) -> Context:
         """The user's live interactions."""

@@ -82,11 +82,17 @@ def _open_engine(settings: Settings) -> Engine:
     from threadpoolctl import threadpool_limits  # noqa: PLC0415
 
     from rag_rec import engine  # noqa: PLC0415
+    from rag_rec.forgetting.apart.process import RemovalProcess  # noqa: PLC0415
 
     # The matrices of one request are small: several threads inside it cost more than they give, and requests that are
     # answered side by side would fight for the same cores.
     threadpool_limits(limits=1)
-    return engine.Engine.open(settings)
+    removals = RemovalProcess(settings, capture_libraries)
+    try:
+        return engine.Engine.open(settings, removals=removals)
+    except BaseException:
+        removals.close()
+        raise
 
 
 @app.command("openapi")

@@ -96,7 +96,7 @@ class TestPrepare:
     def test_a_partial_removal_is_taken_over(self, live: Live, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         updates, number = Updates(monkeypatch), number_of(store, "ann")
         history = live.people.history(number)
-        live.prepare(number, history[1:].copy())
+        live.prepare(number, history["interaction"][:1].tolist())
         forget_item(store, "ann", 0)
         live.follow()
         assert updates.count == 1

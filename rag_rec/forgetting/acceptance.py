@@ -7,16 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-import numpy as np
-
 from rag_rec.adapters.lineage import ensure_lineage
 from rag_rec.clock import now_ms
 from rag_rec.errors import PlanChanged
 from rag_rec.forgetting.ledger.chain import make_entry, tip_after
+from rag_rec.forgetting.memory import Memory
 from rag_rec.forgetting.plan import Planner, Target, check_met
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.system import System
-from rag_rec.live import Live
 from rag_rec.store.records import Erasure, ForgetRecord, LedgerEntry, LedgerTip
 
 DAY_MS: Final = 86_400_000
@@ -79,15 +77,12 @@ class Acceptance:
 
 
 @contextmanager
-def _prepared(live: Live | None, targets: Sequence[Target], *, whole: bool) -> Iterator[None]:
+def _prepared(live: Memory | None, targets: Sequence[Target], *, whole: bool) -> Iterator[None]:
     """Do the slow part of one person's subtraction before anybody has to wait for it; free it if the request fails."""
     if live is None or len(targets) > 1:
         yield
         return
-    target = targets[0]
-    history = live.people.history(target.number)
-    kept = history[~np.isin(history["interaction"], target.interactions)]
-    live.prepare(target.number, None if whole else kept)
+    live.prepare(targets[0].number, None if whole else targets[0].interactions)
     try:
         yield
     except BaseException:

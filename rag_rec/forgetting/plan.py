@@ -130,14 +130,8 @@ class Planner:
         live = self._system.live
         if live is None:
             return dict.fromkeys(IN_MEMORY)
-        people = live.people
-        own = (people.own_vectors(each.number).keys() & set(each.interactions) for each in targets)
-        positives = ((live.positives(people.history(each.number)), each.interactions) for each in targets)
-        return {
-            "profile_vectors": sum(people.profile(each.number) is not None for each in targets),
-            "own_vectors": sum(map(len, own)),
-            "statistics": sum(len(set(rows["interaction"].tolist()) & set(gone)) for rows, gone in positives),
-        }
+        reached = [live.reach(each.number, each.interactions) for each in targets]
+        return {kind: sum(reach[kind] for reach in reached) for kind in IN_MEMORY}
 
     def _adapters(self, numbers: Sequence[int]) -> tuple[str, ...]:
         saw = (adapters_that_saw(self._store, self._system.compact, number) for number in numbers)

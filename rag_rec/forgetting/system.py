@@ -8,9 +8,9 @@ from rag_rec.compact.folder import CompactStore
 from rag_rec.forgetting.ledger.chain import check_key
 from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.forgetting.ledger.signing import Signer
+from rag_rec.forgetting.memory import Memory
 from rag_rec.generation import Generations
 from rag_rec.keys import open_signer
-from rag_rec.live import Live
 from rag_rec.pseudonyms import Pseudonyms
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
@@ -28,7 +28,7 @@ class System:
         pseudonyms: names people in ledger and receipts.
         signer: signs them.
         ledger_file: the copy of the ledger.
-        live: the state in memory of this process; None where nothing is loaded.
+        live: the state in memory that answers; None where nothing is loaded.
         replica: the id under which this process is on the list of live replicas, if it is.
     """
 
@@ -39,12 +39,12 @@ class System:
     pseudonyms: Pseudonyms
     signer: Signer
     ledger_file: LedgerFile
-    live: Live | None = None
+    live: Memory | None = None
     replica: str | None = None
 
 
 def open_system(
-    settings: Settings, store: Store, pseudonyms: Pseudonyms, live: Live | None = None, replica: str | None = None
+    settings: Settings, store: Store, pseudonyms: Pseudonyms, live: Memory | None = None, replica: str | None = None
 ) -> System:
     """The system of some settings; its store is open already.
 

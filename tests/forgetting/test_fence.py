@@ -109,6 +109,25 @@ def test_an_answer_under_way_is_made_again(
     assert answer.provenance.known_user == (user_id == "user-1")
 
 
+@pytest.mark.parametrize(("stage", "later"), [("_candidates", "_rank"), ("_rank", "_answer")])
+def test_an_answer_that_is_void_is_not_gone_on_with(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, stage: str, later: str
+) -> None:
+    gate, calls = Gate(getattr(Recommender, stage), "after"), []
+    original = getattr(Recommender, later)
+
+    def noted(*arguments: Any) -> Any:
+        calls.append(later)
+        return original(*arguments)
+
+    monkeypatch.setattr(Recommender, stage, gate.method())
+    monkeypatch.setattr(Recommender, later, noted)
+    work = gate.interrupt(lambda: engine.recommend(RecommendationRequest("user-1", k=3)), lambda: here(engine))
+    assert len(work.result().items) == 3
+    assert gate.calls == 2
+    assert calls == [later]
+
+
 def test_an_answer_is_not_made_again_for_an_event(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = hold_recommender(monkeypatch, "after")
     event = log()[0]

@@ -20,7 +20,7 @@ from serving.commands import app
 from tests.serving.fake_engine import FakeEngine
 
 module = types.ModuleType("rag_rec.engine")
-module.Engine = types.SimpleNamespace(open=lambda settings: FakeEngine())
+module.Engine = types.SimpleNamespace(open=lambda settings, removals: removals.close() or FakeEngine())
 rag_rec.engine = sys.modules["rag_rec.engine"] = module
 app()
 """

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from rag_rec.forgetting.layers import Finding, Layer, Status
+from rag_rec.forgetting.memory import Memory
 from rag_rec.forgetting.replicas import lagging
 from rag_rec.forgetting.steps.protocol import Group, deadline_of, erased_at, found
 from rag_rec.forgetting.system import System
-from rag_rec.live import Live
 from rag_rec.store.records import ForgetRecord
 
 POLL_SECONDS: Final = 0.02
@@ -76,7 +76,7 @@ class FollowErasure:
         return lagging(self._system.store, erased_at(group), self._system.replica)
 
 
-def _is_held(live: Live, record: ForgetRecord) -> bool:
+def _is_held(live: Memory, record: ForgetRecord) -> bool:
     """Whether memory holds anything of a person that the store does not, or anything at all of one who went."""
     if record.user_number is None:
         return False

@@ -1,0 +1,113 @@
+"""The process that carries removals out: its loop, and the memory of the service as seen from here."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Connection
+from typing import Any, Final
+
+from rag_rec.errors import NotReady
+from rag_rec.forgetting.apart.messages import Done, Failure, Message, Method, Order, Question, Reply, receive, send
+from rag_rec.forgetting.request import ForgetOutcome
+from rag_rec.forgetting.saga import Saga
+from rag_rec.forgetting.system import open_system
+from rag_rec.home import store_of
+from rag_rec.keys import open_pseudonyms
+from rag_rec.settings import Settings
+from rag_rec.store.protocol import Store
+
+NICENESS: Final = 5
+"""Where a processor is short, answers go first: a removal gets a third of their share."""
+
+
+def run(connection: Connection, settings: Settings, begin: Callable[[], None]) -> None:
+    """Carry out what is ordered until the service has gone. Entry of the process.
+
+    Args:
+        connection: to the service.
+        settings: of the system.
+        begin: called first, to set up what a process has one of, such as its log.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both; the service waits for what is under way
+    os.nice(NICENESS)
+    begin()
+    with connection:
+        work(connection, settings)
+
+
+def work(connection: Connection, settings: Settings) -> None:
+    """Carry out what is ordered until the other side has gone."""
+    store: Store | None = None
+    try:
+        while True:
+            order = receive(connection)
+            assert isinstance(order, Order)  # noqa: S101 - both sides are ours
+            try:
+                store = store or store_of(settings)
+                answer: Message = Done(_carry_out(order, settings, store, RemoteMemory(connection)))
+            except Exception as error:  # the service hears of it, and the process goes on
+                answer = Failure.of(error)
+            send(connection, answer)
+    except (EOFError, OSError):
+        return
+    finally:
+        if store is not None:
+            store.close()
+
+
+class RemoteMemory:
+    """The memory of the service: every method is a question to it. Implements :class:`Memory`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @property
+    def epoch(self) -> int:
+        """The store's epoch that it has reached."""
+        return int(self._ask("epoch"))
+
+    def reach(self, user: int, interactions: Sequence[int]) -> Mapping[str, int]:
+        """What would go, or be made anew, with these interactions of a user: counts by what a plan calls them."""
+        return dict(self._ask("reach", user, list(interactions)))
+
+    def prepare(self, user: int, gone: Sequence[int] | None = None) -> None:
+        """Compute ahead what a coming removal does."""
+        self._ask("prepare", user, None if gone is None else list(gone))
+
+    def discard(self) -> None:
+        """Free what was prepared for a removal that did not come."""
+        self._ask("discard")
+
+    def follow(self) -> None:
+        """Bring everything up to the store's epoch."""
+        self._ask("follow")
+
+    def sound(self) -> bool:
+        """Whether all parts add up to the same people and interactions."""
+        return bool(self._ask("sound"))
+
+    def agrees(self, user: int) -> bool:
+        """Whether it has of a user exactly what the store has at present."""
+        return bool(self._ask("agrees", user))
+
+    def holds(self, user: int) -> bool:
+        """Whether it has anything of a user."""
+        return bool(self._ask("holds", user))
+
+    def _ask(self, method: Method, *arguments: Any) -> Any:
+        try:
+            send(self._connection, Question(method, list(arguments)))
+            reply = receive(self._connection)
+        except (EOFError, OSError):
+            raise NotReady("The service ended while it was asked.") from None
+        if isinstance(reply, Failure):
+            raise reply.raised()
+        assert isinstance(reply, Reply)  # noqa: S101 - both sides are ours
+        return reply.value
+
+
+def _carry_out(order: Order, settings: Settings, store: Store, memory: RemoteMemory) -> ForgetOutcome:
+    system = open_system(settings, store, open_pseudonyms(settings), memory, order.replica)
+    return Saga(system).forget(order.request)
