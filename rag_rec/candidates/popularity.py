@@ -34,6 +34,11 @@ class Popularity:
         return self._total[: self._size]
 
     @property
+    def counted(self) -> int:
+        """Interactions in all periods: as many as :attr:`total` adds up to."""
+        return int(self._table[1].sum(dtype=np.int64))
+
+    @property
     def bytes(self) -> int:
         """Memory held."""
         return int(self._table[1].nbytes + self._total.nbytes)

@@ -197,7 +197,7 @@ class Statistics:
         """
         rows = int(lengths.sum())
         total = self.popularity.total.sum()
-        counted = [total, self.popularity.entries()[2].sum(), self.sequences.rows]
+        counted = [total, self.popularity.counted, self.sequences.rows]
         expected = {"together": int((lengths**2).sum())} | {name: _pairs(lengths, name) for name in _TRANSPOSED}
         expected |= {transposed: expected[name] for name, transposed in _TRANSPOSED.items()}
         return (

@@ -30,6 +30,7 @@ def test_counts_are_exact_and_what_leaves_leaves_no_trace(
     flat = [choice for choices in kept for choice in choices]
     assert popularity.total.tolist() == [sum(item == each for each, _ in flat) for item in range(5)]
     assert [axis.tolist() for axis in popularity.entries()] == [axis.tolist() for axis in expected.entries()]
+    assert popularity.counted == popularity.total.sum() == popularity.entries()[2].sum()
     assert popularity.latest() == max((period for _, period in flat), default=0) * PERIOD_MS
     for now in (-41, 0, 3, 350, 701):
         slow = [sum(item == each and now - 2 < period <= now for each, period in flat) for item in range(5)]
