@@ -32,6 +32,9 @@ class CountMatrix(Protocol):
     def add(self, rows: Ids, columns: Ids, amounts: Ids) -> None:
         """Add ``amounts`` (which may be negative) at (row, column). A pair may be given only once in a call."""
 
+    def add_block(self, rows: Ids, columns: Ids, amount: int) -> None:
+        """Add the same amount at every one of ``rows`` x ``columns``. A row or column may be given only once."""
+
     def weighted_sum(self, rows: Ids, weights: Floats) -> Floats:
         """Weighted sums of rows: ``weights`` [k, m] for m rows gives [k, n]."""
 
@@ -104,6 +107,11 @@ class DenseCounts:
         """Add ``amounts`` at (row, column)."""
         self._buffer[rows, columns] += amounts.astype(self._buffer.dtype)
         self._total += int(amounts.sum())
+
+    def add_block(self, rows: Ids, columns: Ids, amount: int) -> None:
+        """Add the same amount at every one of ``rows`` x ``columns``."""
+        self._buffer[np.ix_(rows, columns)] += self._buffer.dtype.type(amount)
+        self._total += amount * len(rows) * len(columns)
 
     def weighted_sum(self, rows: Ids, weights: Floats) -> Floats:
         """Weighted sums of rows."""
@@ -180,6 +188,11 @@ class SparseCounts:
         for row, a, b in zip(changed.tolist(), bounds[:-1], bounds[1:], strict=True):
             self._rows[row] = _merged(self._rows[row], columns[a:b], amounts[a:b])
         self._total += int(amounts.sum())
+
+    def add_block(self, rows: Ids, columns: Ids, amount: int) -> None:
+        """Add the same amount at every one of ``rows`` x ``columns``."""
+        count = len(rows) * len(columns)
+        self.add(np.repeat(rows, len(columns)), np.tile(columns, len(rows)), np.full(count, amount, dtype=np.int64))
 
     def weighted_sum(self, rows: Ids, weights: Floats) -> Floats:
         """Weighted sums of rows."""

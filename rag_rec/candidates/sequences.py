@@ -173,7 +173,8 @@ class Sequences:
         layout = self._layout
         for position, item in enumerate(self._held(slot).tolist(), slot.start):
             places = layout.places[item]
-            layout.places[item] = np.delete(places, np.searchsorted(places, position))
+            place = places.searchsorted(position)
+            layout.places[item] = np.concatenate((places[:place], places[place + 1 :]))
         taken = slice(slot.start, slot.start + slot.length)
         layout.items[taken], layout.interactions[taken] = NOTHING, 0
         self._empty += slot.room + ROOM

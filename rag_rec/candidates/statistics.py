@@ -224,6 +224,8 @@ class Statistics:
         shared = _common_prefix(old["item"], new["item"])
         for history, sign in ((old, -1), (new, 1)):
             batches = list(lagged_pairs(history, np.zeros(len(history), dtype=np.int64), context=shared))
+            if not batches:  # nothing that is followed by anything
+                continue
             for name, transposed in _TRANSPOSED.items():
                 first, second, amounts = _joined(batches, name)
                 self.transitions[name].add(first, second, sign * amounts)
@@ -232,10 +234,8 @@ class Statistics:
     def _replace_cooccurrence(self, old: npt.NDArray[np.int32], new: npt.NDArray[np.int32]) -> None:
         kept = np.intersect1d(old, new)
         for items, sign in ((np.setdiff1d(old, new), -1), (np.setdiff1d(new, old), 1)):
-            every = np.concatenate([items, kept])
-            rows = np.concatenate([np.repeat(items, len(every)), np.repeat(kept, len(items))])
-            columns = np.concatenate([np.tile(every, len(items)), np.tile(items, len(kept))])
-            self.together.add(rows, columns, np.full(len(rows), sign, dtype=np.int64))
+            self.together.add_block(items, np.concatenate([items, kept]), sign)
+            self.together.add_block(kept, items, sign)
 
 
 def _amounts(lag: int) -> dict[str, int]:

@@ -47,6 +47,21 @@ def test_adding_gives_what_a_plain_array_gives(dense: bool, first: Cells, change
     assert matrix.total == expected.sum()
 
 
+some = st.lists(st.integers(0, SIZE - 1), unique=True)
+
+
+@both
+@given(first=cells, rows=some, columns=some, amount=st.integers(-3, 3))
+def test_adding_a_block_is_adding_at_each_of_its_places(
+    dense: bool, first: Cells, rows: list[int], columns: list[int], amount: int
+) -> None:
+    matrix, expected = build(first, dense=dense), build(first, dense=dense)
+    matrix.add_block(np.array(rows, dtype=np.int32), np.array(columns, dtype=np.int32), amount)
+    add(expected, {(row, column): amount for row in rows for column in columns})
+    assert [axis.tolist() for axis in matrix.entries()] == [axis.tolist() for axis in expected.entries()]
+    assert matrix.total == expected.total
+
+
 @given(st.lists(st.tuples(st.integers(0, SIZE - 1), st.integers(0, 1), st.integers(-1, 1)), max_size=30))
 def test_a_single_count_of_a_sparse_row_changes_as_in_a_plain_array(changes: list[tuple[int, int, int]]) -> None:
     matrix, expected = build({}, dense=False), np.zeros((SIZE, SIZE))
