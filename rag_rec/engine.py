@@ -22,7 +22,8 @@ from rag_rec.domain import (
     User,
 )
 from rag_rec.errors import CorruptIndex, InvalidInput, NotReady, RagRecError, UnknownItem
-from rag_rec.explanation import Conditions, ExplainedRecommendation, Lookup, open_explainer
+from rag_rec.explainers import open_explainer
+from rag_rec.explanation import Conditions, ExplainedRecommendation, Lookup
 from rag_rec.filters import compile_filter
 from rag_rec.forgetting.apart.process import RemovalProcess
 from rag_rec.forgetting.ledger.file import LedgerFile

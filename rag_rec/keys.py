@@ -17,10 +17,10 @@ from typing import Final
 from pydantic import SecretStr
 
 from rag_rec.errors import WrongKey
-from rag_rec.forgetting.ledger.signing import Signer
 from rag_rec.generation import sync_folder
 from rag_rec.pseudonyms import Pseudonyms
 from rag_rec.settings import Settings
+from rag_rec.signing import Signer
 from rag_rec.store.seals import needs_keys
 
 _KEY_BYTES: Final = 32

@@ -12,9 +12,9 @@ from rag_rec import keys
 from rag_rec.errors import WrongKey
 from rag_rec.forgetting.ledger.chain import EMPTY, make_entry
 from rag_rec.forgetting.ledger.file import LedgerFile
-from rag_rec.forgetting.ledger.signing import Signer
 from rag_rec.keys import existing_pseudonyms, existing_signer, key_places, open_pseudonyms, open_signer
 from rag_rec.settings import Settings
+from rag_rec.signing import Signer
 from tests.forgetting.records import accepted
 
 GIVEN = base64.b64encode(bytes(range(32))).decode()

@@ -12,7 +12,6 @@ from rag_rec.engine import Engine
 from rag_rec.errors import RagRecError
 from rag_rec.forgetting.ledger.chain import verify_chain
 from rag_rec.forgetting.ledger.file import LedgerFile
-from rag_rec.forgetting.ledger.signing import Verifier
 from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.proof.forensics import traces_of
 from rag_rec.forgetting.proof.table import compare
@@ -21,6 +20,7 @@ from rag_rec.forgetting.receipts.document import check_receipt
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.home import store_of
 from rag_rec.settings import Settings
+from rag_rec.signing import Verifier
 from tests.homes import engine_of
 
 Recovery = Literal["service", "resume", "repeat"]

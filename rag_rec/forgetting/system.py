@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from rag_rec.compact.folder import CompactStore
 from rag_rec.forgetting.ledger.chain import check_key
 from rag_rec.forgetting.ledger.file import LedgerFile
-from rag_rec.forgetting.ledger.signing import Signer
 from rag_rec.forgetting.memory import Memory
 from rag_rec.generation import Generations
 from rag_rec.keys import open_signer
 from rag_rec.pseudonyms import Pseudonyms
 from rag_rec.settings import Settings
+from rag_rec.signing import Signer
 from rag_rec.store.protocol import Store
 
 

@@ -26,7 +26,6 @@ from rag_rec.errors import (
 from rag_rec.forgetting import saga as module
 from rag_rec.forgetting.layers import Layer, Status
 from rag_rec.forgetting.ledger.file import LedgerFile
-from rag_rec.forgetting.ledger.signing import Verifier
 from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.plan import Planner
 from rag_rec.forgetting.receipts.document import check_receipt, read_receipt
@@ -37,6 +36,7 @@ from rag_rec.forgetting.steps.files import vectors_in_files
 from rag_rec.forgetting.steps.protocol import Step
 from rag_rec.generation import Generations
 from rag_rec.home import store_of
+from rag_rec.signing import Verifier
 from rag_rec.store.records import ForgetState, Replica, Selection
 from tests.forgetting.asking import confirmed, forget, forget_all, forget_in
 from tests.forgetting.homes import CANARY, CANARY_TEXT, DAY, log, number_of, vectors_of

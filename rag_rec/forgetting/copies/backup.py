@@ -26,8 +26,8 @@ from sqlalchemy import Table
 from rag_rec.errors import IncompatibleStore, InvalidInput, WrongKey
 from rag_rec.forgetting.ledger import canonical
 from rag_rec.forgetting.ledger.chain import EMPTY
-from rag_rec.forgetting.ledger.signing import Signer, Verifier
 from rag_rec.generation import overwrite, sync_folder
+from rag_rec.signing import Signer, Verifier
 from rag_rec.store.archive import ARCHIVED, Snapshot, snapshot
 from rag_rec.store.database import Database
 from rag_rec.store.migration import HEAD

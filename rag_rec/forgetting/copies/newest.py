@@ -9,7 +9,7 @@ import orjson
 
 from rag_rec.errors import BrokenLedger, ConfirmationRequired
 from rag_rec.forgetting.ledger.chain import verify_chain
-from rag_rec.forgetting.ledger.signing import Verifier
+from rag_rec.signing import Verifier
 from rag_rec.store.records import LedgerEntry
 
 Entries = Sequence[LedgerEntry]

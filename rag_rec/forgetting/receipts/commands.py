@@ -12,7 +12,6 @@ import typer
 from rag_rec.cli import Json, command
 from rag_rec.errors import InvalidInput, NotReady
 from rag_rec.forgetting.layers import FINAL, Status
-from rag_rec.forgetting.ledger.signing import Verifier
 from rag_rec.forgetting.receipts.document import check_receipt, read_receipt
 from rag_rec.forgetting.receipts.records import record_of
 from rag_rec.forgetting.system import signer_of
@@ -20,6 +19,7 @@ from rag_rec.home import store_of
 from rag_rec.keys import existing_signer
 from rag_rec.printing import Answer, said
 from rag_rec.settings import Settings
+from rag_rec.signing import Verifier
 
 app = typer.Typer()
 receipt = typer.Typer(help="Show and check the signed receipts of forget requests.", no_args_is_help=True)

@@ -15,9 +15,9 @@ from rag_rec.errors import IncompatibleStore, InvalidInput, WrongKey
 from rag_rec.forgetting.copies import backup as backup_module
 from rag_rec.forgetting.copies.backup import MANIFEST, open_backup, write_backup
 from rag_rec.forgetting.ledger.chain import EMPTY, tip_after
-from rag_rec.forgetting.ledger.signing import Signer
 from rag_rec.keys import open_pseudonyms, open_signer
 from rag_rec.settings import Settings
+from rag_rec.signing import Signer
 from rag_rec.store import archive
 from rag_rec.store.archive import ARCHIVED, opened
 from tests.forgetting.asking import forget_in

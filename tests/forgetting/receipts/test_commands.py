@@ -9,10 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from rag_rec.forgetting.layers import Layer, Status
-from rag_rec.forgetting.ledger.signing import Signer
 from rag_rec.forgetting.receipts.commands import app
 from rag_rec.keys import open_signer
 from rag_rec.settings import Settings
+from rag_rec.signing import Signer
 from tests.forgetting.records import FINDINGS, accepted, issued
 
 PENDING = [
