@@ -11,8 +11,11 @@ from sqlalchemy import Connection, inspect, text
 from rag_rec.errors import IncompatibleStore
 from rag_rec.store.database import Database, translated_errors
 
-HEAD = "0002"
-_REVISIONS = ("0001", "0002")
+HEAD = "0003"
+SAME_ROWS = frozenset({"0002", "0003"})
+"""The revisions whose tables have the columns of this version: their rows can be taken as they are."""
+
+_REVISIONS = ("0001", "0002", "0003")
 _LOCK = 0x52414752  # an arbitrary key, the same for every process that migrates a PostgreSQL store
 
 

@@ -114,6 +114,8 @@ forget_requests = Table(
     Index("ix_forget_requests_plan", "plan"),
     Index("ix_forget_requests_batch_id", "batch_id"),
     Index("ix_forget_requests_state", "state"),
+    Index("ix_forget_requests_subject", "subject"),
+    Index("ix_forget_requests_created", "created", "request_id"),
 )
 
 suppressions = Table(

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, inspect, text
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, inspect, text
 
 from rag_rec.domain import Interaction, Item
 from rag_rec.errors import IncompatibleStore, InvalidInput
-from rag_rec.store import SqlStore, open_store
+from rag_rec.store import SqlStore, migration, migrations, open_store
 from rag_rec.store.checkpoints import Checkpoint
 from rag_rec.store.database import Database
 from rag_rec.store.migration import HEAD, upgrade
 from rag_rec.store.records import ForgetRecord, ForgetState
+from rag_rec.store.requests import write_records
 from rag_rec.store.schema import metadata
 
 
@@ -35,7 +40,10 @@ def test_the_content_is_there_when_a_store_is_opened_again(store_url: str) -> No
     again.close()
 
 
-def test_the_migrations_create_the_tables_of_the_schema(store_url: str) -> None:
+@pytest.mark.parametrize("first", [None, "0001", "0002"])
+def test_the_migrations_create_the_tables_of_the_schema(store_url: str, first: str | None) -> None:
+    if first is not None:
+        upgraded(store_url, first)
     open_store(store_url).close()
     engine = create_engine(store_url)
     found = inspect(engine)
@@ -55,6 +63,39 @@ def test_the_migrations_create_the_tables_of_the_schema(store_url: str) -> None:
     engine.dispose()
 
 
+def upgraded(store_url: str, revision: str, fill: Callable[[Connection], object] = lambda _: None) -> None:
+    """Make the store as an earlier version did, and fill it."""
+    with closing(Database(store_url)) as database, database.engine.begin() as connection:
+        upgrade(connection, revision)
+        fill(connection)
+
+
+def test_every_revision_is_known_and_one_follows_the_other() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    revisions = [each.revision for each in ScriptDirectory.from_config(config).walk_revisions()]
+    assert tuple(reversed(revisions)) == migration._REVISIONS
+    assert revisions[0] == migration.HEAD
+    assert migration.HEAD in migration.SAME_ROWS
+
+
+@pytest.mark.parametrize("revision", sorted(migration.SAME_ROWS))
+def test_rows_of_the_same_shape_have_the_same_columns(tmp_path: Path, revision: str) -> None:
+    upgraded(url_of(tmp_path / "store.sqlite3"), revision)
+    engine = create_engine(url_of(tmp_path / "store.sqlite3"))
+    for name, table in metadata.tables.items():
+        assert [column["name"] for column in inspect(engine).get_columns(name)] == table.c.keys()
+    engine.dispose()
+
+
+def test_requests_of_the_second_version_are_kept_and_found(store_url: str) -> None:
+    times = {"accepted": 1000, "complete": 1200}
+    record = ForgetRecord("r1", "b", "s", "p", "user", ForgetState.COMPLETE, None, 3, 5, 1000, 1200, times)
+    upgraded(store_url, "0002", lambda connection: write_records(connection, [record]))
+    with closing(open_store(store_url)) as store:
+        assert store.forget_records(subject="s") == store.forget_records(newest=1) == [record]
+
+
 OLD_REQUESTS = """
 INSERT INTO forget_requests VALUES
 ('old', 'user', 'complete', 3, 5, 1000, 1200, '{"interactions":2,"users":1}', '{"store":1.5}'),
@@ -64,15 +105,14 @@ INSERT INTO forget_requests VALUES
 
 @pytest.mark.parametrize("removals", [0, 1])
 def test_a_store_of_the_first_version_is_upgraded_with_what_it_knows(store_url: str, removals: int) -> None:
-    database = Database(store_url)
-    with database.engine.begin() as connection:
-        upgrade(connection, "0001")
+    def fill(connection: Connection) -> None:
         connection.exec_driver_sql(OLD_REQUESTS)
         changes = [(1, "item", 0), (2, "user", 0), (3, "user", 1), (4, "forget", 0), (5, "forget", 1), (6, "user", 2)]
         for epoch, kind, number in changes[: None if removals else 3]:
             connection.execute(text("INSERT INTO changes VALUES (:e, :k, :n)"), {"e": epoch, "k": kind, "n": number})
         connection.execute(text("INSERT INTO ingest_checkpoints VALUES ('file', 9, 5, 3, 1)"))
-    database.close()
+
+    upgraded(store_url, "0001", fill)
     store = open_store(store_url)
     kept = ForgetRecord(
         *("old", None, "", "", "user", ForgetState.COMPLETE, None, 3, 5, 1000, 1200),

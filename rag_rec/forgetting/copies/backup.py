@@ -30,7 +30,7 @@ from rag_rec.generation import overwrite, sync_folder
 from rag_rec.signing import Signer, Verifier
 from rag_rec.store.archive import ARCHIVED, Snapshot, snapshot
 from rag_rec.store.database import Database
-from rag_rec.store.migration import HEAD
+from rag_rec.store.migration import HEAD, SAME_ROWS
 from rag_rec.store.records import LedgerEntry, LedgerTip
 from rag_rec.store.schema import counters, ledger
 
@@ -229,7 +229,7 @@ def _read_manifest(archive: tarfile.TarFile, verifier: Verifier) -> BackupManife
         )
     if not verifier.verify(_signed_bytes(manifest), signed.signature):
         raise _spoilt("its manifest was changed")
-    if manifest.schema != HEAD:
+    if manifest.schema not in SAME_ROWS:
         raise IncompatibleStore(
             f"The backup has tables of revision {manifest.schema}, this version of {HEAD}: restore it with the version "
             "of rag-rec that wrote it, and upgrade the store then."

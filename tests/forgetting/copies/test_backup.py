@@ -219,10 +219,21 @@ def test_another_versions_backup_is_refused(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "store.backup"
-    back_up(settings, path)
     monkeypatch.setattr(backup_module, "HEAD", "9999")
-    with pytest.raises(IncompatibleStore, match="upgrade the store then"):
+    back_up(settings, path)
+    monkeypatch.undo()
+    with pytest.raises(IncompatibleStore, match=r"revision 9999, .* upgrade the store then"):
         read(settings, path)
+
+
+def test_a_backup_of_an_earlier_version_with_the_same_rows_is_taken(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store.backup"
+    monkeypatch.setattr(backup_module, "HEAD", "0002")
+    back_up(settings, path)
+    monkeypatch.undo()
+    read(settings, path)
 
 
 def test_the_forgotten_are_not_in_a_backup_made_afterwards(settings: Settings, tmp_path: Path) -> None:
