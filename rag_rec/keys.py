@@ -1,8 +1,9 @@
 """The system's two keys: the one that pseudonyms are made with, and the one that signs receipts and the ledger.
 
 They are given by the settings or, where they are not, made once and kept in files that only their owner can read. Keep
-a copy of them, apart from the store: without the first, people who were forgotten could come back unnoticed. A key that
-is lost is never replaced: one is made only where neither the store nor the copy of the ledger needs an earlier one.
+a copy of them, apart from the store: without the first, people who were forgotten could come back unnoticed, and people
+on legal hold could be forgotten. A key that is lost is never replaced: one is made only where neither the store nor the
+copy of the ledger needs an earlier one.
 """
 
 from __future__ import annotations

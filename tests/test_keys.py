@@ -4,6 +4,7 @@ import base64
 import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ from rag_rec import keys
 from rag_rec.errors import WrongKey
 from rag_rec.forgetting.ledger.chain import EMPTY, make_entry
 from rag_rec.forgetting.ledger.file import LedgerFile
+from rag_rec.home import store_of
 from rag_rec.keys import existing_pseudonyms, existing_signer, key_places, open_pseudonyms, open_signer
 from rag_rec.settings import Settings
 from rag_rec.signing import Signer
+from rag_rec.store.records import Hold
 from tests.forgetting.records import accepted
 
 GIVEN = base64.b64encode(bytes(range(32))).decode()
@@ -108,6 +111,19 @@ def test_a_home_that_cannot_hold_keys_says_so(tmp_path: Path) -> None:
 def test_a_key_that_was_used_and_lost_is_not_replaced(tmp_path: Path, opener: Callable[[Settings], object]) -> None:
     settings = settings_for(tmp_path)
     accepted(settings, "ada")
+    for path in settings.keys.iterdir():
+        path.unlink()
+    with pytest.raises(WrongKey, match=r"put .*\.key back from its safe copy"):
+        opener(settings)
+    assert list(settings.keys.iterdir()) == []
+
+
+@pytest.mark.parametrize("opener", EVERY)
+def test_a_key_that_only_a_hold_needs_is_not_replaced(tmp_path: Path, opener: Callable[[Settings], object]) -> None:
+    settings = settings_for(tmp_path)
+    open_signer(settings)
+    with closing(store_of(settings)) as store:
+        store.put_hold(Hold(open_pseudonyms(settings).user("ada"), "case 7", 1000))
     for path in settings.keys.iterdir():
         path.unlink()
     with pytest.raises(WrongKey, match=r"put .*\.key back from its safe copy"):

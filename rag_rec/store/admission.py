@@ -20,7 +20,7 @@ def admitted_rows(connection: Connection, frame: pl.DataFrame, pseudonyms: Pseud
     """The interactions without those of forgotten people and those that were forgotten one by one, which are counted.
 
     Raises:
-        WrongKey: somebody is suppressed, and this process cannot recognise them.
+        WrongKey: somebody was suppressed or held, and this process cannot recognise them.
     """
     key = recognising(connection, pseudonyms)
     if key is None or frame.is_empty():

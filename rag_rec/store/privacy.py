@@ -15,6 +15,7 @@ from rag_rec.store.protocol import Accepted, Compose
 from rag_rec.store.records import Debt, Erasure, ForgetRecord, Hold, LedgerEntry, LedgerTip, Replica, Suppression
 from rag_rec.store.replicas import Replicas, delete_replica, write_replica
 from rag_rec.store.requests import Requests, write_records
+from rag_rec.store.seals import recognising, seal
 from rag_rec.store.suppressions import SuppressionList, grant
 
 
@@ -103,14 +104,19 @@ class SqlPrivacy:
             return identity
 
     def put_hold(self, hold: Hold) -> None:
-        """Insert or replace a legal hold."""
+        """Insert or replace a legal hold. Raises ``WrongKey`` as :meth:`accept` does."""
         with self._database.writer(durable=True) as connection:
+            seal(connection, self._pseudonyms)
             write_hold(connection, hold)
 
     def drop_hold(self, subject: str) -> bool:
-        """Lift a legal hold. Returns whether there was one."""
+        """Lift a legal hold. Returns whether there was one. Raises ``WrongKey`` as :meth:`accept` does."""
         with self._database.writer(durable=True) as connection:
-            return delete_hold(connection, subject)
+            recognising(connection, self._pseudonyms)
+            lifted = delete_hold(connection, subject)
+            if lifted:  # the key named the person, so that it is the one that the holds were placed under
+                seal(connection, self._pseudonyms)
+            return lifted
 
     def holds(self) -> list[Hold]:
         """All legal holds, by time."""

@@ -38,7 +38,7 @@ class Store(Protocol):
     The *epoch* is the sequence number of the newest change; it only grows. Methods that write raise ``InvalidInput``
     before anything is written when an argument cannot be stored, and ``UnknownItem`` when an interaction names an item
     that is not in the catalogue. A user who is unknown is created by the first interaction. As soon as somebody has
-    been forgotten, whoever writes people's data without the key that recognises them gets ``WrongKey``.
+    been forgotten or held, whoever writes people's data without the key that recognises them gets ``WrongKey``.
     """
 
     def epoch(self) -> int:

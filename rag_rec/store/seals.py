@@ -1,7 +1,8 @@
 """Which key the pseudonyms of a store were made with.
 
-The key's id is written with the first suppression and never changed. A process with another key, or with none, could
-not recognise the people who may not come back; it may therefore write nobody's data.
+The key's id is written with the first suppression or legal hold and never changed. A process with another key, or with
+none, could recognise neither the people who may not come back nor those who may not go; it may therefore write nobody's
+data.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, Table, exists, insert, inspect, select
 from rag_rec.errors import WrongKey
 from rag_rec.pseudonyms import Pseudonyms
 from rag_rec.store.database import Database, file_of, translated_errors
-from rag_rec.store.schema import ledger, seals
+from rag_rec.store.schema import holds, ledger, seals
 
 _NAME = "pseudonyms"
 _key_id = select(seals.c.key_id).where(seals.c.name == _NAME)
@@ -28,10 +29,10 @@ def seal(connection: Connection, pseudonyms: Pseudonyms | None) -> None:
 
 
 def recognising(connection: Connection, pseudonyms: Pseudonyms | None) -> Pseudonyms | None:
-    """The key by which suppressed people are recognised, None while there are none.
+    """The key by which people are recognised who were suppressed or held, None as long as nobody was.
 
     Raises:
-        WrongKey: somebody is suppressed, and this process has no key, or another one.
+        WrongKey: somebody was suppressed or held, and this process has no key, or another one.
     """
     used = connection.execute(_key_id).scalar()
     if used is None:
@@ -62,7 +63,7 @@ def needs_keys(url: str) -> bool:
         return False
     with closing(Database(url)) as database, translated_errors(), database.engine.connect() as connection:
         there = set(inspect(connection).get_table_names())
-        return any(table.name in there and _holds_rows(connection, table) for table in (seals, ledger))
+        return any(table.name in there and _holds_rows(connection, table) for table in (seals, ledger, holds))
 
 
 def _holds_rows(connection: Connection, table: Table) -> bool:
@@ -72,13 +73,14 @@ def _holds_rows(connection: Connection, table: Table) -> bool:
 def _check(used: str, pseudonyms: Pseudonyms) -> None:
     if used != pseudonyms.key_id:
         raise WrongKey(
-            "The pseudonym key is not the one that this store was written with, so that forgotten people would not be "
-            "recognised: give the right one in RAGREC_PSEUDONYM_KEY or in HOME/keys/pseudonym.key."
+            "The pseudonym key is not the one that this store was written with, so that people who were forgotten or "
+            "are held would not be recognised: give the right one in RAGREC_PSEUDONYM_KEY or in "
+            "HOME/keys/pseudonym.key."
         )
 
 
 def _no_key() -> WrongKey:
     return WrongKey(
-        "Forgotten people cannot be recognised without the pseudonym key: give it in RAGREC_PSEUDONYM_KEY or in "
-        "HOME/keys/pseudonym.key."
+        "People who were forgotten or are held cannot be recognised without the pseudonym key: give it in "
+        "RAGREC_PSEUDONYM_KEY or in HOME/keys/pseudonym.key."
     )

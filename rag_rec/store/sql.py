@@ -18,12 +18,13 @@ from rag_rec.validation import DEFAULT_LIMITS, Limits
 def open_store(url: str, limits: Limits = DEFAULT_LIMITS, pseudonyms: Pseudonyms | None = None) -> SqlStore:
     """Open a store by its SQLAlchemy URL, creating or upgrading its tables.
 
-    Without ``pseudonyms`` nobody can be forgotten, and as soon as somebody has been, nobody's data can be written.
+    Without ``pseudonyms`` nobody can be forgotten or held, and as soon as somebody has been, nobody's data can be
+    written.
 
     Raises:
         IncompatibleStore: if the database is damaged, something else, or was written by a newer version.
         InvalidInput: if the URL cannot be used.
-        WrongKey: if people were forgotten under another key than that of ``pseudonyms``.
+        WrongKey: if people were forgotten or held under another key than that of ``pseudonyms``.
     """
     database = Database(url)
     try:

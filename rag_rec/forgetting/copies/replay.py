@@ -123,6 +123,7 @@ class Replay:
         self._connection.execute(update(suppressions).where(mine).values(opened))
 
     def _hold(self, _: LedgerEntry, body: dict[str, Any]) -> None:
+        seal(self._connection, self._pseudonyms)
         write_hold(self._connection, Hold(body["subject"], body["reason"], body["time"]))
 
     def _release(self, _: LedgerEntry, body: dict[str, Any]) -> None:

@@ -62,6 +62,10 @@ def backup(settings: Settings, tmp_path: Path) -> Path:
     return tmp_path / "old.backup"
 
 
+def under_another_pseudonym_key(settings: Settings) -> Settings:
+    return Settings.model_validate({**settings.model_dump(), "pseudonym_key": "B" * 43 + "="})
+
+
 def append(settings: Settings, *rows: Interaction) -> None:
     with open_store_of(settings) as store:
         store.append(rows)
@@ -195,6 +199,14 @@ def test_holds_are_as_the_ledger_says(settings: Settings, tmp_path: Path) -> Non
     assert (restored.replayed["hold"], restored.replayed["release"]) == (1, 1)
     with open_store_of(settings) as store:
         assert store.holds() == [held]
+
+
+def test_a_hold_that_is_replayed_binds_the_store_to_the_key(settings: Settings, backup: Path) -> None:
+    with identities_of(settings) as identities:
+        identities.hold(CANARY, "case 7")
+    restore(backup, settings)
+    with pytest.raises(WrongKey), open_store_of(under_another_pseudonym_key(settings)):
+        pass
 
 
 def test_a_request_that_was_not_finished_is_taken_up_again(
@@ -475,9 +487,8 @@ def test_an_entry_of_a_kind_from_the_future_is_refused(settings: Settings, backu
 
 
 def test_another_pseudonym_key_is_refused(settings: Settings, backup: Path) -> None:
-    other = Settings.model_validate({**settings.model_dump(), "pseudonym_key": "B" * 43 + "="})
     with pytest.raises(WrongKey, match="pseudonym key"):
-        restore(backup, other, without_later_erasures=True)
+        restore(backup, under_another_pseudonym_key(settings), without_later_erasures=True)
 
 
 def test_another_signing_key_is_refused(settings: Settings, backup: Path) -> None:

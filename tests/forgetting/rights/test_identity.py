@@ -9,10 +9,12 @@ import pytest
 
 from rag_rec.domain import Interaction, RecommendationRequest, User
 from rag_rec.engine import Engine
-from rag_rec.errors import Forgotten, InvalidInput, UnknownUser
-from tests.forgetting.asking import forget
+from rag_rec.errors import Forgotten, InvalidInput, LegalHold, UnknownUser, WrongKey
+from rag_rec.settings import Settings
+from tests.forgetting.asking import forget, forget_in
 from tests.forgetting.homes import CANARY, log
-from tests.homes import ITEMS, running
+from tests.forgetting.stores import identities_of, people_in
+from tests.homes import ITEMS, fill, running, settings_for
 
 
 @pytest.fixture
@@ -62,6 +64,18 @@ def test_holds_are_listed_by_pseudonym(engine: Engine) -> None:
     hold = engine.hold("user-1", "case 7")
     assert engine.holds() == [hold]
     assert hold.subject == engine._pseudonyms.user("user-1")
+
+
+def test_another_key_does_not_free_a_person_who_is_held(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path / "home")
+    fill(settings, log())
+    with identities_of(settings) as identities:
+        identities.hold(CANARY, "case 7")
+    with pytest.raises(WrongKey):
+        forget_in(Settings.model_validate({**settings.model_dump(), "pseudonym_key": "B" * 43 + "="}), CANARY)
+    with pytest.raises(LegalHold, match="case 7"):
+        forget_in(settings, CANARY)
+    assert CANARY in people_in(settings)
 
 
 def test_what_cannot_be_recorded_is_refused(engine: Engine) -> None:
