@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +58,10 @@ class Tally:
     restores: int = 0
     rebuilds: int = 0
     twins: int = 0
+
+    def lacking(self) -> list[str]:
+        """The kinds of which nothing was done."""
+        return [kind for kind, count in asdict(self).items() if not count]
 
 
 def small_system(home: Path) -> Settings:
