@@ -42,6 +42,13 @@ class Reply:
 
 
 @dataclass(frozen=True)
+class Alive:
+    """From the worker, now and then: the request is being carried out."""
+
+    kind: Literal["alive"] = "alive"
+
+
+@dataclass(frozen=True)
 class Done:
     """From the worker: the request has been carried out."""
 
@@ -70,7 +77,7 @@ class Failure:
         return RagRecError(f"The removal met an unexpected error ({self.error}); see the log.")
 
 
-Message = Annotated[Order | Question | Reply | Done | Failure, Field(discriminator="kind")]
+Message = Annotated[Order | Question | Reply | Alive | Done | Failure, Field(discriminator="kind")]
 _MESSAGE: Final[TypeAdapter[Message]] = TypeAdapter(Message)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import structlog
 
-from rag_rec.forgetting.apart.messages import Done, Failure, Message, Order, Question, Reply, receive, send
+from rag_rec.forgetting.apart.messages import Alive, Done, Failure, Message, Order, Question, Reply, receive, send
 from rag_rec.forgetting.apart.worker import run
 from rag_rec.forgetting.memory import Memory
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
@@ -20,11 +20,14 @@ from rag_rec.settings import Settings
 PATIENCE_SECONDS: Final = 10.0
 """A process that was told to end, and has not after so long, is killed. What it left is taken up by the next one."""
 
+SILENCE_SECONDS: Final = 15.0
+"""A process of which nothing was heard for so long while it has an order is stuck: it is killed."""
+
 log = structlog.get_logger()
 
 
 class Lost(Exception):
-    """The process ended while it carried a request out; how far it came is in the store."""
+    """The process ended, or was stuck, while it carried a request out; how far it came is in the store."""
 
 
 class RemovalProcess:
@@ -53,13 +56,16 @@ class RemovalProcess:
             replica: the id of this process among the live replicas, if it is one.
 
         Raises:
-            Lost: the process is not there, or ended; the request may be accepted or not.
+            Lost: the process is not there, ended, or fell silent; the request may be accepted or not.
         """
         with self._turn:
             try:
                 _, connection = self._running or self._start()
                 send(connection, Order(request, replica))
                 return _outcome(connection, memory)
+            except TimeoutError:
+                self._end(stuck=True)
+                raise Lost from None
             except (EOFError, OSError):
                 self._end()
                 raise Lost from None
@@ -78,13 +84,13 @@ class RemovalProcess:
         self._running = process, ours
         return self._running
 
-    def _end(self) -> None:
+    def _end(self, *, stuck: bool = False) -> None:
         if self._running is None:
             return
         process, connection = self._running
         self._running = None
         connection.close()
-        process.join(PATIENCE_SECONDS)
+        process.join(0.0 if stuck else PATIENCE_SECONDS)
         if process.is_alive():
             process.kill()
             process.join()
@@ -93,9 +99,13 @@ class RemovalProcess:
 
 
 def _outcome(connection: Connection, memory: Memory) -> ForgetOutcome:
-    """What became of the order, after the questions in between have been answered."""
+    """What became of the order, after the questions in between have been answered. ``TimeoutError`` after silence."""
     while True:
+        if not connection.poll(SILENCE_SECONDS):
+            raise TimeoutError
         message = receive(connection)
+        if isinstance(message, Alive):
+            continue
         if isinstance(message, Question):
             send(connection, _reply(message, memory))
         elif isinstance(message, Failure):

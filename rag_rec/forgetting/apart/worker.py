@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
 from rag_rec.errors import NotReady
-from rag_rec.forgetting.apart.messages import Done, Failure, Message, Method, Order, Question, Reply, receive, send
+from rag_rec.forgetting.apart.messages import (
+    Alive,
+    Done,
+    Failure,
+    Message,
+    Method,
+    Order,
+    Question,
+    Reply,
+    receive,
+    send,
+)
 from rag_rec.forgetting.request import ForgetOutcome
 from rag_rec.forgetting.saga import Saga
 from rag_rec.forgetting.system import open_system
@@ -20,6 +33,9 @@ from rag_rec.store.protocol import Store
 
 NICENESS: Final = 5
 """Where a processor is short, answers go first: a removal gets a third of their share."""
+
+BEAT_SECONDS: Final = 2.0
+"""How often a process says that it is at work."""
 
 
 def run(connection: Connection, settings: Settings, begin: Callable[[], None]) -> None:
@@ -40,16 +56,18 @@ def run(connection: Connection, settings: Settings, begin: Callable[[], None]) -
 def work(connection: Connection, settings: Settings) -> None:
     """Carry out what is ordered until the other side has gone."""
     store: Store | None = None
+    line = _Line(connection)
     try:
         while True:
             order = receive(connection)
             assert isinstance(order, Order)  # noqa: S101 - both sides are ours
             try:
-                store = store or store_of(settings)
-                answer: Message = Done(_carry_out(order, settings, store, RemoteMemory(connection)))
+                with _beating(line):
+                    store = store or store_of(settings)
+                    answer: Message = Done(_carry_out(order, settings, store, RemoteMemory(line)))
             except Exception as error:  # the service hears of it, and the process goes on
                 answer = Failure.of(error)
-            send(connection, answer)
+            line.send(answer)
     except (EOFError, OSError):
         return
     finally:
@@ -57,11 +75,45 @@ def work(connection: Connection, settings: Settings) -> None:
             store.close()
 
 
-class RemoteMemory:
-    """The memory of the service: every method is a question to it. Implements :class:`Memory`."""
+class _Line:
+    """The connection, for the two threads that send: the one that works, and the one that says so."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._turn = threading.Lock()
+
+    def send(self, message: Message) -> None:
+        with self._turn:
+            send(self._connection, message)
+
+    def receive(self) -> Message:
+        return receive(self._connection)
+
+
+@contextmanager
+def _beating(line: _Line) -> Iterator[None]:
+    """Say now and then that the process is at work: one that was stopped, or cannot run, falls silent."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        with suppress(OSError):
+            while not ended.wait(BEAT_SECONDS):
+                line.send(Alive())
+
+    thread = threading.Thread(target=beat, name="beat")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+class RemoteMemory:
+    """The memory of the service: every method is a question to it. Implements :class:`Memory`."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line = line
 
     @property
     def epoch(self) -> int:
@@ -98,8 +150,8 @@ class RemoteMemory:
 
     def _ask(self, method: Method, *arguments: Any) -> Any:
         try:
-            send(self._connection, Question(method, list(arguments)))
-            reply = receive(self._connection)
+            self._line.send(Question(method, list(arguments)))
+            reply = self._line.receive()
         except (EOFError, OSError):
             raise NotReady("The service ended while it was asked.") from None
         if isinstance(reply, Failure):

@@ -155,6 +155,17 @@ def test_whenever_it_is_killed_the_removal_is_finished_here(
     assert engine.prove(outcome.request_id)["equal"]
 
 
+def test_one_that_falls_silent_is_done_without(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = process_of(engine)
+    pid = process.pid
+    assert pid is not None
+    monkeypatch.setattr("rag_rec.forgetting.apart.process.SILENCE_SECONDS", 0.5)
+    os.kill(pid, signal.SIGSTOP)
+    assert forget(engine, CANARY).state == ForgetState.COMPLETE
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
 def test_one_that_was_killed_is_started_again(engine: Engine) -> None:
     killed = process_of(engine)
     kill(engine)

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from rag_rec.engine import Engine
-from rag_rec.errors import NotReady
-from rag_rec.forgetting.apart.messages import Done, Failure, Order, Question, Reply, receive, send
+from rag_rec.errors import NotReady, RagRecError
+from rag_rec.forgetting.apart.messages import Alive, Done, Failure, Order, Question, Reply, receive, send
 from rag_rec.forgetting.apart.process import _reply
-from rag_rec.forgetting.apart.worker import NICENESS, RemoteMemory, run, work
+from rag_rec.forgetting.apart.worker import NICENESS, RemoteMemory, _Line, run, work
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.home import store_of
 from rag_rec.settings import Settings
@@ -59,6 +59,19 @@ def test_an_order_is_carried_out_by_questions_to_the_memory(engine: Engine) -> N
         assert message.outcome.state == ForgetState.COMPLETE
     assert asked[:2] == ["prepare", "follow"]
     assert set(asked[2:]) >= {"epoch", "sound", "agrees", "holds"}
+
+
+def test_it_says_now_and_then_that_it_is_at_work(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rag_rec.forgetting.apart.worker.BEAT_SECONDS", 0.01)
+    with working(engine.settings) as (connection, _):
+        send(connection, Order(confirmed(engine, ForgetRequest.of(CANARY)), None))
+        message = receive(connection)
+        while not isinstance(message, Alive):  # its first question waits for an answer meanwhile
+            message = receive(connection)
+        send(connection, Failure("NotReady", "Not now."))
+        while isinstance(message, Alive | Question):
+            message = receive(connection)
+        assert message == Failure("NotReady", "Not now.")
 
 
 def test_it_goes_on_after_an_error(engine: Engine) -> None:
@@ -108,7 +121,7 @@ def test_a_remote_memory_answers_as_the_memory_does(engine: Engine) -> None:
 
     with ThreadPoolExecutor(1) as thread:
         thread.submit(answer)
-        memory = RemoteMemory(theirs)
+        memory = RemoteMemory(_Line(theirs))
         assert memory.epoch == engine.live.epoch
         assert memory.reach(number, gone) == engine.live.reach(number, gone)
         memory.prepare(number, gone)
@@ -118,6 +131,8 @@ def test_a_remote_memory_answers_as_the_memory_does(engine: Engine) -> None:
         assert memory.agrees(number)
         assert memory.holds(number)
         assert not memory.holds(10**6)
+        with pytest.raises(RagRecError, match="unexpected error"):
+            memory.agrees([])  # type: ignore[arg-type]
         send(theirs, Reply(None))  # ends the thread
     ours.close()
     with pytest.raises(NotReady, match="The service ended"):
