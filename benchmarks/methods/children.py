@@ -10,7 +10,8 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
 from typing import Any, Final
@@ -18,6 +19,8 @@ from typing import Any, Final
 import orjson
 
 PATIENCE_SECONDS: Final = 120.0
+LEFT_SECONDS: Final = 60.0
+"""A process whose starter was killed must have ended by itself after so long."""
 FORK: Final = multiprocessing.get_context("fork")
 
 
@@ -29,6 +32,19 @@ def die() -> None:
 
 def killed(work: Callable[[Connection], None], delay: float | None) -> int:
     """Run work in a child, which kills itself or is killed ``delay`` seconds after it starts; 1 if it was killed."""
+    with killing(work, delay) as count:
+        return count
+
+
+@contextmanager
+def killing(work: Callable[[Connection], None], delay: float | None) -> Iterator[int]:
+    """As :func:`killed`, where the work may start processes that live on for a while.
+
+    Such processes are given the connection and hold it as long as they live. The context is left when all have ended.
+
+    Raises:
+        ChildProcessError: the work hung, or one of them does not end.
+    """
     here, there = FORK.Pipe(duplex=False)
     child = FORK.Process(target=work, args=(there,))
     child.start()
@@ -36,9 +52,12 @@ def killed(work: Callable[[Connection], None], delay: float | None) -> int:
     if delay is not None and here.poll(PATIENCE_SECONDS):
         time.sleep(delay)
         child.kill()
-    _join(child)
-    here.close()
-    return int(child.exitcode == -signal.SIGKILL)
+    try:
+        _join(child)
+        yield int(child.exitcode == -signal.SIGKILL)
+        _wait_for_end(here)
+    finally:
+        here.close()
 
 
 def in_child(work: Callable[[], Any]) -> Any:
@@ -59,6 +78,16 @@ def in_child(work: Callable[[], Any]) -> Any:
         _join(child)
         here.close()
     return result
+
+
+def _wait_for_end(here: Connection) -> None:
+    """Wait until nobody has the other end any more."""
+    try:
+        while here.poll(LEFT_SECONDS):
+            here.recv_bytes()
+    except EOFError:
+        return
+    raise ChildProcessError("a process went on when the one that had started it had been killed")
 
 
 def _join(child: ForkProcess) -> None:

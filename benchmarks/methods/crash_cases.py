@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,6 +86,10 @@ class Expected:
         """What is to remain of everybody when these users, as a whole or in part, have been forgotten."""
         kept = {user: [row for row in rows if row[0] not in self.gone] for user, rows in self.rows.items()}
         return {user: rows for user, rows in kept.items() if rows or user not in user_ids}
+
+    def without(self, user_ids: tuple[str, ...]) -> Expected:
+        """The same where these users have gone meanwhile."""
+        return replace(self, rows={user: rows for user, rows in self.rows.items() if user not in user_ids})
 
 
 class Stopped(Exception):

@@ -1,12 +1,15 @@
-"""What a process that opens a system after a crash must find: a removal that never began, or one that is complete."""
+"""What must be found after a crash: a removal that never began, or one that is complete.
+
+The next process that opens the system has to find it, or a service that lived on while its removal process was killed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Final, Literal
 
-from benchmarks.methods.crash_cases import Case, Expected, rows_of
+from benchmarks.methods.crash_cases import Case, Expected, expectation, rows_of
 from rag_rec.domain import RecommendationRequest
 from rag_rec.engine import Engine
 from rag_rec.errors import RagRecError
@@ -17,7 +20,7 @@ from rag_rec.forgetting.proof.forensics import traces_of
 from rag_rec.forgetting.proof.table import compare
 from rag_rec.forgetting.proof.twin import build_twin
 from rag_rec.forgetting.receipts.document import check_receipt
-from rag_rec.forgetting.request import ForgetRequest
+from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.home import store_of
 from rag_rec.settings import Settings
 from rag_rec.signing import Verifier
@@ -25,6 +28,9 @@ from tests.homes import engine_of
 
 Recovery = Literal["service", "resume", "repeat"]
 """What goes on after a crash: a service that starts, ``forget resume``, or the same command again."""
+
+OTHER: Final = Case("somebody else", ForgetRequest.of("user-3"), served=True)
+"""Is forgotten after a crash that the service outlives."""
 
 
 @dataclass(slots=True)
@@ -45,6 +51,13 @@ class Examination:
     lost: list[str] = field(default_factory=list)
     ledger_broken: list[str] = field(default_factory=list)
 
+    def add(self, other: Examination) -> None:
+        """Add what was found wrong by another look."""
+        self.left_behind += other.left_behind
+        self.incomplete += other.incomplete
+        self.lost += other.lost
+        self.ledger_broken += other.ledger_broken
+
 
 def recover(settings: Settings, case: Case, expected: Expected, recovery: Recovery) -> None:
     """Open a system as it is opened after a crash, which finishes what was accepted."""
@@ -57,7 +70,7 @@ def recover(settings: Settings, case: Case, expected: Expected, recovery: Recove
         if recovery == "resume":
             saga.resume()
         elif store.forget_records(plan=expected.plan):
-            saga.forget(_quoted(case, expected))
+            saga.forget(quoted(case, expected))
     finally:
         store.close()
 
@@ -72,18 +85,47 @@ def examine(settings: Settings, case: Case, expected: Expected, recovery: Recove
     recover(settings, case, expected, recovery)
     engine = engine_of(settings)
     try:
-        found.incomplete += ["pending after recovery"] if engine.pending() else []
-        found.incomplete += _repeated(engine, _quoted(case, expected), accepted=found.accepted)
-        found.left_behind += _left(engine, case, expected)
-        found.lost += _lost(engine, case, expected)
-        found.ledger_broken += _ledger_faults(engine)
+        _inspect(engine, case, expected, found, accepted=found.accepted)
     finally:
         engine.close()
     return found
 
 
-def _quoted(case: Case, expected: Expected) -> ForgetRequest:
+def examine_living(engine: Engine, case: Case, expected: Expected, outcome: ForgetOutcome) -> Examination:
+    """Look at everything in a service that went on, and at everything again when it has forgotten somebody else."""
+    found = Examination()
+    _inspect_outcome(engine, case, expected, outcome, found)
+    other = expectation(engine, OTHER)
+    _inspect_outcome(engine, OTHER, other, engine.forget(quoted(OTHER, other)), found)
+    return found
+
+
+def quoted(case: Case, expected: Expected) -> ForgetRequest:
+    """The request of a case with its plan and subject quoted."""
     return replace(case.request, confirm=case.request.subject, plan=expected.plan)
+
+
+def _inspect_outcome(
+    engine: Engine, case: Case, expected: Expected, outcome: ForgetOutcome, found: Examination
+) -> None:
+    """Look at everything after a request was answered, and at the answer."""
+    receipts = [engine.receipt(name) for name in outcome.requests]
+    if outcome.repeated or outcome.state != "complete":
+        found.incomplete.append(f"answered as {outcome.state}, repeated: {outcome.repeated}")
+    if len(engine.store.forget_records(plan=expected.plan)) != len(case.request.user_ids):
+        found.incomplete.append("not one record for each person")
+    _inspect(engine, case, expected, found, accepted=True)
+    if [engine.receipt(name) for name in outcome.requests] != receipts:
+        found.incomplete.append("another receipt than at first")
+
+
+def _inspect(engine: Engine, case: Case, expected: Expected, found: Examination, *, accepted: bool) -> None:
+    """Look at everything; the request is given once more, or for the first time if it had not been accepted."""
+    found.incomplete += ["pending after recovery"] if engine.pending() else []
+    found.incomplete += _repeated(engine, quoted(case, expected), accepted=accepted)
+    found.left_behind += _left(engine, case, expected)
+    found.lost += _lost(engine, case, expected)
+    found.ledger_broken += _ledger_faults(engine)
 
 
 def _repeated(engine: Engine, request: ForgetRequest, *, accepted: bool) -> Iterator[str]:

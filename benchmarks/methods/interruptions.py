@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 from unittest.mock import patch
 
 Stop = Callable[[], object]
-"""Ends what is under way: kills the process, or raises."""
+"""Ends what is under way: kills the process, or raises. One that returns has ended something else."""
 
 STEPS: Final = (
     "rag_rec.forgetting.steps.database:ScrubDatabase",
@@ -127,11 +127,14 @@ def stopped_at(point: Point, stop: Stop) -> Iterator[None]:
         def called(*arguments: Any, **named: Any) -> Any:
             if calls.count(point.place) != point.nth:
                 return original(*arguments, **named)
+            if point.when == "after":
+                result = original(*arguments, **named)
+                stop()
+                return result
             if point.when == "halfway" and half is not None:
                 half(*arguments, **named)
-            result = original(*arguments, **named) if point.when == "after" else None
             stop()
-            return result
+            return original(*arguments, **named)
 
         return called
 

@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 import pytest
 
+from benchmarks.forget_crash import KINDS
 from benchmarks.methods.crash_cases import CANARIES, CASES, Case, Expected, expectation, prepare
 from benchmarks.methods.crash_examination import Examination, Recovery, examine
 from benchmarks.methods.interruptions import HALVES, PLACES, Point, counted, points_of, stopped_at
@@ -56,6 +57,8 @@ def test_killed_at_any_step_or_moment_a_removal_is_completed_and_nothing_is_lost
     assert row["count"] >= KILLS
     assert row["at_steps"] >= KILLS // 3
     assert min(row["at_file_operations"], row["at_random"]) > 0
+    assert min(row["removal_process_at_steps"], row["service_of_removal_process"]) > 0
+    assert sum(row[kind] for kind in KINDS) + row["again_while_recovering"] == row["count"]
     assert KILLS // 4 < row["accepted_before"] < row["count"]
     assert {row[kind] for kind in ("left_behind", "incomplete", "lost", "ledger_broken")} == {0}, done.stderr
 
