@@ -30,7 +30,7 @@ class AdapterFindings:
         self._owing = Counter(debt.request_id for debt in store.debts())
 
     def of(self, record: ForgetRecord) -> Finding:
-        """PROVEN where no adapter on disk or in the memory of a running service saw the person, else PENDING."""
+        """PROVEN where no adapter on disk or in the memory of a running service saw what was to go, else PENDING."""
         if owing := self._owing[record.request_id]:
             return self._pending(record, owing, unknown=0, in_memory=0)
         unknown = self._unfinished + sum(epoch < record.epoch_after for epoch in self._unrecorded)
@@ -63,10 +63,11 @@ class AdapterFindings:
     def _pending(self, record: ForgetRecord, owing: int, unknown: int, in_memory: int) -> Finding:
         settings = self._settings
         strict = settings.adapter_policy == "strict"
-        why = "An adapter saw the person, or may have; `rag-rec adapter retrain` trains one that did not. "
+        why = f"An adapter saw {_gone(record)}, or may have; `rag-rec adapter retrain` trains one that did not. "
         why += "It does not rank meanwhile." if strict else "It may rank until then, and not any longer."
         if not owing and not unknown:
-            why = "The adapter that may have seen the person is destroyed, but a running service has it in memory yet."
+            gone = f"The adapter that may have seen {_gone(record)} is destroyed"
+            why = f"{gone}, but a running service has it in memory yet."
         until = record.deadline if strict else serves_until(record, settings)
         detail: dict[str, str | int | float | None] = {"policy": settings.adapter_policy}
         detail |= {"owing": owing, "unknown": unknown, "in_memory": in_memory}
@@ -75,12 +76,17 @@ class AdapterFindings:
     def _proven(self, record: ForgetRecord) -> Finding:
         adapters = len(self._epochs)
         older = sum(epoch < record.epoch_after for epoch in self._epochs.values())
-        why = "No adapter on disk or in a running service saw the person: each was trained after the erasure, or "
-        why += "without the person."
+        none = f"No adapter on disk or in a running service saw {_gone(record)}"
+        why = f"{none}: each was trained after the erasure, or without the person."
         if not adapters:
             why = "There is no adapter, on disk or in a running service."
         elif older == adapters:
-            why = "No adapter on disk or in a running service saw the person: none of their lineages held the person."
+            why = f"{none}: none of their lineages held the person."
         epoch = None if self._in_use is None else self._epochs.get(self._in_use)
         detail: dict[str, str | int | float | None] = {"adapter": self._in_use, "adapter_epoch": epoch}
         return Finding(Layer.ADAPTER, Status.PROVEN, why, None, {**detail, "adapters": adapters, "older": older})
+
+
+def _gone(record: ForgetRecord) -> str:
+    """What was to go. An adapter that is trained after a partial erasure may see the person, and not that."""
+    return "the person" if record.scope == "user" else "the interactions that were to go"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,13 @@ def test_one_look_at_the_adapters_serves_every_request(store: SqlStore, compact:
     store.drop_lineage([adapter])
     assert [findings.of(record).status for record in records] == [Status.PENDING, Status.PENDING]
     assert [find(store, compact, record).detail["unknown"] for record in records] == [1, 1]
+
+
+def test_of_a_partial_erasure_only_the_interactions_are_said_to_be_unseen(
+    store: SqlStore, compact: CompactStore
+) -> None:
+    record = replace(forget(store, "b"), scope="interactions")
+    put_adapter(compact, "new", store.epoch(), use=True)
+    assert "saw the interactions that were to go: each" in find(store, compact, record).why
+    put_adapter(compact, "unknown", 0)
+    assert "An adapter saw the interactions that were to go, or may have" in find(store, compact, record).why

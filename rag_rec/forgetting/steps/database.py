@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rag_rec.forgetting.layers import Finding, Layer
-from rag_rec.forgetting.steps.protocol import Group, deadline_of, found
+from rag_rec.forgetting.steps.protocol import Group, deadline_of, found, is_whole
 from rag_rec.forgetting.system import System
 from rag_rec.store.records import ForgetRecord
 
@@ -24,11 +24,14 @@ class ScrubDatabase:
         self._store.scrub()
 
     def verify(self, group: Group) -> Sequence[Finding]:
-        """No row of the group is left, and nothing that was deleted still waits to be overwritten."""
+        """No row that was to go is left, and nothing that was deleted still waits to be overwritten."""
         rows = sum(self._rows(record) for record in group)
         pending = self._store.scrub_pending()
-        proof = "No row is left; deleted rows are overwritten, free pages returned and the write-ahead log emptied."
-        rest = "Rows are left, or deleted rows have not been overwritten yet."
+        none = (
+            "No row of the person is left" if is_whole(group) else "Of the interactions that were to go, no row is left"
+        )
+        proof = f"{none}; deleted rows are overwritten, free pages returned and the write-ahead log emptied."
+        rest = "Rows that were to go are left, or deleted rows have not been overwritten yet."
         return [found(Layer.STORE, not rows and not pending, proof, rest, deadline_of(group), rows=rows)]
 
     def _rows(self, record: ForgetRecord) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rag_rec.forgetting.layers import Finding, Layer
 from rag_rec.forgetting.steps.files import erase_from_files, left_in_files
-from rag_rec.forgetting.steps.protocol import Group, deadline_of, found
+from rag_rec.forgetting.steps.protocol import Group, deadline_of, found, is_whole
 from rag_rec.forgetting.system import System
 
 
@@ -26,7 +26,11 @@ class RewriteIndices:
         """No file from before the erasure holds anybody of the group."""
         left = left_in_files(self._generations, _epochs(group))
         generations = len(self._generations.names())
-        proof = "No index file from before the erasure holds a vector or a row of the person; the old files are zeros."
+        proof = (
+            "No index file from before the erasure holds a vector or a row of the person; the old ones are overwritten."
+        )
+        if not is_whole(group):
+            proof += " Files made since then hold what the person has kept, or nothing."
         rest = "An index file from before the erasure still holds the person."
         detail = {"generations": generations, "files": len(left)}
         return [found(Layer.INDICES, not left, proof, rest, deadline_of(group), **detail)]

@@ -9,11 +9,18 @@ from typing import Final
 from rag_rec.forgetting.layers import Finding, Layer, Status
 from rag_rec.forgetting.memory import Memory
 from rag_rec.forgetting.replicas import lagging
-from rag_rec.forgetting.steps.protocol import Group, deadline_of, erased_at, found
+from rag_rec.forgetting.steps.protocol import Group, deadline_of, erased_at, found, is_whole
 from rag_rec.forgetting.system import System
 from rag_rec.store.records import ForgetRecord
 
 POLL_SECONDS: Final = 0.02
+
+NOTHING = "Counts, profiles and histories in memory hold nothing of the person and add up; no counts are on disk."
+KEPT = (
+    "Memory has of the person exactly the interactions that the store has, in history, vectors and counts. "
+    "It adds up; no counts are on disk."
+)
+UNSEEN = "No counts are on disk, and every running service has passed the erasure epoch."
 
 CHECKED = "Every answer is compared with the erasure epoch before it leaves; one that is older is made again."
 CACHED = "Cached prefixes of prompts cannot be addressed any more, since their salt has changed."
@@ -45,7 +52,7 @@ class FollowErasure:
             attempts -= 1
 
     def verify(self, group: Group) -> Sequence[Finding]:
-        """Nothing of the group is in memory here, the counts add up, and no live replica is behind."""
+        """Nothing that was to go is in memory here, the counts add up, and no live replica is behind."""
         return [self._statistics(group), self._answers(group)]
 
     def _statistics(self, group: Group) -> Finding:
@@ -53,10 +60,8 @@ class FollowErasure:
         follows = live is None or (live.epoch >= erased_at(group) and live.sound())
         held = live is not None and follows and any(_is_held(live, record) for record in group)
         lagging_replicas = len(self._lagging(group))
-        proof = "Counts, profiles and histories in memory hold nothing of the person and add up; none are on disk."
-        if live is None:
-            proof = "No statistics are on disk, and every running service has passed the erasure epoch."
-        rest = "A running service has not followed yet, or its memory does not add up."
+        proof = UNSEEN if live is None else NOTHING if is_whole(group) else KEPT
+        rest = "A running service has not followed yet, or its memory holds what was to go, or does not add up."
         gone = follows and not held and not lagging_replicas
         detail = {"replicas": len(self._system.store.replicas()), "lagging": lagging_replicas}
         return found(Layer.STATISTICS, gone, proof, rest, deadline_of(group), **detail)

@@ -31,6 +31,11 @@ def found(layer: Layer, gone: bool, proof: str, rest: str, until: int, **detail:
     return Finding(layer, Status.PENDING, rest, until, detail)
 
 
+def is_whole(group: Group) -> bool:
+    """Whether everything of everybody in the group was to go; else some of them keep what was not meant."""
+    return all(record.scope == "user" for record in group)
+
+
 def erased_at(group: Group) -> int:
     """The newest erasure epoch of the group."""
     return max(record.epoch_after for record in group)

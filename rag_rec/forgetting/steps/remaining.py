@@ -22,7 +22,7 @@ holds it to that file."""
 LOGS = "The service logs no identifier, body or query; logs of proxies before it are the operator's."
 BASE = "The LLM's own weights were not trained on anybody's interactions here, so there is nothing to remove."
 COPIES = (
-    "Copies outside the data folder are the operator's: a backup keeps the person until it is destroyed. "
+    "Copies outside the data folder are the operator's: a backup keeps what was forgotten until it is destroyed. "
     "A restore replays the erasure ledger before anything may serve."
 )
 

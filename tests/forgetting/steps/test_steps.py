@@ -12,6 +12,7 @@ import pytest
 from rag_rec.domain import Interaction
 from rag_rec.engine import Engine
 from rag_rec.forgetting.layers import Layer, Status
+from rag_rec.forgetting.receipts.document import findings_in
 from rag_rec.forgetting.replicas import present
 from rag_rec.forgetting.steps.database import ScrubDatabase
 from rag_rec.forgetting.steps.indices import RewriteIndices
@@ -20,7 +21,7 @@ from rag_rec.forgetting.steps.remaining import READER_ATTACK, StateRemaining
 from rag_rec.forgetting.steps.temporary import SweepTemporary
 from rag_rec.forgetting.system import System
 from rag_rec.generation import MANIFEST
-from rag_rec.store.records import ForgetRecord, ForgetState
+from rag_rec.store.records import ForgetRecord, ForgetState, Selection
 from tests.forgetting.asking import forget
 from tests.forgetting.homes import CANARY, DAY, log, number_of
 from tests.homes import ITEMS, build, running
@@ -193,3 +194,43 @@ def test_the_attack_on_the_reader_is_the_one_that_was_measured() -> None:
     assert measured["membership auc, other half"] == max(attacks)
     assert READER_ATTACK["membership_inference_auc"] == max(attacks)
     assert (READER_ATTACK["low"], READER_ATTACK["high"]) == (low, high)
+
+
+WHOLE = {
+    Layer.STORE: "No row of the person is left",
+    Layer.INDICES: "No index file from before the erasure holds a vector or a row of the person",
+    Layer.STATISTICS: "Counts, profiles and histories in memory hold nothing of the person",
+}
+PART = {
+    Layer.STORE: "Of the interactions that were to go, no row is left",
+    Layer.INDICES: "Files made since then hold what the person has kept",
+    Layer.STATISTICS: "Memory has of the person exactly the interactions that the store has",
+}
+
+
+def said(engine: Engine, request_id: str) -> dict[str, str]:
+    return {each.layer: each.why for each in findings_in(engine.receipt(request_id))}
+
+
+def test_a_receipt_says_of_each_layer_what_is_true_for_its_scope(engine: Engine) -> None:
+    part = said(engine, forget(engine, CANARY, Selection(item_ids=frozenset({ITEMS[1].id}))).request_id)
+    assert engine.store.user(CANARY) is not None
+    whole = said(engine, forget(engine, "user-1").request_id)
+    for layer, sentence in PART.items():
+        assert sentence in part[layer]
+        assert sentence not in whole[layer]
+    assert all(sentence in whole[layer] for layer, sentence in WHOLE.items())
+    assert "nothing of the person" not in str(part)
+    assert "No row of the person" not in str(part)
+
+
+def test_a_group_of_both_scopes_is_not_said_to_be_gone_entirely(engine: Engine) -> None:
+    forget(engine, "user-1")
+    part = record_of(engine, CANARY, "interactions", engine.store.epoch())
+    group = [part, replace(part, user_number=None, scope="user")]
+    system = engine._system()
+    for step in (ScrubDatabase(system), RewriteIndices(system), memory(system)):
+        step.act(group)
+        finding = step.verify(group)[0]
+        assert finding.status is Status.PROVEN
+        assert PART[finding.layer] in finding.why
