@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from indexer.item_vectors import build_items
@@ -118,7 +118,8 @@ class Builder:
         verify_content(folder, self.store, plan.epoch)
         with self.generations.writing():
             self._take_out_forgotten(plan.epoch)
-            generation = self.generations.publish(folder, _manifest(folder, plan, items, histories))
+            manifest = _manifest(folder, plan, items, histories)
+            generation = self.generations.publish(folder, replace(manifest, reader_fitted=self.reader is None))
             self.generations.prune(KEPT_GENERATIONS)
         self.progress.advance(1)
         return generation

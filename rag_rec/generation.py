@@ -45,7 +45,8 @@ class FileDigest:
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """What a generation holds. ``epoch`` is the change up to which it is complete; ``lineage`` names the build that
-    it descends from by removals only, so that a running service can tell a removal from a rebuild."""
+    it descends from by removals only, so that a running service can tell a removal from a rebuild. ``reader_fitted``
+    says whether the build fitted its reader; one that was taken over from elsewhere may be older than the rest."""
 
     id: str
     lineage: str
@@ -56,6 +57,7 @@ class Manifest:
     counts: Mapping[str, int]
     files: Mapping[str, FileDigest]
     format: int = FORMAT
+    reader_fitted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from rag_rec.adapters.memory import wait_for_release
 from rag_rec.clock import now_ms
 from rag_rec.errors import Busy, RagRecError, Unfinished, UnknownRequest
 from rag_rec.forgetting.acceptance import Acceptance
-from rag_rec.forgetting.layers import FINAL, Finding, Layer
+from rag_rec.forgetting.layers import FINAL, Finding
 from rag_rec.forgetting.plan import Plan, Planner
 from rag_rec.forgetting.receipts.conclusion import ORDER, Notary, advanced, findings_of, manifest_digest, state_of
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
@@ -31,6 +31,7 @@ from rag_rec.forgetting.steps.database import ScrubDatabase
 from rag_rec.forgetting.steps.indices import RewriteIndices
 from rag_rec.forgetting.steps.memory import FollowErasure
 from rag_rec.forgetting.steps.protocol import Step
+from rag_rec.forgetting.steps.reader import ReaderFindings
 from rag_rec.forgetting.steps.remaining import StateRemaining
 from rag_rec.forgetting.steps.temporary import SweepTemporary
 from rag_rec.forgetting.system import System
@@ -150,10 +151,13 @@ class Saga:
         return self._store.forget_records(pending=True)
 
     def add_proof(self, request_id: str, proof: Mapping[str, Any]) -> ForgetRecord:
-        """Add the table of a twin proof to a receipt: a new revision of it. Raises ``UnknownRequest``."""
+        """Add the table of a twin proof to a receipt: a new revision of it, for which the reader is looked at again.
+
+        Raises ``UnknownRequest``.
+        """
         with self._alone():
             record = self.record(request_id)
-            findings = findings_of(record)
+            findings = _revised(record, self._readers().of(record.epoch_after))
             return self._notary.issue([(record, findings)], now_ms(), twin=proof)[0]
 
     @contextmanager
@@ -219,13 +223,13 @@ class Saga:
             self._system.live.follow()
 
     def _look_again(self, records: Sequence[ForgetRecord]) -> list[ForgetRecord]:
-        """Records that wait for their adapter; a receipt is revised where something new can be said."""
-        adapters = self._adapters()
+        """Records that wait for their adapter; a new receipt also says how the reader is by then."""
+        adapters, readers = self._adapters(), self._readers()
         final, open_still = [], []
         for record in records:
             finding = adapters.of(record)
             if _is_final(finding):
-                final.append((record, _revised(record, finding)))
+                final.append((record, _revised(record, finding, readers.of(record.epoch_after))))
             else:
                 open_still.append(record)
         return [*open_still, *self._conclude(final, None)]
@@ -243,6 +247,9 @@ class Saga:
             else:
                 same.append(record)
         return [*same, *(self._notary.issue(concluded, now, index) if concluded else [])]
+
+    def _readers(self) -> ReaderFindings:
+        return ReaderFindings(self._system.generations)
 
     def _adapters(self) -> AdapterFindings:
         return AdapterFindings(self._store, self._system.compact, self._system.settings)
@@ -269,9 +276,10 @@ def _is_news(record: ForgetRecord, findings: Sequence[Finding]) -> bool:
     return said != {(each.layer, each.status) for each in findings}
 
 
-def _revised(record: ForgetRecord, adapter: Finding) -> list[Finding]:
-    """What the record's receipt says, with another finding of the adapters."""
-    return [adapter if each.layer is Layer.ADAPTER else each for each in findings_of(record)]
+def _revised(record: ForgetRecord, *looked_at: Finding) -> list[Finding]:
+    """What the record's receipt says, with other findings of the layers that have been looked at again."""
+    again = {finding.layer: finding for finding in looked_at}
+    return [again.get(each.layer, each) for each in findings_of(record)]
 
 
 def _outcome(records: Sequence[ForgetRecord], *, repeated: bool = False) -> ForgetOutcome:

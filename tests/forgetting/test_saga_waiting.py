@@ -27,7 +27,7 @@ from rag_rec.store.protocol import Store
 from rag_rec.store.records import Debt, ForgetState
 from tests.forgetting.asking import confirmed, forget
 from tests.forgetting.homes import CANARY, log
-from tests.homes import running
+from tests.homes import build, running
 
 GONE = ("an adapter that is gone",)
 
@@ -156,3 +156,26 @@ def test_looking_at_what_waits_costs_as_much_for_many_requests_as_for_one(engine
         assert Saga(replace(engine._system(), store=cast(Store, store))).resume() == 0
         costs.append(store.calls)
     assert costs[0] == costs[1] == Counter(["ledger", "forget_records", "debts", *([] if indebted else ["replicas"])])
+
+
+def test_a_new_revision_says_how_the_reader_is_then(engine: Engine) -> None:
+    hold(engine)
+    waiting = forget(engine, CANARY).request_id
+    assert status_of(engine, waiting, Layer.READER) is Status.MEASURED
+    build(engine.settings)
+    assert engine._saga().resume() == 0
+    assert status_of(engine, waiting, Layer.READER) is Status.MEASURED  # nothing else is new
+    engine.store.leave("service")
+    assert engine._saga().resume() == 1
+    assert status_of(engine, waiting, Layer.READER) is Status.PROVEN
+
+
+def test_a_proof_after_a_rebuild_says_that_the_reader_was_fitted_anew(engine: Engine) -> None:
+    request_id = forget(engine, CANARY).request_id
+    engine._saga().add_proof(request_id, {"equal": True})
+    assert status_of(engine, request_id, Layer.READER) is Status.MEASURED
+    build(engine.settings)
+    engine._saga().add_proof(request_id, {"equal": True})
+    assert status_of(engine, request_id, Layer.READER) is Status.PROVEN
+    assert read_receipt(engine.receipt(request_id))["revision"] == 3
+    assert engine.forget_records(request_id)[0].state is ForgetState.COMPLETE
