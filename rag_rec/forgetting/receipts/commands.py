@@ -11,13 +11,13 @@ import typer
 
 from rag_rec.cli import Json, command
 from rag_rec.errors import InvalidInput, NotReady
-from rag_rec.forgetting.layers import FINAL, Status
 from rag_rec.forgetting.receipts.document import check_receipt, read_receipt
 from rag_rec.forgetting.receipts.records import record_of
+from rag_rec.forgetting.receipts.words import short, words
 from rag_rec.forgetting.system import signer_of
 from rag_rec.home import store_of
 from rag_rec.keys import existing_signer
-from rag_rec.printing import Answer, said
+from rag_rec.printing import Answer
 from rag_rec.settings import Settings
 from rag_rec.signing import Verifier
 
@@ -26,7 +26,8 @@ receipt = typer.Typer(help="Show and check the signed receipts of forget request
 app.add_typer(receipt, name="receipt")
 
 To = Annotated[Path | None, typer.Option("--to", help="Write it to this file, byte for byte.")]
-SHOWN: Final = ("request", "revision", "subject", "scope", "state", "issued", "deadline", "key")
+SHOWN: Final = ("request", "batch", "revision", "supersedes", "subject", "scope", "removed", "state")
+WHEN: Final = ("accepted", "issued", "deadline")
 
 Key = Annotated[Path | None, typer.Option("--key", help="The public key in PEM. Default: this system's own.")]
 
@@ -44,7 +45,7 @@ def show(
         _write(to, text)
     document = read_receipt(text)
     shown = _summary(document) | {"complete": document["complete"], "written": to and str(to)}
-    return Answer(shown | {"receipt": text}, _short(document, to) if to else _words(document))
+    return Answer(shown | {"receipt": text}, short(document, to) if to else words(document))
 
 
 @receipt.command("verify")
@@ -67,8 +68,8 @@ def verify(
     }
     if verdict.document is None:
         return Answer(answer, _wrong(verdict.problems))
-    words = answer | _words(verdict.document) if verdict.valid else _wrong(verdict.problems)
-    return Answer(answer | _summary(verdict.document), words)
+    told = answer | words(verdict.document) if verdict.valid else _wrong(verdict.problems)
+    return Answer(answer | _summary(verdict.document), told)
 
 
 @receipt.command("key")
@@ -80,7 +81,9 @@ def key(to: To = None, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001
         signer = signer_of(settings, store)
     if to is not None:
         _write(to, signer.public_pem)
-    return {"key": signer.key_id, "public_key": signer.public_pem, "written": to and str(to)}
+    shown = {"key": signer.key_id, "public_key": signer.public_pem}
+    told = {**shown, "public_key": signer.public_pem.rstrip("\n")} | ({"written": str(to)} if to else {})
+    return Answer(shown | {"written": to and str(to)}, told)
 
 
 def _receipt_of(request: str) -> str:
@@ -98,26 +101,7 @@ def _summary(document: Mapping[str, Any]) -> dict[str, Any]:
     layers = [
         {name: line[name] for name in ("layer", "status", "until", "why", "detail")} for line in document["layers"]
     ]
-    return {**{name: document[name] for name in SHOWN}, "layers": layers}
-
-
-def _words(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A receipt for people: one line for each layer, with the figures of what was measured."""
-    head = {name: document[name] for name in SHOWN}
-    return {**head, "complete": document["complete"], "layers": [_layer(line) for line in document["layers"]]}
-
-
-def _layer(line: Mapping[str, Any]) -> str:
-    until = f" until {line['until']}" if line["until"] else ""
-    figures = f" ({said(line['detail'])})" if line["status"] == Status.MEASURED and line["detail"] else ""
-    return f"{line['layer']}: {line['status']}{until}. {line['why']}{figures}"
-
-
-def _short(document: Mapping[str, Any], written: Path) -> dict[str, Any]:
-    """What to know of a receipt that lies in a file."""
-    waiting = [_layer(line) for line in document["layers"] if line["status"] not in FINAL]
-    head = {name: document[name] for name in ("request", "revision", "state", "complete")}
-    return {**head, "open": waiting, "written": str(written)}
+    return {**{name: document[name] for name in (*SHOWN, *WHEN, "key", "twin")}, "layers": layers}
 
 
 def _wrong(problems: Sequence[str]) -> dict[str, Any]:

@@ -224,7 +224,7 @@ def _parsed(text: str) -> tuple[dict[str, Any] | None, str]:
         first = error.errors(include_url=False, include_input=False)[0]
         return None, f"the field {'.'.join(map(str, first['loc']))} is wrong ({first['msg']})"
     except ValueError as error:
-        return None, f"it cannot be read, or was changed ({error})"
+        return None, f"it cannot be read, or was changed ({error}); save it byte for byte as it was given"
     return document, ""
 
 
@@ -240,7 +240,8 @@ def _signature_problems(document: Mapping[str, Any], verifier: Verifier) -> list
 def _contradictions(document: Mapping[str, Any], covered: bool) -> list[str]:
     problems = []
     if document["complete"] != covered:
-        problems.append(f"it says complete: {document['complete']}, and its layers say {covered}")
+        open_or_not = "none of its layers is open" if covered else "a layer is open"
+        problems.append(f"it says that it is {'' if document['complete'] else 'not '}complete, and {open_or_not}")
     if document["state"] == ForgetState.COMPLETE and not covered:
         problems.append("its state is complete, and a layer is open")
     return problems

@@ -150,3 +150,31 @@ def test_files_that_cannot_be_used_are_named(settings: Settings, tmp_path: Path)
         assert (code, answer["error"]["code"]) == (1, "invalid_input")
     code, answer = call("verify", saved, "--key", saved)
     assert (code, answer["error"]["code"]) == (1, "wrong_key")
+
+
+def test_what_was_removed_and_when_is_shown(settings: Settings, tmp_path: Path) -> None:
+    saved = tmp_path / "receipt.json"
+    issued(settings, accepted(settings, "ada"))
+    for shown in (words("show", "of-ada"), words("show", "of-ada", "--to", saved)):
+        assert "scope: user\nremoved: 1 user, 1 interaction\n" in shown
+        assert "accepted: 1970-01-01T00:00:01.000Z\nissued: 1970-01-01T00:00:03.000Z\n" in shown
+        assert "revision: 1\n" in shown
+        assert "proof: none made (rag-rec prove of-ada)\n" in shown
+        assert "batch" not in shown
+    _, answer = call("show", "of-ada")
+    assert (answer["removed"], answer["batch"], answer["twin"]) == ({"users": 1, "interactions": 1}, None, None)
+
+
+def test_the_key_ends_without_an_empty_line(settings: Settings, tmp_path: Path) -> None:
+    public = tmp_path / "public.pem"
+    issued(settings, accepted(settings, "ada"))
+    assert words("key").endswith("-----END PUBLIC KEY-----\n")
+    assert words("key", "--to", public).endswith(f"-----END PUBLIC KEY-----\nwritten: {public}\n")
+    assert public.read_text().endswith("-----END PUBLIC KEY-----\n")
+
+
+def test_a_receipt_that_was_laid_out_anew_has_to_be_saved_as_it_was_given(settings: Settings, tmp_path: Path) -> None:
+    saved = tmp_path / "receipt.json"
+    text = issued(settings, accepted(settings, "ada"))
+    saved.write_bytes(orjson.dumps(orjson.loads(text), option=orjson.OPT_INDENT_2))
+    assert "save it byte for byte as it was given" in words("verify", saved, code=1)

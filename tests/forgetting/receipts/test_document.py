@@ -265,6 +265,9 @@ def test_a_receipt_that_hides_that_it_is_complete_contradicts_itself() -> None:
     assert not verdict.valid
     assert not verdict.complete
     assert verdict.open == ()
+    assert verdict.problems[-1] == "it says that it is not complete, and none of its layers is open"
+    lie = check_receipt(with_layers(lambda layers: layers.clear(), complete=True, state="effective"), SIGNER.verifier)
+    assert lie.problems[-1] == "it says that it is complete, and a layer is open"
 
 
 @pytest.mark.parametrize("place", range(len(Layer)), ids=list(Layer))

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rag_rec.forgetting.receipts.words import removed_in_words, words
+from rag_rec.forgetting.steps.reader import READER_ATTACK
+
+DOCUMENT: dict[str, Any] = {
+    "request": "r1",
+    "batch": "b1",
+    "revision": 2,
+    "supersedes": "5" * 64,
+    "subject": "hmac-sha256:s",
+    "scope": "interactions",
+    "removed": {"users": 0, "interactions": 2},
+    "state": "complete",
+    "accepted": "2026-01-01T00:00:00.000Z",
+    "issued": "2026-01-01T00:00:01.000Z",
+    "deadline": "2026-01-31T00:00:00.000Z",
+    "key": "k",
+    "twin": {"equal": True, "users": 5, "mode": "exact", "rows": []},
+    "complete": True,
+    "layers": [],
+}
+
+
+def test_a_revision_with_a_proof() -> None:
+    told = words(DOCUMENT)
+    assert (told["batch"], told["removed"]) == ("b1", "2 interactions")
+    assert told["revision"] == f"2, supersedes {'5' * 64}"
+    assert told["proof"] == "equal, 5 users compared, exact"
+    unequal = words(DOCUMENT | {"twin": {"equal": False, "users": 20_001, "users_listed": 2000, "mode": "sampled"}})
+    assert unequal["proof"] == "DIFFERENT, 20,001 users compared, sampled (lists of 2,000)"
+
+
+@pytest.mark.parametrize(
+    ("removed", "said"),
+    [
+        ({"users": 1, "interactions": 6}, "1 user, 6 interactions"),
+        ({"users": 0, "interactions": 1}, "1 interaction"),
+        ({"users": 0, "interactions": 0}, "nothing"),
+    ],
+)
+def test_what_was_removed_is_counted(removed: dict[str, int], said: str) -> None:
+    assert removed_in_words(removed) == said
+
+
+def test_the_measured_figure_is_readable() -> None:
+    reader = {"layer": "fusion_reader", "status": "MEASURED", "until": None, "why": "So.", "detail": READER_ATTACK}
+    assert words(DOCUMENT | {"layers": [reader]})["layers"] == [
+        "fusion_reader: MEASURED. So. (membership inference AUC 0.564 [0.527, 0.601], ML-100K)"
+    ]
