@@ -15,7 +15,7 @@ from rag_rec.forgetting.apart.process import Lost, RemovalProcess
 from rag_rec.forgetting.plan import Plan
 from rag_rec.forgetting.proof.table import compare, proof_table
 from rag_rec.forgetting.proof.twin import build_twin
-from rag_rec.forgetting.receipts.records import record_of
+from rag_rec.forgetting.receipts.records import as_named, record_of
 from rag_rec.forgetting.replicas import Presence
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.forgetting.rights.access import export
@@ -82,7 +82,7 @@ class Privacy:
 
     def pending(self) -> list[ForgetRecord]:
         """Forget requests that are not complete."""
-        return self.store.forget_records(pending=True)
+        return as_named(self.store.forget_records(pending=True))
 
     def receipt(self, request_id: str) -> str:
         """The latest receipt of a request, signed JSON.

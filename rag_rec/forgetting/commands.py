@@ -16,7 +16,15 @@ from rag_rec.errors import InvalidInput
 from rag_rec.forgetting.batch import forget_batch, report_in_words
 from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.plan import IN_MEMORY
-from rag_rec.forgetting.receipts.records import described, described_batch, row
+from rag_rec.forgetting.receipts.records import (
+    as_named,
+    described,
+    described_batch,
+    row,
+    status_in_words,
+    status_of,
+    waits_for,
+)
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.saga import Saga
 from rag_rec.home import store_of
@@ -82,13 +90,14 @@ def forget_users(  # noqa: PLR0913 - one parameter per option of the command
     ] = True,
     json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
-    """Forget many users at once, all or none. Each gets a request and a receipt of their own."""
+    """Forget many users at once, all or none. Each gets a request, told by the line of the file, and a receipt."""
     listed = _listed(path)
     request = ForgetRequest(tuple(listed.values()), None, confirm, plan, tuple(listed))
-    if report and not dry_run:
-        done = forget_batch(Settings(), request)
-        return Answer(done, report_in_words(done))
-    return _run(request, dry_run)
+    if dry_run:
+        return _run(request, dry_run)
+    done = forget_batch(Settings(), request) if report else _run(request, dry_run)
+    requests = [{"line": line, "request": each} for line, each in zip(listed, done["requests"], strict=True)]
+    return Answer({**done, "lines": list(listed)}, report_in_words(done) | {"requests": requests})
 
 
 @forget.command("status")
@@ -97,16 +106,16 @@ def status(
     request_id: Annotated[str, typer.Argument(help="Id of a request or of a batch.")],
     json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
-    """What became of a request."""
+    """How far a request has come and what it waits for, or each request of a batch, in the batch's order."""
     with _saga() as saga:
         records = saga.records(request_id)
-    each = {"requests": [described(record) for record in records]}
+    each = {"requests": [status_of(record) for record in records]}
     if records[0].request_id == request_id:
-        one = described(records[0])
-        return Answer({**one, **each}, one)
+        return Answer({**status_of(records[0]), **each}, status_in_words(records[0]))
     batch = described_batch(records)
     words = {name: value for name, value in batch.items() if name != "request"}
-    return Answer({**batch, **each}, {**words, "requests": [row(record) | {"batch": None} for record in records]})
+    lines = [row(record) | {"batch": None, "waits for": waits_for(record)} for record in records]
+    return Answer({**batch, **each}, {**words, "requests": lines})
 
 
 @forget.command("find")
@@ -172,6 +181,7 @@ def _run(request: ForgetRequest, dry_run: bool) -> Mapping[str, Any]:
 
 
 def _list(records: list[ForgetRecord]) -> Answer:
+    records = as_named(records)
     count = {"count": len(records)}
     return Answer(
         {**count, "requests": [described(record) for record in records]},

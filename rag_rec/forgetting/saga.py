@@ -25,6 +25,7 @@ from rag_rec.forgetting.acceptance import Acceptance
 from rag_rec.forgetting.layers import FINAL, Finding
 from rag_rec.forgetting.plan import Plan, Planner
 from rag_rec.forgetting.receipts.conclusion import ORDER, Notary, advanced, findings_of, manifest_digest, state_of
+from rag_rec.forgetting.receipts.records import as_named
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.forgetting.steps.attempt import attempt, noted_in
 from rag_rec.forgetting.steps.database import ScrubDatabase
@@ -143,12 +144,12 @@ class Saga:
         return record
 
     def records(self, request_id: str) -> list[ForgetRecord]:
-        """What became of a request, or of every request of a batch. Raises ``UnknownRequest``."""
-        return self._store.forget_records(batch_id=request_id) or [self.record(request_id)]
+        """What became of a request, or of every request of a batch in its order. Raises ``UnknownRequest``."""
+        return as_named(self._store.forget_records(batch_id=request_id)) or [self.record(request_id)]
 
     def pending(self) -> list[ForgetRecord]:
-        """Requests that are not complete."""
-        return self._store.forget_records(pending=True)
+        """Requests that are not complete, oldest first."""
+        return as_named(self._store.forget_records(pending=True))
 
     def add_proof(self, request_id: str, proof: Mapping[str, Any]) -> ForgetRecord:
         """Add the table of a twin proof to a receipt: a new revision of it, for which the reader is looked at again.

@@ -92,7 +92,8 @@ def test_a_batch_comes_from_a_file(tmp_path: Path) -> None:
     done = confirmed("batch", path, "--no-report", subject="2")
     assert done["removed"]["users"] == len(done["requests"]) == 2
     status = call("status", done["request_id"])
-    assert {each["request"] for each in status["requests"]} == set(done["requests"])
+    assert [each["request"] for each in status["requests"]] == done["requests"]
+    assert done["lines"] == [1, 3]
     assert {each["state"] for each in status["requests"]} == {"complete"}
     assert (status["request"], status["batch"], status["state"]) == (None, done["request_id"], "complete")
     assert status["removed"] == done["removed"]
@@ -138,6 +139,9 @@ def test_what_cannot_be_finished_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("rag_rec.store.sql.SqlStore.scrub_pending", lambda _: True)
     done = call("user", CANARY, "--confirm", CANARY, "--plan", plan)
     assert done["state"] == "hidden"
+    waiting = words("status", done["request_id"])
+    assert "waits for: store (until 20" in waiting
+    assert "erased" not in waiting
     again = call("resume")
     assert (again["ok"], again["pending"][0]["request"]) == (False, done["request_id"])
 
@@ -156,14 +160,20 @@ def test_words_name_whole_ids_and_no_python(tmp_path: Path) -> None:
     assert f"plan: {plan}\n" in planned
     assert "statistics: known to a running service only\n" in planned
     assert "profile_vectors: known to a running service only\n" in planned
+    printed = words("batch", path, "--no-report", "--confirm", "2", "--plan", plan)
     done = call("batch", path, "--no-report", "--confirm", "2", "--plan", plan)
+    first, second = done["requests"]
+    assert f"requests:\n  line  request\n  1     {first}\n  2     {second}\n" in printed
+    assert CANARY not in printed
     status = words("status", done["request_id"])
     assert status.startswith(f"batch: {done['request_id']}\n")
     assert "removed: interactions 11, users 2\n" in status
     shown = (status, words("list"), words("list", "--pending"), words("resume"))
     assert [sum(request in text for request in done["requests"]) for text in shown] == [2, 2, 0, 0]
     one = words("status", done["requests"][1])
-    assert one.startswith(f"request: {done['requests'][1]}\n")
+    assert one.startswith(f"request: {done['requests'][1]}\nbatch: {done['request_id']}\nsubject: hmac-sha256:")
+    assert all(part in one for part in ("accepted: 20", "  erased     20", "receipt: revision 1 (rag-rec receipt show"))
+    assert "waits for" not in status + one
     assert "requests" not in one
 
 

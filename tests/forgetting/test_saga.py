@@ -226,7 +226,7 @@ def test_a_batch_is_one_change_with_a_receipt_for_each(engine: Engine) -> None:
     assert len(outcome.requests) == 3
     saga = open_saga(engine.settings, engine.store)
     records = saga.records(outcome.request_id)
-    assert {record.request_id for record in records} == set(outcome.requests)
+    assert [record.request_id for record in records] == list(outcome.requests)
     people = [engine._pseudonyms.user(user_id) for user_id in ("user-1", CANARY, "user-3")]
     assert [engine.forget_records(request_id)[0].subject for request_id in outcome.requests] == people
     for request_id in outcome.requests:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from rag_rec.errors import UnknownRequest
+from rag_rec.forgetting.layers import FINAL, Layer
 from rag_rec.forgetting.receipts.conclusion import ORDER
+from rag_rec.forgetting.receipts.document import read_receipt
 from rag_rec.store.protocol import Store
-from rag_rec.store.records import ForgetRecord
+from rag_rec.store.records import ForgetRecord, ForgetState
 
 NAMED: Final = 5
 """So many requests of a batch are named in a message."""
@@ -24,7 +26,7 @@ def record_of(store: Store, request_id: str) -> ForgetRecord:
     record = store.forget_record(request_id)
     if record is not None:
         return record
-    batch = store.forget_records(batch_id=request_id)
+    batch = as_named(store.forget_records(batch_id=request_id))
     if not batch:
         raise UnknownRequest("There is no such forget request: `rag-rec forget list` lists them.")
     named = ", ".join(each.request_id for each in batch[:NAMED])
@@ -33,6 +35,11 @@ def record_of(store: Store, request_id: str) -> ForgetRecord:
         f"{', ...' if len(batch) > NAMED else ''}). `rag-rec forget status`, or GET /v1/forget with the batch's id, "
         "lists them all."
     )
+
+
+def as_named(records: Iterable[ForgetRecord]) -> list[ForgetRecord]:
+    """Records by the time of their request; those of a batch in the order in which it named their people."""
+    return sorted(records, key=lambda record: (record.created, record.epoch_after))
 
 
 def described(record: ForgetRecord) -> dict[str, Any]:
@@ -47,6 +54,49 @@ def described(record: ForgetRecord) -> dict[str, Any]:
         "epoch_after": record.epoch_after,
         "removed": dict(record.removed),
     }
+
+
+def status_of(record: ForgetRecord) -> dict[str, Any]:
+    """All there is to say of a record, for programs: also whom it means, by pseudonym, and what is open."""
+    document = None if record.receipt is None else read_receipt(record.receipt)
+    return described(record) | {
+        "subject": f"hmac-sha256:{record.subject}",
+        "times": {state.value: iso(record.times[state]) for state in ORDER if state in record.times},
+        "receipt_revision": None if document is None else document["revision"],
+        "waits_for": [] if document is None else _open(document["layers"]),
+    }
+
+
+def status_in_words(record: ForgetRecord) -> dict[str, Any]:
+    """The same for people."""
+    told = status_of(record)
+    states = [{"state": state, "reached": time} for state, time in told["times"].items()]
+    revision = told["receipt_revision"]
+    receipt = "none yet" if revision is None else f"revision {revision} (rag-rec receipt show {record.request_id})"
+    return {
+        **{name: told[name] for name in ("request", "batch", "subject", "scope", "state", "accepted", "deadline")},
+        "removed": told["removed"],
+        "states": states,
+        "receipt": receipt,
+        **({} if record.state is ForgetState.COMPLETE else {"waits for": waits_for(record)}),
+    }
+
+
+def waits_for(record: ForgetRecord) -> str | None:
+    """What keeps a request from being complete: "adapter (until 2026-01-31T12:00:00Z)". None where it is complete."""
+    if record.state is ForgetState.COMPLETE:
+        return None
+    lines = status_of(record)["waits_for"]
+    named = [f"{line['layer']} (until {line['until']})" if line["until"] else line["layer"] for line in lines]
+    return ", ".join(named) or "its first attempt to finish (rag-rec forget resume)"
+
+
+def _open(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Layers that are pending, or of which the receipt says nothing."""
+    said = {line["layer"]: line for line in lines}
+    missing = [{"layer": layer.value, "until": None} for layer in Layer if layer not in said]
+    pending = [line for line in lines if line["status"] not in FINAL]
+    return [*({name: line[name] for name in ("layer", "until")} for line in pending), *missing]
 
 
 def described_batch(records: Sequence[ForgetRecord]) -> dict[str, Any]:
