@@ -33,7 +33,8 @@ class ReaderFindings:
         if fitted >= erased:
             why = "The reader of the index in use was fitted after the erasure."
             return Finding(Layer.READER, Status.PROVEN, why)
-        why = "A few thousand numbers shared by all people, fitted before the erasure; the next rebuild fits them anew."
+        when = "fitted before the erasure" if fitted >= 0 else "perhaps fitted before the erasure"
+        why = f"A few thousand numbers shared by all people, {when}; the next rebuild fits them anew."
         return Finding(Layer.READER, Status.MEASURED, why, None, dict(READER_ATTACK))
 
     @cached_property

@@ -181,8 +181,10 @@ def test_a_reader_is_proven_when_it_was_fitted_after_the_erasure(engine: Engine)
 
 def test_a_reader_that_was_taken_over_may_be_older_than_its_index(engine: Engine) -> None:
     engine.store.append([Interaction("user-1", ITEMS[9].id, 300 * DAY, "like")])
+    assert ", fitted before" in reader(engine, engine.store.epoch()).why
     build(engine.settings, reader=Reader.default())
     assert reader(engine, 0).status is Status.MEASURED
+    assert ", perhaps fitted before" in reader(engine, 0).why
     forget(engine, CANARY)  # makes a successor of the index
     assert reader(engine, 0).status is Status.MEASURED
     build(engine.settings)
