@@ -13,7 +13,7 @@ from indexer.compact_training import Context, Device, DeviceOption, Epochs, Held
 from rag_rec.adapters.policy import NEVER, AdapterPolicy
 from rag_rec.cli import Json, command
 from rag_rec.compact.folder import CompactStore
-from rag_rec.home import store_of
+from rag_rec.home import check_system, existing_store_of
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 
@@ -39,6 +39,7 @@ def retrain(  # noqa: PLR0913 - one parameter for each option
     from indexer.retraining import Retraining, settings_in_use  # noqa: PLC0415 - imports torch
 
     settings = Settings()
+    check_system(settings)
     before = settings_in_use(CompactStore(settings.compact), choose_device(device.value), settings.seed)
     adapter = {"epochs": epochs, "rank": rank, "context": context, "held_out": held_out}
     done = train(settings, changed(before, {}, adapter), lambda builder: Retraining(builder).remove())
@@ -51,7 +52,7 @@ def list_adapters(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - re
     """The adapters: whom each saw, in numbers, how many forget requests wait for it, and until when it may rank."""
     settings = Settings()
     compact = CompactStore(settings.compact)
-    store = store_of(settings)
+    store = existing_store_of(settings)
     try:
         return _listed(settings, compact, store)
     finally:

@@ -24,7 +24,7 @@ from rag_rec.compact.folder import CompactStore, InUse
 from rag_rec.compact.published import CompactFolder
 from rag_rec.errors import InvalidInput
 from rag_rec.forgetting.opening import open_saga
-from rag_rec.home import store_of
+from rag_rec.home import check_system, existing_store_of
 from rag_rec.settings import Settings
 
 if TYPE_CHECKING:
@@ -69,7 +69,9 @@ def build(  # noqa: PLR0913 - one parameter for each option
 @command
 def list_adapters(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
     """The bases and adapters there are, oldest first."""
-    compact = CompactStore(Settings().compact)
+    settings = Settings()
+    check_system(settings)
+    compact = CompactStore(settings.compact)
     used = compact.current()
     bases = [compact.open_base(digest) for digest in compact.base_digests()]
     adapters = [compact.open_adapter(digest) for digest in compact.adapter_digests()]
@@ -96,9 +98,9 @@ def activate(
     """
     settings = Settings()
     compact = CompactStore(settings.compact)
-    chosen = _chosen(compact, adapter)
-    store = store_of(settings)
+    store = existing_store_of(settings)
     try:
+        chosen = _chosen(compact, adapter)
         put_to_use(store, compact, chosen)
         settled = open_saga(settings, store).settle()
     finally:

@@ -17,7 +17,7 @@ from rag_rec.errors import InvalidInput, NotReady
 from rag_rec.forgetting.opening import open_saga
 from rag_rec.generation import Generations
 from rag_rec.generators.failures import GeneratorFailure
-from rag_rec.home import store_of
+from rag_rec.home import existing_store_of
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.vectors.embedding import open_embedder
@@ -55,10 +55,10 @@ def train(settings: Settings, how: CompactSettings, make: Callable[[CompactBuild
     """
     from indexer.compact_build import CompactBuilder  # noqa: PLC0415 - imports torch
 
-    embedder = open_embedder(settings.embedding_model, settings.embedding_threads)
-    store = store_of(settings)
+    store = existing_store_of(settings)
     started = time.perf_counter()
     try:
+        embedder = open_embedder(settings.embedding_model, settings.embedding_threads)
         with Bars() as bars:
             builder = CompactBuilder(store, Generations(settings.generations), settings, embedder, bars, how)
             adapter = make(builder)

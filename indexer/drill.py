@@ -33,7 +33,7 @@ from rag_rec.forgetting.receipts.document import check_receipt
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.steps.files import vectors_in_files
 from rag_rec.generation import Generations
-from rag_rec.home import store_of
+from rag_rec.home import existing_store_of
 from rag_rec.keys import open_pseudonyms, open_signer
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore
@@ -161,7 +161,7 @@ def check_backup(path: Path, settings: Settings, copied: Settings) -> Attempt:
     Raises:
         InvalidInput, WrongKey, IncompatibleStore, BrokenLedger: the backup cannot be restored.
     """
-    store = store_of(settings)
+    store = existing_store_of(settings)
     try:
         ledgers = [store.ledger(), LedgerFile(settings.ledger_file).read()]
     finally:

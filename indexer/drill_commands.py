@@ -17,6 +17,7 @@ from indexer.progress import Bars
 from indexer.system_copy import SystemCopy
 from rag_rec.cli import Json, command
 from rag_rec.generation import destroy
+from rag_rec.home import check_system
 from rag_rec.settings import Settings
 from rag_rec.vectors.embedding import open_embedder
 
@@ -33,6 +34,7 @@ def drill(
 ) -> Mapping[str, Any]:
     """Forget an invented person in a copy of the system, and try to bring them back. The system itself is only read."""
     settings, started = Settings(), time.perf_counter()
+    check_system(settings)
     embedder = open_embedder(settings.embedding_model, settings.embedding_threads)
     with _folder() as folder, Bars() as bars:
         copy = SystemCopy.under(folder, settings, embedder, bars)

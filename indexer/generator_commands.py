@@ -17,7 +17,7 @@ from rag_rec.fusion import Gate, gate_path
 from rag_rec.generation import Generations
 from rag_rec.generators.opening import open_generator
 from rag_rec.generators.wanted import Wanted, wanted
-from rag_rec.home import store_of
+from rag_rec.home import existing_store_of
 from rag_rec.live import Live
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
@@ -41,7 +41,7 @@ def gate(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the
     A running service takes the result up by itself.
     """
     settings = Settings()
-    store = store_of(settings)
+    store = existing_store_of(settings)
     try:
         with Bars() as bars:
             measured = measure(settings, store, bars)

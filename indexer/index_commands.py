@@ -13,7 +13,7 @@ from indexer.progress import Bars
 from indexer.verify import verify_generation
 from rag_rec.cli import Json, command
 from rag_rec.generation import Generation, Generations
-from rag_rec.home import store_of
+from rag_rec.home import check_system, existing_store_of
 from rag_rec.settings import Settings
 from rag_rec.vectors.embedding import open_embedder
 
@@ -42,9 +42,9 @@ def verify(name: Name = None, json: Json = False) -> Mapping[str, Any]:  # noqa:
     """Check a generation's files against its manifest, and its content against the store."""
     settings = Settings()
     generations = Generations(settings.generations)
-    generation = generations.open(name) if name else generations.current()
-    store = store_of(settings)
+    store = existing_store_of(settings)
     try:
+        generation = generations.open(name) if name else generations.current()
         checked = verify_generation(generations, generation, store)
     finally:
         store.close()
@@ -55,7 +55,7 @@ def verify(name: Name = None, json: Json = False) -> Mapping[str, Any]:  # noqa:
 @command
 def list_generations(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
     """The generations there are, oldest first."""
-    generations = Generations(Settings().generations)
+    generations = _generations()
     current = generations.current_id()
     described = [_describe(generations.open(name), name == current) for name in generations.names()]
     return {"current": current, "generations": described}
@@ -65,19 +65,25 @@ def list_generations(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 -
 @command
 def activate(name: str, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
     """Make a generation current, after checking its files. A running service takes it up by itself."""
-    generations = Generations(Settings().generations)
+    generations = _generations()
     generations.verify(generations.open(name))
     with generations.writing():
         generations.activate(name)
     return {"current": name}
 
 
+def _generations() -> Generations:
+    settings = Settings()
+    check_system(settings)
+    return Generations(settings.generations)
+
+
 def _build(*, fresh: bool) -> Mapping[str, Any]:
     settings = Settings()
-    store = store_of(settings)
-    embedder = open_embedder(settings.embedding_model, settings.embedding_threads)
+    store = existing_store_of(settings)
     started = time.perf_counter()
     try:
+        embedder = open_embedder(settings.embedding_model, settings.embedding_threads)
         with Bars() as bars:
             builder = Builder(store, Generations(settings.generations), settings, embedder, bars)
             generation = builder.build(fresh=fresh)

@@ -14,7 +14,7 @@ from rag_rec.adapters.lineage import owing
 from rag_rec.cli import Json, command
 from rag_rec.clock import now_ms
 from rag_rec.domain import Candidate, Item, User
-from rag_rec.errors import RagRecError
+from rag_rec.errors import NoSystem, RagRecError
 from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.forgetting.system import signer_of
 from rag_rec.fusion import Gate
@@ -22,7 +22,7 @@ from rag_rec.generation import Generations
 from rag_rec.generators.opening import load_gate, open_generator
 from rag_rec.generators.protocol import Backend, EvidenceLine, Prompt
 from rag_rec.generators.wanted import Wanted, wanted
-from rag_rec.home import store_of
+from rag_rec.home import existing_store_of
 from rag_rec.keys import key_places
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
@@ -63,7 +63,10 @@ def doctor(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by t
 
 def examine(settings: Settings) -> list[Finding]:
     """Look at every part, in the order in which they depend on each other."""
-    store = store_of(settings)
+    try:
+        store = existing_store_of(settings)
+    except NoSystem as error:
+        return [Finding("store", State.FAILED, str(error))]
     try:
         checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
             ("store", lambda: _store(store)),

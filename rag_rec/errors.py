@@ -95,6 +95,12 @@ class NotReady(RagRecError):
     status = 503
 
 
+class NoSystem(RagRecError):
+    """There is no store where the settings say; none was made."""
+
+    code = "no_system"
+
+
 class CorruptIndex(RagRecError):
     """An index file is truncated, foreign or does not match its manifest."""
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from rag_rec.errors import NoSystem
 from rag_rec.keys import open_pseudonyms
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore, open_store
+from rag_rec.store.presence import absence
 from rag_rec.validation import Limits
 
 
 def store_of(settings: Settings) -> SqlStore:
-    """The system's store, which refuses what was forgotten.
+    """The system's store, which refuses what was forgotten. Begins a system where there is none.
 
     Raises:
         IncompatibleStore: the database is damaged, something else, or was written by a newer version.
@@ -19,14 +21,46 @@ def store_of(settings: Settings) -> SqlStore:
     return open_store(settings.database_url, _limits(settings), open_pseudonyms(settings))
 
 
-def store_without_keys(settings: Settings) -> SqlStore:
-    """The system's store for whoever only reads it: no key is needed, and none is made.
+def existing_store_of(settings: Settings) -> SqlStore:
+    """The store of a system that is there already, as :func:`store_of` opens it.
+
+    Whoever only asks, or changes what is there, opens it this way: a new, empty system would answer that nobody is
+    known.
 
     Raises:
+        NoSystem: there is none; nothing was made.
+        IncompatibleStore: the database is damaged, something else, or was written by a newer version.
+        InvalidInput: the URL cannot be used.
+        WrongKey: the pseudonym key is lost, or not the one that the store was written with.
+    """
+    check_system(settings)
+    return store_of(settings)
+
+
+def store_without_keys(settings: Settings) -> SqlStore:
+    """The store of a system that is there already, for whoever only reads it: no key is needed, and none is made.
+
+    Raises:
+        NoSystem: there is none; nothing was made.
         IncompatibleStore: the database is damaged, something else, or was written by a newer version.
         InvalidInput: the URL cannot be used.
     """
+    check_system(settings)
     return open_store(settings.database_url, _limits(settings))
+
+
+def check_system(settings: Settings) -> None:
+    """Raise ``NoSystem`` unless there is a store where the settings say. Makes nothing."""
+    lacking = absence(settings.database_url)
+    if lacking is None:
+        return
+    if settings.store_url is None:
+        place, setting = f"at {settings.home.absolute()}", "RAGREC_HOME"
+    else:  # a URL may have a password in it
+        place, setting = "where RAGREC_STORE_URL says", "RAGREC_STORE_URL"
+    raise NoSystem(
+        f"There is no system {place} ({lacking}): set {setting}, or begin with `rag-rec ingest` or `rag-rec restore`."
+    )
 
 
 def _limits(settings: Settings) -> Limits:

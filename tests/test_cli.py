@@ -7,6 +7,15 @@ import pytest
 import structlog
 
 from rag_rec.cli import main
+from rag_rec.home import store_of
+from tests.homes import settings_for
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Of a system in which there is nothing yet."""
+    store_of(settings_for(tmp_path)).close()
+    return tmp_path
 
 
 def call(monkeypatch: pytest.MonkeyPatch, home: Path, *arguments: str) -> int:
@@ -34,42 +43,42 @@ def call(monkeypatch: pytest.MonkeyPatch, home: Path, *arguments: str) -> int:
     ],
 )
 def test_a_failure_is_one_json_object_and_an_exit_code(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: str
+    monkeypatch: pytest.MonkeyPatch, home: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: str
 ) -> None:
-    assert call(monkeypatch, tmp_path, *arguments, "--json") != 0
+    assert call(monkeypatch, home, *arguments, "--json") != 0
     printed = orjson.loads(capsys.readouterr().out)
     assert printed["error"]["code"] == code
     assert printed["error"]["message"]
 
 
 def test_a_success_is_one_json_object_and_exit_code_0(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(monkeypatch, tmp_path, "index", "list", "--json") == 0
+    assert call(monkeypatch, home, "index", "list", "--json") == 0
     assert orjson.loads(capsys.readouterr().out) == {"current": None, "generations": []}
 
 
 def test_without_json_errors_are_words_on_stderr(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(monkeypatch, tmp_path, "index", "verify") == 1
+    assert call(monkeypatch, home, "index", "verify") == 1
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "rag-rec index build" in printed.err
 
 
 def test_settings_that_cannot_be_used_are_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RAGREC_PORT", "many")
-    assert call(monkeypatch, tmp_path, "index", "list", "--json") == 1
+    assert call(monkeypatch, home, "index", "list", "--json") == 1
     assert "port" in orjson.loads(capsys.readouterr().out)["error"]["message"]
 
 
 def test_the_log_of_the_library_stays_off_stdout(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    call(monkeypatch, tmp_path, "index", "verify", "--json")
+    call(monkeypatch, home, "index", "verify", "--json")
     capsys.readouterr()
     structlog.get_logger().warning("generator_unavailable")
     written = capsys.readouterr()

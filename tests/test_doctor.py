@@ -35,6 +35,7 @@ def detail(settings: Settings, part: str) -> str:
 
 def test_an_empty_home_is_told_what_to_do(tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
+    fill(settings, [])
     assert states(settings) == PRIVATE | {"store": State.OK, "index": State.FAILED, "generator": State.NOTE}
     assert "rag-rec index build" in detail(settings, "index")
 
@@ -73,6 +74,7 @@ def test_an_adapter_that_saw_a_forgotten_person_is_reported(tmp_path: Path) -> N
 
 def test_it_says_where_the_keys_are(tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
+    fill(settings, [])
     assert "made just now" in detail(settings, "keys")
     assert f"signing key: {settings.keys / 'signing.key'}" in detail(settings, "keys")
     given = settings_for(tmp_path, signing_key=base64.b64encode(b"o" * 32).decode())
@@ -128,4 +130,5 @@ def test_no_items_are_no_reason_to_fail(tmp_path: Path) -> None:
     build(settings)
     build_compact(settings)
     emptied = settings.model_copy(update={"store_url": f"sqlite:///{tmp_path / 'other.sqlite3'}"})
+    fill(emptied, [], [])
     assert states(emptied)["generator"] is State.NOTE

@@ -12,7 +12,7 @@ from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.saga import Saga
 from rag_rec.forgetting.system import open_system
 from rag_rec.generation import Generations
-from rag_rec.home import store_of
+from rag_rec.home import existing_store_of
 from rag_rec.keys import open_pseudonyms
 from rag_rec.live import Live
 from rag_rec.settings import Settings
@@ -30,9 +30,9 @@ def forget_batch(settings: Settings, request: ForgetRequest, embedder: Embedder 
     Raises:
         NotReady: there is no index by which others could be looked at.
     """
-    embedder = embedder or open_embedder(settings.embedding_model, settings.embedding_threads)
-    store = store_of(settings)
+    store = existing_store_of(settings)
     try:
+        embedder = embedder or open_embedder(settings.embedding_model, settings.embedding_threads)
         live = Live.load(Generations(settings.generations).current(), store, settings, embedder)
         saga = Saga(open_system(settings, store, open_pseudonyms(settings), live))
         numbers = _numbers(store, request)

@@ -27,7 +27,7 @@ from rag_rec.forgetting.receipts.records import (
 )
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.saga import Saga
-from rag_rec.home import store_of
+from rag_rec.home import existing_store_of
 from rag_rec.keys import open_pseudonyms
 from rag_rec.printing import Answer
 from rag_rec.settings import Settings
@@ -123,10 +123,9 @@ def status(
 def find(user_id: str, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
     """The requests about a person, oldest first, by the id that the person had."""
     settings = Settings()
-    subject = open_pseudonyms(settings).user(user_id)
-    store = store_of(settings)
+    store = existing_store_of(settings)
     try:
-        records = store.forget_records(subject=subject)
+        records = store.forget_records(subject=open_pseudonyms(settings).user(user_id))
     finally:
         store.close()
     return _list(records)
@@ -139,7 +138,7 @@ def list_requests(
     json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
     """The requests there are, oldest first."""
-    store = store_of(Settings())
+    store = existing_store_of(Settings())
     try:
         records = store.forget_records(pending=pending)
     finally:
@@ -165,7 +164,7 @@ def resume(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by t
 @contextmanager
 def _saga() -> Iterator[Saga]:
     settings = Settings()
-    store = store_of(settings)
+    store = existing_store_of(settings)
     try:
         yield open_saga(settings, store)
     finally:

@@ -18,7 +18,7 @@ from rag_rec.forgetting.copies.backup import Advance, write_backup
 from rag_rec.forgetting.copies.restore import restore
 from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.forgetting.system import signer_of
-from rag_rec.home import store_of
+from rag_rec.home import existing_store_of
 from rag_rec.keys import open_pseudonyms
 from rag_rec.settings import Settings
 from rag_rec.store.archive import opened
@@ -33,7 +33,7 @@ File = Annotated[Path, typer.Argument(help="The backup.")]
 def backup(file: File, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
     """Write the whole store into one file, while the service goes on. Keys are not in it."""
     settings, started = Settings(), time.perf_counter()
-    with closing(store_of(settings)) as store:  # brings an older store up to date, and refuses a wrong key
+    with closing(existing_store_of(settings)) as store:  # brings an older store up to date, and refuses a wrong key
         signer = signer_of(settings, store)
     with opened(settings.database_url) as database, _rows_told("backup") as advance:
         manifest = write_backup(file, database, open_pseudonyms(settings).key_id, signer, advance)

@@ -9,7 +9,7 @@ import typer
 
 from rag_rec.cli import Json, command
 from rag_rec.generation import Generations
-from rag_rec.home import store_of
+from rag_rec.home import existing_store_of
 from rag_rec.live import Live
 from rag_rec.privacy import Privacy
 from rag_rec.settings import Settings
@@ -36,7 +36,7 @@ def prove(
     are many users; a running service is not touched.
     """
     settings = Settings()
-    store = store_of(settings)
+    store = existing_store_of(settings)
     try:
         embedder = open_embedder(settings.embedding_model, settings.embedding_threads)
         live = Live.load(Generations(settings.generations).current(), store, settings, embedder)

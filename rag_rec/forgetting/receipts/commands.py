@@ -15,7 +15,7 @@ from rag_rec.forgetting.receipts.document import check_receipt, read_receipt
 from rag_rec.forgetting.receipts.records import record_of
 from rag_rec.forgetting.receipts.words import short, words
 from rag_rec.forgetting.system import signer_of
-from rag_rec.home import store_of
+from rag_rec.home import existing_store_of
 from rag_rec.keys import existing_signer
 from rag_rec.printing import Answer
 from rag_rec.settings import Settings
@@ -77,7 +77,7 @@ def verify(
 def key(to: To = None, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
     """Show the public key. Give it to whoever shall be able to check receipts."""
     settings = Settings()
-    with closing(store_of(settings)) as store:
+    with closing(existing_store_of(settings)) as store:
         signer = signer_of(settings, store)
     if to is not None:
         _write(to, signer.public_pem)
@@ -87,7 +87,7 @@ def key(to: To = None, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001
 
 
 def _receipt_of(request: str) -> str:
-    store = store_of(Settings())
+    store = existing_store_of(Settings())
     try:
         record = record_of(store, request)
     finally:

@@ -16,7 +16,7 @@ from rag_rec.forgetting.receipts.records import iso
 from rag_rec.forgetting.rights.access import export, export_document
 from rag_rec.forgetting.rights.identity import Identities
 from rag_rec.forgetting.system import open_system
-from rag_rec.home import store_of
+from rag_rec.home import existing_store_of
 from rag_rec.keys import open_pseudonyms
 from rag_rec.printing import Answer
 from rag_rec.settings import Settings
@@ -36,7 +36,7 @@ def export_user(
     json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
     """Everything stored about a user (right of access), with the ids by which interactions can be forgotten."""
-    store = store_of(Settings())
+    store = existing_store_of(Settings())
     try:
         document = export_document(*export(store, user_id))
     finally:
@@ -84,7 +84,7 @@ def release(user_id: str, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG
 @command
 def list_holds(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
     """The legal holds there are, by time. They name people by pseudonym."""
-    store = store_of(Settings())
+    store = existing_store_of(Settings())
     try:
         listed = store.holds()
     finally:
@@ -97,7 +97,7 @@ def list_holds(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read 
 @contextmanager
 def _identities() -> Iterator[Identities]:
     settings = Settings()
-    store = store_of(settings)
+    store = existing_store_of(settings)
     try:
         yield Identities(open_system(settings, store, open_pseudonyms(settings)))
     finally:

@@ -14,6 +14,7 @@ from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.home import store_of
 from rag_rec.settings import Settings
 from rag_rec.signing import Signer
+from rag_rec.store import open_store
 from rag_rec.store.records import LedgerEntry
 from tests.forgetting.records import accepted, issued
 
@@ -37,6 +38,11 @@ def stored(settings: Settings) -> list[LedgerEntry]:
         store.close()
 
 
+def new_store(settings: Settings) -> None:
+    """A store in which nothing is, made without a key."""
+    open_store(settings.database_url).close()
+
+
 def failure(*arguments: str | Path, code: str = "broken_ledger") -> str:
     status, answer = call(*arguments)
     assert (status, answer["error"]["code"]) == (1, code)
@@ -44,6 +50,7 @@ def failure(*arguments: str | Path, code: str = "broken_ledger") -> str:
 
 
 def test_the_ledger_of_a_store_where_nobody_was_forgotten_is_empty(settings: Settings) -> None:
+    store_of(settings).close()
     code, answer = call("verify")
     assert code == 0
     assert answer == {"ok": True, "entries": 0, "digest": EMPTY.digest, "file": str(settings.ledger_file)}
@@ -81,6 +88,8 @@ def test_a_store_that_was_cut_is_found(settings: Settings) -> None:
     call("export", settings.ledger_file)
     for path in settings.home.glob("store.sqlite3*"):
         path.unlink()
+    assert "rag-rec restore" in failure("verify", code="no_system")
+    new_store(settings)
     assert "lacks 2 entries" in failure("verify")
 
 
@@ -93,6 +102,7 @@ def test_a_ledger_signed_with_another_key_is_found(settings: Settings, monkeypat
 
 
 def test_no_keys_are_made(settings: Settings, tmp_path: Path) -> None:
+    new_store(settings)
     assert call("verify")[0] == call("export", tmp_path / "ledger.jsonl")[0] == 0
     assert not settings.keys.exists()
     issued(settings, accepted(settings, "ada"))

@@ -127,9 +127,9 @@ def test_of_an_invalid_receipt_only_what_is_wrong_is_printed(settings: Settings,
 
 
 def test_a_request_that_is_not_there_is_told_from_one_without_a_receipt(settings: Settings) -> None:
+    accepted(settings, "ada")
     code, answer = call("show", "nothing")
     assert (code, answer["error"]["code"]) == (1, "unknown_request")
-    accepted(settings, "ada")
     code, answer = call("show", "of-ada")
     assert (code, answer["error"]["code"]) == (1, "not_ready")
 
