@@ -105,10 +105,11 @@ def _identities() -> Iterator[Identities]:
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:
-    """Write personal data to a file that only its owner can read."""
+    """Write personal data to a new file that only its owner can read."""
     try:
-        path.touch(mode=0o600)
-        path.chmod(0o600)
+        path.touch(mode=0o600, exist_ok=False)
         path.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
+    except FileExistsError:
+        raise InvalidInput(f"{path} exists: name another file, or remove it first.") from None
     except OSError as error:
         raise InvalidInput(f"{path} cannot be written ({error.strerror}): name another file.") from None

@@ -71,6 +71,13 @@ def test_what_is_stored_about_a_person_is_exported(settings: Settings, tmp_path:
     assert call("export", CANARY, "--to", str(path)) == {"interactions": 6, "written": str(path)}
     assert orjson.loads(path.read_bytes()) == document
     assert path.stat().st_mode & 0o777 == 0o600
+    path.write_text("another's")
+    again = call("export", CANARY, "--to", str(path))["error"]
+    assert (again["code"], again["message"]) == (
+        "invalid_input",
+        f"{path} exists: name another file, or remove it first.",
+    )
+    assert path.read_text() == "another's"
 
 
 @pytest.mark.usefixtures("settings")
