@@ -36,6 +36,12 @@ _NEVER_BACK: Final = ("user", "interaction", "suppressed")
 """Counters that go on from the higher value: a number must never come to mean somebody else. Items and events are
 numbered without gaps, so that theirs are the backup's; nothing that refers to other numbers is left."""
 
+_NOT_NEWER: Final = (
+    "The ledger that was found is no newer than the backup, so that nothing was replayed: erasures after the backup "
+    "are not known from it, and whoever was forgotten since, if anybody was, is back. Restore again with --ledger and "
+    "a newer copy if there is one; if not, forget again whoever asked since."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Restored:
@@ -48,6 +54,7 @@ class Restored:
         ledger_until: when the newest of them was written, ISO 8601, UTC; None if there is none.
         replayed: of these, the ones newer than the backup by kind, and the rows that they removed.
         epoch: the store's; whatever was made before is older, and void.
+        warning: that nothing was replayed, since no ledger was found that is newer than the backup; else None.
     """
 
     created: str
@@ -56,6 +63,7 @@ class Restored:
     ledger_until: str | None
     replayed: Mapping[str, int]
     epoch: int
+    warning: str | None
 
 
 def restore(
@@ -117,7 +125,15 @@ class _Replacement:
         for entry in self._newest[manifest.ledger.sequence :]:
             replay.apply(entry)
         until = written(self._newest[-1]) if self._newest else None
-        return Restored(manifest.created, manifest.rows, len(self._newest), until, dict(replay.done), values["epoch"])
+        return Restored(
+            created=manifest.created,
+            rows=manifest.rows,
+            ledger=len(self._newest),
+            ledger_until=until,
+            replayed=dict(replay.done),
+            epoch=values["epoch"],
+            warning=_NOT_NEWER if len(self._newest) == manifest.ledger.sequence else None,
+        )
 
     def _load(self, advance: Advance) -> None:
         for table in ARCHIVED:

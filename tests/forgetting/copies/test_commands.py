@@ -39,6 +39,7 @@ def test_backs_up_and_restores_without_the_forgotten(settings: Settings, tmp_pat
     forget_in(settings, CANARY)
     restored = run("restore", str(file))
     assert restored["replayed"]["users_removed"] == 1
+    assert restored["warning"] is None
     assert "rag-rec index build" in restored["next"]
     assert CANARY not in people_in(settings)
 
@@ -47,7 +48,22 @@ def test_a_restore_without_any_ledger_needs_to_be_told(settings: Settings, tmp_p
     file = tmp_path / "store.backup"
     run("backup", str(file))
     assert run("restore", str(file), code=1)["error"]["code"] == "confirmation_required"
-    assert run("restore", str(file), "--without-later-erasures")["ledger"] == 0
+    restored = run("restore", str(file), "--without-later-erasures")
+    assert (restored["ledger"], "whoever was forgotten since" in restored["warning"]) == (0, True)
+    assert CANARY in people_in(settings)
+
+
+def test_a_ledger_that_is_no_newer_than_the_backup_is_warned_of(settings: Settings, tmp_path: Path) -> None:
+    forget_in(settings, "user-1")
+    file, copy = tmp_path / "store.backup", tmp_path / "ledger.jsonl"
+    run("backup", str(file))
+    copy.write_bytes(settings.ledger_file.read_bytes())
+    forget_in(settings, CANARY)
+    settings.ledger_file.unlink()
+    for path in settings.home.glob("store.sqlite3*"):
+        path.unlink()
+    restored = run("restore", str(file), "--ledger", str(copy))
+    assert (restored["replayed"], "no newer than the backup" in restored["warning"]) == ({}, True)
     assert CANARY in people_in(settings)
 
 
