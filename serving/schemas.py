@@ -16,6 +16,7 @@ from pydantic import (
     Tag,
     WithJsonSchema,
 )
+from pydantic_core import PydanticCustomError
 
 from rag_rec.domain import Attributes, Interaction, Item, RecommendationRequest, Strategy, User
 from rag_rec.errors import InvalidInput
@@ -59,6 +60,17 @@ def _in_range(value: int) -> int:
     if not 0 <= value <= MAX_TIME:
         raise ValueError("lies outside the years 1970 to 9999; whole numbers are milliseconds since 1970")
     return value
+
+
+def _list_of(what: str) -> BeforeValidator:
+    """Refuse what is no list in words of JSON, which knows no sets."""
+
+    def check(value: object) -> object:
+        if not isinstance(value, list | frozenset):
+            raise PydanticCustomError("list_type", "Input should be a list of {what}", {"what": what})
+        return value
+
+    return BeforeValidator(check)
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -196,10 +208,13 @@ class ForgetBody(Body):
     scope: Scope
     interaction_ids: Annotated[
         frozenset[Annotated[Whole, Field(ge=0, le=MAX_NUMBER)]],
+        _list_of("numbers"),
         Field(max_length=MAX_BATCH, description="Only these interactions, by the `id` that an export shows."),
     ] = frozenset()
     item_ids: Annotated[
-        frozenset[Id], Field(max_length=MAX_BATCH, description="Only interactions with these items.")
+        frozenset[Id],
+        _list_of("texts"),
+        Field(max_length=MAX_BATCH, description="Only interactions with these items."),
     ] = frozenset()
     before: Annotated[Time | None, Field(description="Only interactions before this time.")] = None
     after: Annotated[Time | None, Field(description="Only interactions from this time on.")] = None

@@ -74,3 +74,9 @@ def test_the_largest_batch_fits_the_largest_body() -> None:
     assert ForgetBody.model_validate(body).request().user_ids == tuple(ids)
     with pytest.raises(ValidationError):
         ForgetBody.model_validate({**body, "user_ids": [*ids, "one more"]})
+
+
+@pytest.mark.parametrize(("field", "what"), [("item_ids", "texts"), ("interaction_ids", "numbers")])
+def test_what_has_to_be_a_list_is_said_so(field: str, what: str) -> None:
+    with pytest.raises(ValidationError, match=f"Input should be a list of {what}"):
+        ForgetBody.model_validate({"user_id": "u", "scope": "interactions", field: "i"})
