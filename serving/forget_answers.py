@@ -20,6 +20,9 @@ class PlanAnswer(Answer):
     scope: Scope
     users: int
     interactions: int
+    interaction_ids: Annotated[
+        list[int], Field(description="Of the scope `interactions`: the first 100 that would go, by time.")
+    ]
     index_files: int
     profile_vectors: int | None
     own_vectors: int | None
@@ -27,6 +30,7 @@ class PlanAnswer(Answer):
     caches: str
     adapters: Annotated[list[str], Field(description="Digests of the adapters that saw any of these people.")]
     held: Annotated[list[str], Field(description="Reasons of the legal holds that forbid it.")]
+    held_at: Annotated[list[int], Field(description="The position in `user_ids` that each of them is about.")]
     expected_ms: Annotated[float | None, Field(description="How long it may take, by the latest requests.")]
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from rag_rec.adapters.lineage import ensure_lineage
 from rag_rec.clock import now_ms
-from rag_rec.errors import PlanChanged
+from rag_rec.errors import LegalHold, PlanChanged
 from rag_rec.forgetting.ledger.chain import make_entry, tip_after
 from rag_rec.forgetting.memory import Memory
 from rag_rec.forgetting.plan import Planner, Target, check_met
@@ -41,6 +41,7 @@ class Acceptance:
         if self._planner.hash(request, targets) != request.plan:
             raise PlanChanged("What would be removed is not what the plan says: ask for a dry run and quote its plan.")
         check_met(request, targets)
+        self._check_held(request, targets)
         erasures = self._erasures(request, targets)
         digests = {erasure.request_id: list(erasure.digests) for erasure in erasures}
 
@@ -49,6 +50,16 @@ class Acceptance:
 
         with _prepared(self._system.live, targets, whole=request.selection is None):
             return self._system.store.accept(erasures, entries)
+
+    def _check_held(self, request: ForgetRequest, targets: Sequence[Target]) -> None:
+        """Say where in a batch people on hold are named. The transaction looks for itself whether there are any."""
+        held = self._planner.held(targets) if request.is_batch else {}
+        if held:
+            raise LegalHold(
+                f"{request.at(list(held), 'name')} somebody who may not be forgotten: "
+                f"{'; '.join(dict.fromkeys(held.values()))}. Nothing was removed: lift the hold first, or leave them "
+                "out of the batch."
+            )
 
     def _erasures(self, request: ForgetRequest, targets: Sequence[Target]) -> list[Erasure]:
         now, batch = now_ms(), secrets.token_hex(16) if len(targets) > 1 else None

@@ -29,7 +29,7 @@ from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.saga import Saga
 from rag_rec.home import existing_store_of
 from rag_rec.keys import open_pseudonyms
-from rag_rec.printing import Answer
+from rag_rec.printing import Answer, said
 from rag_rec.settings import Settings
 from rag_rec.store.records import ForgetRecord, ForgetState, Selection
 
@@ -81,7 +81,7 @@ def forget_interactions(  # noqa: PLR0913 - one parameter per option of the comm
 @forget.command("batch")
 @command
 def forget_users(  # noqa: PLR0913 - one parameter per option of the command
-    path: Annotated[Path, typer.Argument(help="File with one user id on each line.")],
+    path: Annotated[Path, typer.Argument(help="File with one user id on each line; blanks around it do not count.")],
     dry_run: DryRun = False,
     confirm: Annotated[str | None, typer.Option("--confirm", help="Repeat the number of users to confirm.")] = None,
     plan: PlanHash = None,
@@ -91,13 +91,13 @@ def forget_users(  # noqa: PLR0913 - one parameter per option of the command
     json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
     """Forget many users at once, all or none. Each gets a request, told by the line of the file, and a receipt."""
-    listed = _listed(path)
-    request = ForgetRequest(tuple(listed.values()), None, confirm, plan, tuple(listed))
+    people = _people_in(path)
+    request = ForgetRequest(tuple(people.values()), None, confirm, plan, tuple(people))
     if dry_run:
         return _run(request, dry_run)
     done = forget_batch(Settings(), request) if report else _run(request, dry_run)
-    requests = [{"line": line, "request": each} for line, each in zip(listed, done["requests"], strict=True)]
-    return Answer({**done, "lines": list(listed)}, report_in_words(done) | {"requests": requests})
+    requests = [{"line": line, "request": each} for line, each in zip(people, done["requests"], strict=True)]
+    return Answer({**done, "lines": list(people)}, report_in_words(done) | {"requests": requests})
 
 
 @forget.command("status")
@@ -176,7 +176,21 @@ def _run(request: ForgetRequest, dry_run: bool) -> Mapping[str, Any]:
         if not dry_run:
             return asdict(saga.forget(request))
         plan = asdict(saga.plan(request))
-    return Answer(plan, plan | dict.fromkeys(IN_MEMORY, "known to a running service only"))
+    return Answer(plan, _plan_in_words(plan, request))
+
+
+def _plan_in_words(plan: Mapping[str, Any], request: ForgetRequest) -> dict[str, Any]:
+    """A dry run for people. Of a file, the holds are told by line."""
+    words = {name: value for name, value in plan.items() if name != "held_at"}
+    words |= dict.fromkeys(IN_MEMORY, "known to a running service only")
+    if request.lines is not None:
+        words["held"] = [f"line {at}: {reason}" for at, reason in zip(plan["held_at"], plan["held"], strict=True)]
+    ids = plan["interaction_ids"]
+    more = plan["interactions"] - len(ids)
+    words["interaction_ids"] = said(ids) + (f" and {more} more" if more else "")
+    if request.selection is None:
+        del words["interaction_ids"]
+    return words
 
 
 def _list(records: list[ForgetRecord]) -> Answer:
@@ -188,10 +202,10 @@ def _list(records: list[ForgetRecord]) -> Answer:
     )
 
 
-def _listed(path: Path) -> dict[int, str]:
-    """The user ids in a file by line, counted from 1."""
+def _people_in(path: Path) -> dict[int, str]:
+    """The user ids in a file by line, counted from 1. A byte order mark, empty lines and blanks around do not count."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
         raise InvalidInput(f"{path} cannot be read: give a text file with one user id on each line.") from None
     return {number: line.strip() for number, line in enumerate(lines, 1) if line.strip()}

@@ -9,13 +9,16 @@ from typing import Final
 
 from rag_rec.adapters.lineage import adapters_that_saw
 from rag_rec.errors import InvalidInput, UnknownUser
-from rag_rec.forgetting.request import ForgetRequest
+from rag_rec.forgetting.request import ForgetRequest, listed
 from rag_rec.forgetting.steps.files import vectors_in_files
 from rag_rec.forgetting.system import System
 from rag_rec.store.records import Selection
 
 RECENT: Final = 20
 """Requests from whose times the expected one is told."""
+
+LISTED: Final = 100
+"""So many interactions are listed in a plan; the others are counted only."""
 
 IN_MEMORY: Final = ("profile_vectors", "own_vectors", "statistics")
 """What of a plan only a loaded index knows."""
@@ -25,13 +28,15 @@ IN_MEMORY: Final = ("profile_vectors", "own_vectors", "statistics")
 class Target:
     """One person of a request: pseudonym, number, and the numbers and pseudonyms of the interactions that would go.
 
-    ``digests`` is empty where the whole user goes: then nothing of the person is taken again anyway.
+    ``digests`` is empty where the whole user goes: then nothing of the person is taken again anyway. ``foreign`` are
+    numbers that the request names, and that are no interactions of this person.
     """
 
     subject: str
     number: int
     interactions: tuple[int, ...]
     digests: tuple[str, ...]
+    foreign: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,8 @@ class Plan:
         scope: ``user`` or ``interactions``.
         users: people concerned.
         interactions: rows of the store that would go.
+        interaction_ids: of single interactions, the ids as an export shows them: the first 100, by time. Empty where
+            whole users go.
         index_files: files of index generations that would be rewritten.
         profile_vectors: profiles that would go or be made anew; None without a loaded index.
         own_vectors: vectors of interactions with a text of their own that would go; None without a loaded index.
@@ -51,6 +58,7 @@ class Plan:
         caches: what happens to answers under way and cached prompts.
         adapters: digests of the adapters that saw any of these people.
         held: legal reasons that forbid it.
+        held_at: whom each of them is about: the line in a file counted from 1, else the position counted from 0.
         expected_ms: how long it may take, by the latest requests; None if there were none.
     """
 
@@ -58,6 +66,7 @@ class Plan:
     scope: str
     users: int
     interactions: int
+    interaction_ids: tuple[int, ...]
     index_files: int
     profile_vectors: int | None
     own_vectors: int | None
@@ -65,6 +74,7 @@ class Plan:
     caches: str
     adapters: tuple[str, ...]
     held: tuple[str, ...]
+    held_at: tuple[int, ...]
     expected_ms: float | None
 
 
@@ -76,11 +86,14 @@ class Planner:
         self._store = system.store
 
     def targets(self, request: ForgetRequest) -> list[Target]:
-        """The people of a request, in its order. Raises ``UnknownUser`` if the store does not know one of them."""
+        """The people of a request, in its order.
+
+        Raises:
+            UnknownUser: the store does not know one of them.
+            InvalidInput: somebody is named twice.
+        """
         found = [self._store.user(user_id) for user_id in request.user_ids]
-        unknown = [place for place, known in enumerate(found) if known is None]
-        if unknown:
-            raise UnknownUser(_unknown(request, unknown))
+        _check_people(request, [place for place, known in enumerate(found) if known is None])
         numbers = [known[0] for known in found if known is not None]
         asked = zip(request.user_ids, numbers, strict=True)
         return [self._target(user_id, number, request.selection) for user_id, number in asked]
@@ -97,24 +110,33 @@ class Planner:
 
         Raises:
             UnknownUser: the store does not know somebody.
-            InvalidInput: the selection meets nothing.
+            InvalidInput: the selection meets nothing, or names interactions that are not the user's; somebody is
+                named twice; or a dry run is asked to confirm.
         """
+        request.check_unconfirmed()
         targets = self.targets(request)
         check_met(request, targets)
         numbers = [target.number for target in targets]
-        held = {hold.subject: hold.reason for hold in self._store.holds()}
+        held = self.held(targets)
         return Plan(
             plan=self.hash(request, targets),
             scope=request.scope,
             users=len(targets),
             interactions=sum(len(target.interactions) for target in targets),
+            interaction_ids=targets[0].interactions[:LISTED] if request.selection is not None else (),
             index_files=len(vectors_in_files(self._system.generations, numbers)),
             **self._in_memory(targets),
             caches="answers under way are made again; cached prompts cannot be read any more",
             adapters=self._adapters(numbers),
-            held=tuple(held[target.subject] for target in targets if target.subject in held),
+            held=tuple(held.values()),
+            held_at=tuple(request.places(list(held))),
             expected_ms=self._expected(request.scope),
         )
+
+    def held(self, targets: Sequence[Target]) -> dict[int, str]:
+        """Reasons of the legal holds on these people, by where they are in the sequence."""
+        reasons = {hold.subject: hold.reason for hold in self._store.holds()}
+        return {place: reasons[each.subject] for place, each in enumerate(targets) if each.subject in reasons}
 
     def _target(self, user_id: str, number: int, selection: Selection | None) -> Target:
         subject = self._system.pseudonyms.user(user_id)
@@ -123,7 +145,11 @@ class Planner:
             return Target(subject, number, tuple(chosen), ())
         rows = self._store.interactions(number, chosen)
         digests = tuple(self._system.pseudonyms.interaction(row.interaction) for row in rows)
-        return Target(subject, number, tuple(row.number for row in rows), digests)
+        foreign = tuple(sorted(self._foreign(number, selection.numbers)))
+        return Target(subject, number, tuple(row.number for row in rows), digests, foreign)
+
+    def _foreign(self, number: int, named: frozenset[int]) -> frozenset[int]:
+        return named.difference(self._store.select(number, Selection(numbers=named))) if named else named
 
     def _in_memory(self, targets: Sequence[Target]) -> dict[str, int | None]:
         """What would go of the loaded index, by the names that the plan has for it."""
@@ -144,12 +170,26 @@ class Planner:
 
 
 def check_met(request: ForgetRequest, targets: Sequence[Target]) -> None:
-    """Raise ``InvalidInput`` if a request means interactions of which there are none."""
+    """Raise ``InvalidInput`` if a request names interactions that are not the user's, or means none."""
+    foreign = targets[0].foreign
+    if foreign:
+        raise InvalidInput(
+            f"{listed(foreign, 'Id')} {'is no interaction' if len(foreign) == 1 else 'are no interactions'} of this "
+            "user: an export shows the ids. Nothing was changed."
+        )
     if request.selection is not None and not targets[0].interactions:
         raise InvalidInput("The user has no interaction that is meant; nothing was changed.")
 
 
-def _unknown(request: ForgetRequest, places: Sequence[int]) -> str:
-    if len(request.user_ids) == 1 and request.lines is None:
-        return "There is no user with this id; nothing was changed."
-    return f"{request.at(places, 'name')} no user of the store; nothing was changed."
+def _check_people(request: ForgetRequest, unknown: Sequence[int]) -> None:
+    """Raise an error that says of everybody who cannot be meant where they are named, and why."""
+    if unknown and not request.is_batch:
+        raise UnknownUser("There is no user with this id; nothing was changed.")
+    again = request.named_again()
+    problems = []
+    if again:
+        problems.append(f"{request.at(again, 'name')} a user who is named before: name each once.")
+    if unknown:
+        problems.append(f"{request.at(unknown, 'name')} no user of the store; nothing was changed.")
+    if problems:
+        raise (InvalidInput if again else UnknownUser)(" ".join(problems))

@@ -49,22 +49,22 @@ class ForgetRequest:
     @property
     def subject(self) -> str:
         """What ``confirm`` has to repeat."""
-        alone = len(self.user_ids) == 1 and self.lines is None  # a file is confirmed by its number, whatever is in it
-        return self.user_ids[0] if alone else str(len(self.user_ids))
+        return str(len(self.user_ids)) if self.is_batch else self.user_ids[0]
 
     def check(self) -> None:
         """Raise ``InvalidInput`` unless the request means something that can be planned."""
         if not self.user_ids:
             raise InvalidInput("A forget request names nobody: give at least one user.")
-        again = self._named_again()
-        if again:
-            raise InvalidInput(f"{self.at(again, 'name')} a user who is named before: name each once.")
         if self.selection is not None and len(self.user_ids) > 1:
             raise InvalidInput("Interactions are forgotten of one user at a time; a batch removes whole users.")
         if self.selection == Selection():
             raise InvalidInput(
                 "A forget request for interactions names none: give ids, items, before or after; "
                 "to remove everything, forget the user."
+            )
+        if self.selection is not None and self.selection.is_empty_span:
+            raise InvalidInput(
+                "No time is both from `after` on and before `before`: `after` has to be the earlier one."
             )
 
     def at(self, places: Sequence[int], verb: str) -> str:
@@ -74,24 +74,44 @@ class ForgetRequest:
             places: indices into ``user_ids``, at least one.
             verb: in the plural.
         """
-        where = list(places) if self.lines is None else [self.lines[place] for place in places]
-        named = [str(place) for place in where[:NAMED]]
-        if len(where) > NAMED:
-            named.append(f"{len(where) - NAMED} more")
-        several = len(where) > 1
-        noun = ("Position" if self.lines is None else "Line") + "s" * several
-        listed = " and ".join(filter(None, [", ".join(named[:-1]), named[-1]]))
-        return f"{noun} {listed}{' of user_ids' if self.lines is None else ''} {verb}{'' if several else 's'}"
+        named = listed(self.places(places), "Position" if self.lines is None else "Line")
+        return f"{named}{' of user_ids' if self.lines is None else ''} {verb}{'' if len(places) > 1 else 's'}"
+
+    def places(self, places: Sequence[int]) -> list[int]:
+        """What people are told for indices into ``user_ids``: lines of the file, where there is one."""
+        return list(places) if self.lines is None else [self.lines[place] for place in places]
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether people are named by their places: several, or those of a file, whatever is in it."""
+        return len(self.user_ids) > 1 or self.lines is not None
 
     def check_confirmed(self) -> None:
         """Raise ``ConfirmationRequired`` unless subject and plan are quoted."""
-        if self.confirm != self.subject or self.plan is None:
+        repeated = "the number of its users" if self.is_batch else "the user's id"
+        lacking = []
+        if self.confirm is None:
+            lacking.append("nothing is confirmed")
+        elif self.confirm != self.subject:
+            lacking.append(f"the confirmation does not repeat {repeated}")
+        if self.plan is None:
+            lacking.append("no plan is quoted")
+        if lacking:
             raise ConfirmationRequired(
-                "Forgetting cannot be undone: ask for a dry run first, then repeat its plan, and as confirmation the "
-                "user's id (for a batch, the number of users)."
+                f"Forgetting cannot be undone, and {' and '.join(lacking)}: ask for a dry run first, then quote its "
+                f"plan, and as confirmation repeat {repeated}. Nothing was changed."
             )
 
-    def _named_again(self) -> list[int]:
+    def check_unconfirmed(self) -> None:
+        """Raise ``InvalidInput`` if a dry run confirms something."""
+        if self.confirm is not None or self.plan is not None:
+            raise InvalidInput(
+                "A dry run changes nothing, so that there is nothing to confirm: leave out either the dry run, or "
+                "confirmation and plan."
+            )
+
+    def named_again(self) -> list[int]:
+        """Indices into ``user_ids`` of those who are named before."""
         seen: set[str] = set()
         places = []
         for place, user_id in enumerate(self.user_ids):
@@ -99,6 +119,15 @@ class ForgetRequest:
                 places.append(place)
             seen.add(user_id)
         return places
+
+
+def listed(numbers: Sequence[int], noun: str) -> str:
+    """Numbers after what they are of, as in "Lines 3, 5 and 17"; of many, the first."""
+    named = [str(number) for number in numbers[:NAMED]]
+    if len(numbers) > NAMED:
+        named.append(f"{len(numbers) - NAMED} more")
+    ending = "s" if len(numbers) > 1 else ""
+    return f"{noun}{ending} {' and '.join(filter(None, [', '.join(named[:-1]), named[-1]]))}"
 
 
 @dataclass(frozen=True, slots=True)

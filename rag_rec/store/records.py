@@ -49,6 +49,11 @@ class Selection:
     after: int | None = None
     numbers: frozenset[int] = frozenset()
 
+    @property
+    def is_empty_span(self) -> bool:
+        """Whether no time is meant."""
+        return self.after is not None and self.before is not None and self.after >= self.before
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:

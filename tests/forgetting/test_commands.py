@@ -13,6 +13,7 @@ from rag_rec.home import store_of
 from rag_rec.settings import Settings
 from tests.embedders import HashEmbedder
 from tests.forgetting.homes import CANARY, DAY, log
+from tests.forgetting.stores import identities_of
 from tests.homes import ITEMS, build, fill, settings_for
 
 
@@ -49,6 +50,8 @@ def test_a_user_is_forgotten_after_a_dry_run() -> None:
     assert (plan["users"], plan["interactions"]) == (1, 6)
     assert call("user", CANARY)["error"]["code"] == "confirmation_required"
     assert call("user", CANARY, "--confirm", CANARY, "--plan", "0" * 64)["error"]["code"] == "plan_changed"
+    wrong = call("user", CANARY, "--confirm", "user-1", "--plan", plan["plan"])["error"]
+    assert (wrong["code"], "does not repeat the user's id" in wrong["message"]) == ("confirmation_required", True)
     done = call("user", CANARY, "--confirm", CANARY, "--plan", plan["plan"])
     assert (done["state"], done["removed"]) == ("complete", {"interactions": 6, "users": 1})
     assert call("user", CANARY, "--dry-run")["error"]["code"] == "unknown_user"
@@ -75,7 +78,47 @@ def test_interactions_are_forgotten_by_id(settings: Settings) -> None:
     assert found is not None
     first = store.interactions(found[0])[0].number
     store.close()
-    assert confirmed("interactions", CANARY, "--id", str(first), subject=CANARY)["removed"]["interactions"] == 1
+    options = "interactions", CANARY, "--id", str(first)
+    assert call(*options, "--dry-run")["interaction_ids"] == [first]
+    assert f"interaction_ids: {first}\n" in words(*options, "--dry-run")
+    assert call(*options, "--id", "1", "--dry-run")["error"]["message"].startswith("Id 1 is no interaction of this")
+    assert confirmed(*options, subject=CANARY)["removed"]["interactions"] == 1
+
+
+@pytest.mark.usefixtures("settings")
+def test_many_interactions_are_counted_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rag_rec.forgetting.plan.LISTED", 2)
+    assert " and 4 more\n" in words("interactions", CANARY, "--after", "1970-01-01", "--dry-run")
+    assert "interaction_ids" not in words("user", CANARY, "--dry-run")
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_dry_run_with_a_confirmation_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "people.txt"
+    path.write_text(CANARY)
+    for arguments in (["user", CANARY], ["interactions", CANARY, "--id", "1"], ["batch", path]):
+        answer = call(*arguments, "--dry-run", "--confirm", CANARY)["error"]
+        assert answer["code"] == "invalid_input"
+        assert "nothing to confirm" in answer["message"]
+
+
+def test_people_on_hold_are_told_by_line(settings: Settings, tmp_path: Path) -> None:
+    with identities_of(settings) as identities:
+        identities.hold(CANARY, "case 7")
+    path = tmp_path / "people.txt"
+    path.write_text(f"\nuser-1\n{CANARY}\n")
+    planned = call("batch", path, "--dry-run")
+    assert (planned["held"], planned["held_at"]) == (["case 7"], [3])
+    assert "held: line 3: case 7\n" in words("batch", path, "--dry-run")
+    refused = call("batch", path, "--no-report", "--confirm", "2", "--plan", planned["plan"])["error"]
+    assert (refused["code"], refused["message"][:35]) == ("legal_hold", "Line 3 names somebody who may not b")
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_byte_order_mark_is_no_part_of_an_id(tmp_path: Path) -> None:
+    path = tmp_path / "people.txt"
+    path.write_text(f"{CANARY} \n", encoding="utf-8-sig")
+    assert call("batch", path, "--dry-run")["users"] == 1
 
 
 @pytest.mark.usefixtures("settings")
@@ -195,9 +238,10 @@ def test_what_is_wrong_in_a_file_is_told_by_line(tmp_path: Path) -> None:
         answer = call("batch", path, *arguments)["error"]
         assert answer["code"] == "unknown_user"
         assert answer["message"].startswith("Lines 3 and 5 name no user")
-    path.write_text(f"\nuser-1\n{CANARY}\n\nuser-1\n")
+    path.write_text(f"\nuser-1\n{CANARY}\nnobody\nuser-1\n")
     answer = call("batch", path, "--dry-run")["error"]
     assert (answer["code"], answer["message"][:12]) == ("invalid_input", "Line 5 names")
+    assert "Line 4 names no user of the store" in answer["message"]
 
 
 def test_a_batch_is_reported_on(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

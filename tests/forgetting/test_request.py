@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from rag_rec.errors import InvalidInput
+from rag_rec.errors import ConfirmationRequired, InvalidInput
 from rag_rec.forgetting.request import ForgetRequest
+from rag_rec.store.records import Selection
 
 
 @pytest.mark.parametrize(
@@ -25,9 +26,40 @@ def test_many_places_are_counted() -> None:
     assert request.at(range(50), "name").endswith(", 18, 19 and 30 more of user_ids name")
 
 
-def test_whoever_is_named_again_is_told_by_line() -> None:
-    with pytest.raises(
-        InvalidInput, match=r"^Lines 4 and 6 name a user who is named before: name each once"
-    ) as refused:
-        ForgetRequest(("ada", "ben", "ada", "ada"), lines=(1, 2, 4, 6)).check()
+def test_whoever_is_named_again_is_found() -> None:
+    assert ForgetRequest(("ada", "ben", "ada", "ada")).named_again() == [2, 3]
+    assert ForgetRequest(("ada", "ben")).named_again() == []
+
+
+@pytest.mark.parametrize(
+    ("users", "confirm", "plan", "said"),
+    [
+        (("ada",), None, None, "and nothing is confirmed and no plan is quoted:"),
+        (("ada",), "ada", None, "and no plan is quoted:"),
+        (("ada",), None, "p", "and nothing is confirmed:"),
+        (("ada",), "ben", "p", "and the confirmation does not repeat the user's id:"),
+        (("ada",), "ben", None, "and the confirmation does not repeat the user's id and no plan is quoted:"),
+        (("ada", "ben"), "ada", "p", "and the confirmation does not repeat the number of its users:"),
+    ],
+)
+def test_what_is_lacking_of_a_confirmation_is_said(
+    users: tuple[str, ...], confirm: str | None, plan: str | None, said: str
+) -> None:
+    with pytest.raises(ConfirmationRequired) as refused:
+        ForgetRequest(users, confirm=confirm, plan=plan).check_confirmed()
+    assert said in str(refused.value)
     assert "ada" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("confirm", "plan"), [("ada", None), (None, "p"), ("ada", "p")])
+def test_a_dry_run_confirms_nothing(confirm: str | None, plan: str | None) -> None:
+    ForgetRequest.of("ada").check_unconfirmed()
+    with pytest.raises(InvalidInput, match="nothing to confirm"):
+        ForgetRequest.of("ada", None, confirm, plan).check_unconfirmed()
+
+
+@pytest.mark.parametrize("after", [5, 6])
+def test_a_span_of_no_time_is_refused(after: int) -> None:
+    ForgetRequest.of("ada", Selection(after=4, before=5)).check()
+    with pytest.raises(InvalidInput, match="No time is both"):
+        ForgetRequest.of("ada", Selection(after=after, before=5)).check()

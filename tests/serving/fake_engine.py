@@ -22,10 +22,10 @@ from rag_rec.domain import (
     Source,
     User,
 )
-from rag_rec.errors import LegalHold, NotReady, PlanChanged, UnknownItem, UnknownRequest, UnknownUser
+from rag_rec.errors import InvalidInput, LegalHold, NotReady, PlanChanged, UnknownItem, UnknownRequest, UnknownUser
 from rag_rec.explainer import Explainer
 from rag_rec.explanation import Conditions, ExplainedRecommendation
-from rag_rec.forgetting.plan import Plan
+from rag_rec.forgetting.plan import LISTED, Plan
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.status import Status
 from rag_rec.store.records import (
@@ -129,21 +129,29 @@ class FakeEngine:
     def plan(self, request: ForgetRequest) -> Plan:
         self._pass()
         request.check()
+        request.check_unconfirmed()
+        return self._plan(request)
+
+    def _plan(self, request: ForgetRequest) -> Plan:
+        if request.named_again():
+            raise InvalidInput("Somebody is named twice.")
         gone = self._meant(request)
-        held = tuple(self.held[user_id].reason for user_id in request.user_ids if user_id in self.held)
+        numbers = [each.number for each in self._stored(request.user_ids[0]) if each.interaction in gone]
         content = repr((sorted(request.user_ids), request.scope, gone))
         return Plan(
             plan=hashlib.sha256(content.encode()).hexdigest(),
             scope=request.scope,
             users=len(request.user_ids),
             interactions=len(gone),
+            interaction_ids=() if request.selection is None else tuple(numbers[:LISTED]),
             index_files=1,
             profile_vectors=1,
             own_vectors=0,
             statistics=len(gone),
             caches="none",
             adapters=("a1",),
-            held=held,
+            held=tuple(self.held[user_id].reason for user_id in request.user_ids if user_id in self.held),
+            held_at=tuple(place for place, user_id in enumerate(request.user_ids) if user_id in self.held),
             expected_ms=None,
         )
 
@@ -153,7 +161,7 @@ class FakeEngine:
         request.check_confirmed()
         if request.plan in self.outcomes:
             return replace(self.outcomes[str(request.plan)], repeated=True)
-        plan = self.plan(request)
+        plan = self._plan(request)
         if plan.plan != request.plan:
             raise PlanChanged("What would be removed is not what the plan says.")
         if plan.held:

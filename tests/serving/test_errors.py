@@ -75,6 +75,9 @@ BODIES: list[tuple[str, bytes, int]] = [
     ("/v1/forget", b'{"user_id": "nobody", "scope": "user", "confirm": "nobody", "plan": "p"}', 404),
     ("/v1/forget", b'{"user_id": "nobody", "scope": "user", "dry_run": true}', 404),
     ("/v1/forget", b'{"user_ids": ["u1", "nobody"], "scope": "user", "dry_run": true}', 404),
+    ("/v1/forget", b'{"user_id": "u1", "scope": "user", "dry_run": true, "confirm": "u1"}', 422),
+    ("/v1/forget", b'{"user_id": "u1", "scope": "interactions", "item_ids": "i0", "dry_run": true}', 422),
+    ("/v1/forget", b'{"user_id": "u1", "scope": "interactions", "after": 9, "before": 5, "dry_run": true}', 422),
     ("/v1/forget/nothing/prove", b"", 404),
 ]
 
