@@ -15,6 +15,7 @@ from rag_rec.cli import Json, command
 from rag_rec.clock import now_ms
 from rag_rec.domain import Candidate, Item, User
 from rag_rec.errors import NoSystem, RagRecError
+from rag_rec.forgetting.ledger.comparison import compare, verified
 from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.forgetting.system import signer_of
 from rag_rec.fusion import Gate
@@ -102,17 +103,11 @@ def _keys(settings: Settings, store: Store) -> Iterator[Finding]:
 
 
 def _ledger(settings: Settings, store: Store) -> Iterator[Finding]:
-    newest = store.newest_entry()
     copy = LedgerFile(settings.ledger_file)
-    entries, lag = newest.sequence if newest else 0, copy.lag(newest)
-    if lag < 0:
-        text = f"{entries} entries; the copy at {copy.path} cannot be read or is another ledger's"
-        yield Finding("ledger", State.FAILED, f"{text}: `rag-rec ledger verify` says more.")
-    elif lag:
-        text = f"{entries} entries, of which the copy at {copy.path} lacks {lag}"
-        yield Finding("ledger", State.FAILED, f"{text}: `rag-rec forget resume` writes them, or says why it cannot.")
-    else:
-        yield Finding("ledger", State.OK, f"{entries} entries, and as many in the copy at {copy.path}")
+    copied = copy.read()
+    entries = verified(store, settings)
+    compare(entries, copied, copy.path)
+    yield Finding("ledger", State.OK, f"{len(entries)} entries, sound, and the same in the copy at {copy.path}")
 
 
 def _forgetting(store: Store) -> Iterator[Finding]:

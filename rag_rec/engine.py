@@ -212,7 +212,7 @@ class Engine(Privacy):
             interactions=counts.interactions,
             suppressed=self.store.suppressed_events(),
             erasure_epoch=self.store.erasure_epoch(),
-            ledger_copy_lag=LedgerFile(self.settings.ledger_file).lag(self.store.newest_entry()),
+            ledger_copy_lag=LedgerFile(self.settings.ledger_file).lag(self.store),
         )
 
     def refresh(self) -> bool:

@@ -11,7 +11,8 @@ class Status:
 
     ``lag`` is how many changes the store is ahead of what is in memory, ``suppressed`` how many events were refused
     because somebody had been forgotten, ``erasure_epoch`` the newest epoch at which something was removed,
-    ``ledger_copy_lag`` how many entries the copy of the ledger lacks, -1 if it cannot be read or is another ledger's.
+    ``ledger_copy_lag`` how many entries the copy of the ledger lacks, -1 if it cannot be read or its last
+    entry is not the store's.
     """
 
     ready: bool

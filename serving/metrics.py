@@ -130,7 +130,7 @@ class StatusCollector(Collector):
         yield GaugeMetricFamily("ragrec_erasure_epoch", "Newest removal in the store.", status.erasure_epoch)
         yield GaugeMetricFamily(
             "ragrec_ledger_copy_lag",
-            "Entries that the copy of the ledger lacks; -1 if it cannot be read or is another ledger's.",
+            "Entries that the copy of the ledger lacks; -1 if it cannot be read or its last entry is not the store's.",
             status.ledger_copy_lag,
         )
         yield CounterMetricFamily(

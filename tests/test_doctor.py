@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rag_rec.doctor import State, examine
+from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.fusion import Gate, gate_path
 from rag_rec.generators.wanted import wanted
 from rag_rec.home import store_of
@@ -88,10 +89,24 @@ def test_a_copy_of_the_ledger_that_is_behind_or_broken_fails_the_check(tmp_path:
     settings = settings_for(tmp_path)
     accepted(settings, "ada")
     assert states(settings)["ledger"] is State.FAILED
-    assert "lacks 1: `rag-rec forget resume`" in detail(settings, "ledger")
+    assert "lacks the newest 1 entries" in detail(settings, "ledger")
+    assert "`rag-rec forget resume`" in detail(settings, "ledger")
     settings.ledger_file.write_text("nonsense\n")
     assert states(settings)["ledger"] is State.FAILED
-    assert "`rag-rec ledger verify`" in detail(settings, "ledger")
+    assert "`rag-rec ledger export`" in detail(settings, "ledger")
+
+
+def test_a_copy_of_the_ledger_that_was_changed_anywhere_fails_the_check(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    for name in ("ada", "bob", "cyd"):
+        accepted(settings, name)
+    with closing(store_of(settings)) as store:
+        LedgerFile(settings.ledger_file).extend(store.ledger())
+    assert states(settings)["ledger"] is State.OK
+    assert "3 entries" in detail(settings, "ledger")
+    settings.ledger_file.write_text(settings.ledger_file.read_text().replace("of-bob", "of-eve"))
+    assert states(settings)["ledger"] is State.FAILED
+    assert "from entry 2 on" in detail(settings, "ledger")
 
 
 def test_pending_requests_are_told_with_their_nearest_deadline(tmp_path: Path) -> None:

@@ -41,8 +41,10 @@ class Chain:
         self._database = database
         newer = select(*ledger.c).where(ledger.c.sequence > bindparam("after")).order_by(ledger.c.sequence)
         last = select(*ledger.c).order_by(ledger.c.sequence.desc()).limit(1)
+        one = select(*ledger.c).where(ledger.c.sequence == bindparam("sequence"))
         self._after = database.query("ledger", lambda: newer)
         self._newest = database.query("newest entry", lambda: last)
+        self._one = database.query("one entry", lambda: one)
 
     def entries(self, after: int) -> list[LedgerEntry]:
         """Entries with ``sequence > after``, in order."""
@@ -53,3 +55,8 @@ class Chain:
         """The last entry, None while there is none."""
         with self._database.reader() as cursor:
             return next((LedgerEntry(*row) for row in self._newest.rows(cursor)), None)
+
+    def entry(self, sequence: int) -> LedgerEntry | None:
+        """The entry of this number, None if there is none."""
+        with self._database.reader() as cursor:
+            return next((LedgerEntry(*row) for row in self._one.rows(cursor, sequence=sequence)), None)

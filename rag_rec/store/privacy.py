@@ -64,6 +64,10 @@ class SqlPrivacy:
         """The end of the ledger, None while it is empty."""
         return self._chain.newest()
 
+    def ledger_entry(self, sequence: int) -> LedgerEntry | None:
+        """The entry of this number, None if there is none."""
+        return self._chain.entry(sequence)
+
     def forget_record(self, request_id: str) -> ForgetRecord | None:
         """The record of a forget request."""
         return self._requests.record(request_id)

@@ -139,6 +139,9 @@ class Store(Protocol):
     def newest_entry(self) -> LedgerEntry | None:
         """The end of the ledger, None while it is empty."""
 
+    def ledger_entry(self, sequence: int) -> LedgerEntry | None:
+        """The entry of this number, None if there is none."""
+
     def forget_record(self, request_id: str) -> ForgetRecord | None:
         """The record of a forget request."""
 

@@ -206,6 +206,9 @@ class ReferencePrivacy:
     def newest_entry(self) -> LedgerEntry | None:
         return self.entries[-1] if self.entries else None
 
+    def ledger_entry(self, sequence: int) -> LedgerEntry | None:
+        return next((entry for entry in self.entries if entry.sequence == sequence), None)
+
     def _tip(self) -> LedgerTip:
         if not self.entries:
             return LedgerTip(0, "0" * 64)

@@ -172,7 +172,8 @@ def test_keys_are_needed_as_soon_as_something_was_written_under_them(store_url: 
         assert store.newest_entry() is None
         store.extend_ledger(lambda tip: ([entry_after(tip, "hold", "of somebody")], []))
         assert needs_keys(store_url)
-        assert store.newest_entry() == store.ledger()[-1]
+        assert store.newest_entry() == store.ledger_entry(1) == store.ledger()[-1]
+        assert store.ledger_entry(2) is None
 
 
 def test_keys_are_needed_for_holds_alone(store_url: str, tmp_path: Path) -> None:

@@ -10,11 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from rag_rec.cli import Json, command
-from rag_rec.errors import BrokenLedger
-from rag_rec.forgetting.ledger.chain import verify_chain
+from rag_rec.forgetting.ledger.comparison import compare, verified
 from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.home import store_without_keys
-from rag_rec.keys import existing_signer
 from rag_rec.settings import Settings
 from rag_rec.store.records import LedgerEntry
 
@@ -31,8 +29,9 @@ def verify(file: Copy = None, json: Json = False) -> Mapping[str, Any]:  # noqa:
     """Check the chain and every signature of the store's ledger, and that the copy in a file is the same."""
     settings = Settings()
     copy = LedgerFile(file or settings.ledger_file)
+    copied = copy.read()
     entries = _verified(settings)
-    _compare(entries, copy)
+    compare(entries, copied, copy.path)
     return _result(entries, copy)
 
 
@@ -48,32 +47,7 @@ def export(file: Path, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001
 
 def _verified(settings: Settings) -> list[LedgerEntry]:
     with closing(store_without_keys(settings)) as store:
-        entries = store.ledger()
-    if entries:  # a system that has signed nothing may have no key yet
-        verify_chain(entries, existing_signer(settings).verifier)
-    return entries
-
-
-def _compare(entries: list[LedgerEntry], copy: LedgerFile) -> None:
-    copied = copy.read()
-    shared = min(len(entries), len(copied))
-    differing = next((ours for ours, theirs in zip(entries, copied, strict=False) if ours != theirs), None)
-    if differing:
-        raise BrokenLedger(
-            f"The ledger in {copy.path} differs from the store's, which is sound, from entry {differing.sequence} on: "
-            "the file was changed or is foreign. Move it away as evidence, and write a new one with `rag-rec ledger "
-            "export`."
-        )
-    if len(copied) > shared:
-        raise BrokenLedger(
-            f"The store's ledger lacks {len(copied) - shared} entries that {copy.path} has: the store was cut or "
-            "restored. Restore it with `rag-rec restore`, which replays them."
-        )
-    if len(entries) > shared:
-        raise BrokenLedger(
-            f"{copy.path} lacks the newest {len(entries) - shared} entries of the store's ledger: "
-            "`rag-rec forget resume` or `rag-rec ledger export` adds them."
-        )
+        return verified(store, settings)
 
 
 def _result(entries: list[LedgerEntry], copy: LedgerFile) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
@@ -21,6 +21,16 @@ from rag_rec.store.records import LedgerEntry, LedgerTip
 
 LOCK_SECONDS = 60.0
 _ENTRY: Final = TypeAdapter(LedgerEntry)
+
+
+class StoredLedger(Protocol):
+    """The ledger as the store has it."""
+
+    def newest_entry(self) -> LedgerEntry | None:
+        """Its end, None while it is empty."""
+
+    def ledger_entry(self, sequence: int) -> LedgerEntry | None:
+        """The entry of this number, None if there is none."""
 
 
 class LedgerFile:
@@ -50,18 +60,19 @@ class LedgerFile:
         """Number of the newest entry, 0 if there is none."""
         return self.tip().sequence
 
-    def lag(self, newest: LedgerEntry | None) -> int:
-        """How many entries of the ledger that ends so are missing here.
+    def lag(self, stored: StoredLedger) -> int:
+        """How many entries of the store's ledger are missing here.
 
-        -1 if the copy cannot be read, or ends with an entry that is not of this ledger.
+        -1 if the copy cannot be read, or its last entry is not the store's. Reads one entry here, two there at most.
         """
-        end = EMPTY if newest is None else tip_after(newest)
         try:
-            here = self.tip()
+            here = self._newest()  # before the store's, which is always the first to be extended
         except (BrokenLedger, NotReady):
             return -1
-        foreign = here.sequence > end.sequence or (here.sequence == end.sequence and here != end)
-        return -1 if foreign else end.sequence - here.sequence
+        if here is not None and stored.ledger_entry(here.sequence) != here:
+            return -1
+        end = stored.newest_entry()
+        return (end.sequence if end else 0) - (here.sequence if here else 0)
 
     def extend(self, entries: Sequence[LedgerEntry]) -> None:
         """Append those entries that are not there yet, durably.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import stat
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rag_rec.errors import BrokenLedger, Busy, NotReady
 from rag_rec.forgetting.ledger import file
 from rag_rec.forgetting.ledger.chain import EMPTY, tip_after
 from rag_rec.forgetting.ledger.file import LedgerFile
+from rag_rec.store.records import LedgerEntry
 from tests.forgetting.ledger.chains import CHAIN, chain
 
 
@@ -66,21 +68,58 @@ def test_only_its_owner_can_read_a_copy(tmp_path: Path) -> None:
     assert stat.S_IMODE(copy.path.stat().st_mode) == 0o600
 
 
+class Stored:
+    """A ledger in a store."""
+
+    def __init__(self, entries: Sequence[LedgerEntry]) -> None:
+        self.entries = entries
+
+    def newest_entry(self) -> LedgerEntry | None:
+        return self.entries[-1] if self.entries else None
+
+    def ledger_entry(self, sequence: int) -> LedgerEntry | None:
+        return next((entry for entry in self.entries if entry.sequence == sequence), None)
+
+
 def test_it_is_known_how_much_a_copy_lacks(tmp_path: Path) -> None:
     copy = LedgerFile(tmp_path / "ledger.jsonl")
-    assert (copy.lag(None), copy.lag(CHAIN[5])) == (0, 6)
+    assert (copy.lag(Stored([])), copy.lag(Stored(CHAIN))) == (0, 6)
     copy.extend(CHAIN[:4])
-    assert (copy.lag(CHAIN[5]), copy.lag(CHAIN[3])) == (2, 0)
+    assert (copy.lag(Stored(CHAIN)), copy.lag(Stored(CHAIN[:4]))) == (2, 0)
 
 
 def test_a_copy_that_is_not_of_this_ledger_or_cannot_be_read_lags_by_nobody_knows(tmp_path: Path) -> None:
     copy = LedgerFile(tmp_path / "ledger.jsonl")
     copy.extend(CHAIN[:4])
-    assert [copy.lag(None), copy.lag(CHAIN[2]), copy.lag(chain(4, word="other")[-1])] == [-1, -1, -1]
+    other = chain(6, word="other")
+    for entries in ([], CHAIN[:3], other[:4], other):
+        assert copy.lag(Stored(entries)) == -1
     copy.path.write_text("nonsense\n")
-    assert copy.lag(CHAIN[5]) == -1
-    assert LedgerFile(tmp_path / "ledger.jsonl" / "below").lag(CHAIN[5]) == 6
-    assert LedgerFile(tmp_path).lag(CHAIN[5]) == -1
+    assert copy.lag(Stored(CHAIN)) == -1
+    assert LedgerFile(tmp_path / "ledger.jsonl" / "below").lag(Stored(CHAIN)) == 6
+    assert LedgerFile(tmp_path).lag(Stored(CHAIN)) == -1
+
+
+def test_a_copy_whose_last_entry_was_changed_is_no_copy_however_far_behind(tmp_path: Path) -> None:
+    copy = LedgerFile(tmp_path / "ledger.jsonl")
+    copy.extend(CHAIN[:2])
+    changed = copy.path.read_text().replace("request-1", "request-9")
+    assert changed != copy.path.read_text()
+    copy.path.write_text(changed)
+    assert (copy.lag(Stored(CHAIN)), copy.lag(Stored(CHAIN[:2]))) == (-1, -1)
+
+
+def test_an_entry_that_is_added_meanwhile_does_not_make_a_copy_foreign(tmp_path: Path) -> None:
+    copy = LedgerFile(tmp_path / "ledger.jsonl")
+    copy.extend(CHAIN[:4])
+
+    class Growing(Stored):
+        def ledger_entry(self, sequence: int) -> LedgerEntry | None:
+            self.entries = CHAIN
+            copy.extend(CHAIN)
+            return super().ledger_entry(sequence)
+
+    assert copy.lag(Growing(CHAIN[:4])) == 2
 
 
 def test_a_torn_last_line_is_dropped_and_written_again(tmp_path: Path) -> None:
