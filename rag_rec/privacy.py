@@ -84,6 +84,14 @@ class Privacy:
         """Forget requests that are not complete."""
         return as_named(self.store.forget_records(pending=True))
 
+    def forget_requests(self, *, pending: bool = False, newest: int | None = None) -> list[ForgetRecord]:
+        """Forget requests, oldest first: only those that are not complete, and of them the ``newest`` so many."""
+        return self.store.forget_records(pending=pending, newest=newest)
+
+    def find(self, user_id: str) -> list[ForgetRecord]:
+        """The forget requests about a person, oldest first, by the id that the person has or had."""
+        return self.store.forget_records(subject=self._pseudonyms.user(user_id))
+
     def receipt(self, request_id: str) -> str:
         """The latest receipt of a request, signed JSON.
 

@@ -60,6 +60,12 @@ class Engine(Protocol):
     def pending(self) -> list[ForgetRecord]:
         """The forget requests that are not complete, oldest first."""
 
+    def forget_requests(self, *, pending: bool = False, newest: int | None = None) -> list[ForgetRecord]:
+        """Forget requests, oldest first: only those that are not complete, and of them the ``newest`` so many."""
+
+    def find(self, user_id: str) -> list[ForgetRecord]:
+        """The forget requests about a person, oldest first, by the id that the person has or had."""
+
     def receipt(self, request_id: str) -> str:
         """The signed receipt of a request, its latest revision."""
 

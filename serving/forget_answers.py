@@ -73,8 +73,8 @@ class BatchAnswer(Answer):
     requests: list[ForgetRecordAnswer]
 
 
-class PendingAnswer(Answer):
-    """The requests that are not complete, oldest first."""
+class RequestsAnswer(Answer):
+    """Forget requests, oldest first."""
 
     requests: list[ForgetRecordAnswer]
 

@@ -29,6 +29,7 @@ MAX_DEADLINE_MS = 60_000
 MAX_FILTER_CHARACTERS = 4_000
 MAX_REASON_CHARACTERS = 1_000
 MAX_BATCH = 10_000
+LISTED = 1_000
 MAX_NUMBER = 2**63 - 1
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARACTERS, pattern=NO_CONTROL)]
@@ -250,6 +251,14 @@ class ForgetBody(Body):
         return None
 
 
+class FindBody(Body):
+    """Whose forget requests to list. In a body, because addresses end up in the logs of proxies."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"user_id": "4711"}]})
+
+    user_id: Annotated[Id, Field(description="The id that the person has, or had before being forgotten.")]
+
+
 class HoldBody(Body):
     """Why a user may not be forgotten."""
 
@@ -281,17 +290,21 @@ class DeleteQuery(BaseModel):
     dry_run: Annotated[bool, Field(description="Say what would go, and change nothing.")] = False
 
 
-class PendingQuery(BaseModel):
+class RequestsQuery(BaseModel):
     """Query of the list of forget requests."""
 
     model_config = ConfigDict(extra="forbid")
 
-    pending: Annotated[bool, Field(description="Must be true: complete requests are asked for by their ids.")] = True
+    pending: Annotated[bool, Field(description="Only those that are not complete.")] = False
+    limit: Annotated[
+        Annotated[int, Field(ge=1, le=MAX_BATCH)] | None,
+        Field(description=f"The newest so many. If left out: {LISTED}, or all that are not complete."),
+    ] = None
 
-    def check(self) -> None:
-        """Raise ``InvalidInput`` for a list of complete requests, which would never end."""
-        if not self.pending:
-            raise InvalidInput("Only pending requests are listed; ask for a complete one by its id.")
+    @property
+    def newest(self) -> int | None:
+        """How many are listed at most, None for all: none that waits is left out unasked, least of all the oldest."""
+        return self.limit or (None if self.pending else LISTED)
 
 
 class NoQuery(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from time import perf_counter
 from typing import Annotated, Any
 
@@ -21,10 +22,10 @@ from serving.forget_answers import (
     ForgetAnswer,
     ForgetRecordAnswer,
     KeyAnswer,
-    PendingAnswer,
     PlanAnswer,
+    RequestsAnswer,
 )
-from serving.schemas import DeleteQuery, ForgetBody, Id, PendingQuery
+from serving.schemas import DeleteQuery, FindBody, ForgetBody, Id, RequestsQuery
 from serving.service import CurrentService, Service
 
 router = APIRouter(route_class=needing(Role.PRIVACY), tags=["privacy"], responses=PROTECTED)
@@ -53,11 +54,17 @@ async def forget(body: ForgetBody, service: CurrentService) -> Response:
     return await (_plan(service, request) if body.dry_run else _forget(service, request))
 
 
-@router.get("/v1/forget", response_model=PendingAnswer)
-async def pending(query: Annotated[PendingQuery, Query()], service: CurrentService) -> Response:
-    """The forget requests that are not complete, oldest first."""
-    query.check()
-    records = await service.inspections.run(service.ready_engine.pending)
+@router.get("/v1/forget", response_model=RequestsAnswer)
+async def requests(query: Annotated[RequestsQuery, Query()], service: CurrentService) -> Response:
+    """The forget requests there are, oldest first."""
+    look = partial(service.ready_engine.forget_requests, pending=query.pending, newest=query.newest)
+    return json_response({"requests": [_shown(record) for record in await service.inspections.run(look)]})
+
+
+@router.post("/v1/forget/find", response_model=RequestsAnswer, responses=WITH_BODY)
+async def find(body: FindBody, service: CurrentService) -> Response:
+    """The forget requests about a person, oldest first, by the id that the person has or had."""
+    records = await service.inspections.run(service.ready_engine.find, body.user_id)
     return json_response({"requests": [_shown(record) for record in records]})
 
 

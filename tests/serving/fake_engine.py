@@ -220,6 +220,13 @@ class FakeEngine:
     def pending(self) -> list[ForgetRecord]:
         return [record for record in self.records.values() if record.state is not ForgetState.COMPLETE]
 
+    def forget_requests(self, *, pending: bool = False, newest: int | None = None) -> list[ForgetRecord]:
+        found = self.pending() if pending else list(self.records.values())
+        return found if newest is None else found[-newest:]
+
+    def find(self, user_id: str) -> list[ForgetRecord]:
+        return [record for record in self.records.values() if record.subject == subject_of(user_id)]
+
     def receipt(self, request_id: str) -> str:
         receipt = self.forget_records(request_id)[0].receipt
         if receipt is None:

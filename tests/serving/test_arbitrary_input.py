@@ -59,6 +59,7 @@ calls = st.sampled_from(
         ("PUT", "/v1/users/u1"),
         ("PUT", "/v1/items/i1"),
         ("POST", "/v1/forget"),
+        ("POST", "/v1/forget/find"),
         ("PUT", "/v1/users/u1/hold"),
     ]
 )

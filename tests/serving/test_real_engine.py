@@ -147,6 +147,10 @@ def test_a_batch_is_forgotten_and_proven(api: Api) -> None:
     batch = api.call("GET", f"/v1/forget/{outcome['request_id']}").json()
     assert [record["state"] for record in batch["requests"]] == ["complete", "complete"]
     assert api.call("GET", "/v1/forget?pending=true").json() == {"requests": []}
+    assert api.call("GET", "/v1/forget").json()["requests"] == batch["requests"]
+    assert api.call("GET", "/v1/forget?limit=1").json()["requests"] == batch["requests"][1:]
+    of_one = api.call("POST", "/v1/forget/find", json={"user_id": "user-5"}).json()["requests"]
+    assert [record["request_id"] for record in of_one] == outcome["requests"][1:]
     proof = api.call("POST", f"/v1/forget/{outcome['requests'][0]}/prove").json()
     assert proof["equal"] is True
 

@@ -28,7 +28,7 @@ def record_of(store: Store, request_id: str) -> ForgetRecord:
         return record
     batch = as_named(store.forget_records(batch_id=request_id))
     if not batch:
-        raise UnknownRequest("There is no such forget request: `rag-rec forget list` lists them.")
+        raise UnknownRequest("There is no such forget request: `rag-rec forget list`, or GET /v1/forget, lists them.")
     named = ", ".join(each.request_id for each in batch[:NAMED])
     raise UnknownRequest(
         f"This is the id of a batch: each of its {len(batch)} requests has a receipt of its own ({named}"

@@ -10,6 +10,7 @@ from rag_rec.errors import Unfinished
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.store.records import ForgetState
 from serving.limits import Limits
+from serving.schemas import RequestsQuery
 from tests.serving.conftest import error_code
 from tests.serving.fake_engine import subject_of
 
@@ -150,8 +151,39 @@ def test_a_removal_that_waits_is_acknowledged_and_listed(api: Api, engine: FakeE
     assert outcome["state"] == "effective"
     (waiting,) = api.call("GET", "/v1/forget").json()["requests"]
     assert (waiting["request_id"], waiting["state"]) == (outcome["request_id"], "effective")
-    refused = api.call("GET", "/v1/forget?pending=false")
-    assert (refused.status_code, error_code(refused)) == (422, "invalid_input")
+    assert api.call("GET", "/v1/forget?pending=true").json()["requests"] == [waiting]
+
+
+def test_complete_requests_are_listed_too(api: Api, engine: FakeEngine) -> None:
+    engine.users |= {name: User(name) for name in ("u2", "u3")}
+    ids = [api.forget(name).json()["request_id"] for name in ("u1", "u2", "u3")]
+
+    def listed(query: str) -> list[str]:
+        return [each["request_id"] for each in api.call("GET", f"/v1/forget{query}").json()["requests"]]
+
+    assert listed("") == listed("?pending=false") == listed("?limit=3") == ids
+    assert listed("?limit=2") == ids[1:]
+    assert listed("?pending=true") == []
+    for query in ("?limit=0", "?limit=10001", "?limit=x", "?user_id=u1"):
+        assert api.call("GET", f"/v1/forget{query}").status_code == 422
+
+
+def test_none_that_waits_is_left_out_of_a_list_unasked() -> None:
+    assert (RequestsQuery().newest, RequestsQuery(pending=True).newest) == (1_000, None)
+    assert (RequestsQuery(limit=7).newest, RequestsQuery(pending=True, limit=7).newest) == (7, 7)
+
+
+def test_the_requests_of_a_person_are_found_by_the_id_that_the_person_had(api: Api, engine: FakeEngine) -> None:
+    engine.users["u2"] = User("u2")
+    part = confirmed(api, {"user_id": "u1", "scope": "interactions", "item_ids": ["i0"]}).json()["request_id"]
+    api.forget("u2")
+    whole = api.forget("u1").json()["request_id"]
+    answer = api.call("POST", "/v1/forget/find", "privacy", json={"user_id": "u1"})
+    assert [record["request_id"] for record in answer.json()["requests"]] == [part, whole]
+    assert "u1" not in answer.text
+    assert api.call("POST", "/v1/forget/find", json={"user_id": "nobody"}).json() == {"requests": []}
+    for body in ({}, {"user_id": ""}, {"user_id": "u1", "k": 1}):
+        assert api.call("POST", "/v1/forget/find", json=body).status_code == 422
 
 
 def test_a_removal_that_could_not_be_finished_says_so(api: Api, engine: FakeEngine) -> None:
