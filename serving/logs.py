@@ -1,4 +1,6 @@
-"""Structured logs: one JSON object per line on stderr. No identifier, body or query is ever logged."""
+"""Structured logs: one JSON object per line on stderr. No body or query is ever logged, and no identifier
+of a person or an item; of a removal, that of the request.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Response
 
 from rag_rec.errors import Unfinished
-from rag_rec.forgetting.request import ForgetRequest
+from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.store.records import ForgetRecord
 from serving.admission import KEYED, PROTECTED, WITH_BODY, needing
 from serving.answers import errors
@@ -113,8 +113,23 @@ async def _forget(service: Service, request: ForgetRequest) -> Response:
         raise
     service.metrics.forgetting.expect([outcome.request_id])
     await service.let_earlier_answers_leave(cut_off=not outcome.repeated)
-    service.metrics.count_forget(outcome, perf_counter() - started)
+    seconds = perf_counter() - started
+    service.metrics.count_forget(outcome, seconds)
+    _log(service, outcome, seconds)
     return json_response(outcome)
+
+
+def _log(service: Service, outcome: ForgetOutcome, seconds: float) -> None:
+    """One line, by which a removal that was acknowledged can be found again: it names the request and nobody."""
+    service.log.info(
+        "removal",
+        request_id=outcome.request_id,
+        scope=outcome.scope,
+        state=outcome.state,
+        people=len(outcome.requests),
+        repeated=outcome.repeated,
+        ms=round(1000 * seconds, 3),
+    )
 
 
 def _shown(record: ForgetRecord) -> dict[str, Any]:

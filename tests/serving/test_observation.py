@@ -7,11 +7,13 @@ import orjson
 import pytest
 import structlog
 
+from rag_rec.domain import User
 from serving.logs import capture_libraries
 from tests.serving.fake_engine import subject_of
 
 if TYPE_CHECKING:
     from tests.serving.conftest import Api
+    from tests.serving.fake_engine import FakeEngine
 
 
 def lines(api: Api) -> list[dict[str, object]]:
@@ -46,10 +48,26 @@ def test_no_identifier_key_or_text_is_logged(api: Api) -> None:
     api.call("POST", "/v1/users/person-77/consent")
     api.call("GET", "/v1/person-77")
     log = api.log.getvalue().decode()
-    assert len(log.splitlines()) == 13
+    assert len(log.splitlines()) == 14  # one more for the removal
     assert subject_of("person-77") not in log
     assert "person-77" not in log
     assert "key-of-" not in log
+
+
+def test_a_removal_is_logged_by_its_request(api: Api, engine: FakeEngine) -> None:
+    engine.users |= {name: User(name) for name in ("person-77", "person-78")}
+    body = {"user_ids": ["person-77", "person-78"], "scope": "user"}
+    plan = api.call("POST", "/v1/forget", json={**body, "dry_run": True}).json()["plan"]
+    outcomes = [api.call("POST", "/v1/forget", json={**body, "confirm": "2", "plan": plan}).json() for _ in range(2)]
+    first, again = (line for line in lines(api) if line["event"] == "removal")
+    assert first["request_id"] == again["request_id"] == outcomes[0]["request_id"]
+    assert (first["state"], first["scope"], first["people"]) == ("complete", "user", 2)
+    assert (first["repeated"], again["repeated"]) == (False, True)
+    assert isinstance(first["ms"], float)
+    named = {"event", "level", "timestamp", "request_id", "scope", "state", "people", "repeated", "ms"}
+    assert first.keys() == again.keys() == named
+    for hidden in ("person-7", subject_of("person-77"), plan):
+        assert hidden not in api.log.getvalue().decode()
 
 
 def test_the_log_of_the_library_is_json_on_stderr(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
