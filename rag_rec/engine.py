@@ -213,6 +213,7 @@ class Engine(Privacy):
             suppressed=self.store.suppressed_events(),
             erasure_epoch=self.store.erasure_epoch(),
             ledger_copy_lag=LedgerFile(self.settings.ledger_file).lag(self.store),
+            removal_process_losses=self.removal_process_losses,
         )
 
     def refresh(self) -> bool:

@@ -51,11 +51,17 @@ class Privacy:
         self._turn = threading.RLock()
         self._pseudonyms = open_pseudonyms(settings)
         self._removals = removals
+        self._losses = 0
 
     @property
     def live(self) -> Live:
         """The state that answers at present."""
         return self._live
+
+    @property
+    def removal_process_losses(self) -> int:
+        """How often the process that carries removals out was lost while it did; each was finished here."""
+        return self._losses
 
     def export(self, user_id: str) -> tuple[User, list[StoredInteraction]]:
         """Everything stored about a user (right of access), as of one moment."""
@@ -72,6 +78,7 @@ class Privacy:
                 try:
                     return self._removals.forget(request, self._live, self._presence.id)
                 except Lost:  # whatever it left, from nothing to nearly all, is gone on with here
+                    self._losses += 1
                     log.error("removal_process_lost")
                     return replace(self._saga().forget(request), repeated=False)
             return self._saga().forget(request)

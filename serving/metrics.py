@@ -136,6 +136,11 @@ class StatusCollector(Collector):
         yield CounterMetricFamily(
             "ragrec_suppressed_events", "Events refused because somebody had been forgotten.", status.suppressed
         )
+        yield CounterMetricFamily(
+            "ragrec_removal_process_losses",
+            "Removals whose process was lost; this one finished them.",
+            status.removal_process_losses,
+        )
         yield GaugeMetricFamily("ragrec_lag", "Changes that the store is ahead of memory.", status.lag)
         yield GaugeMetricFamily("ragrec_users", "Users stored.", status.users)
         yield GaugeMetricFamily("ragrec_items", "Items stored.", status.items)

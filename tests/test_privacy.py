@@ -8,8 +8,10 @@ import pytest
 from rag_rec import privacy
 from rag_rec.engine import Engine
 from rag_rec.errors import Busy
+from rag_rec.forgetting.apart.process import Lost
 from rag_rec.forgetting.proof.table import Proof, compare
 from rag_rec.forgetting.proof.twin import Twin
+from rag_rec.forgetting.request import ForgetOutcome
 from rag_rec.live import Live
 from tests.forgetting.asking import forget
 from tests.forgetting.homes import CANARY, log
@@ -48,3 +50,24 @@ def test_without_a_generator_there_is_no_adapter_in_memory(engine: Engine) -> No
     engine.join()
     (service,) = engine.store.replicas()
     assert service.adapters == ()
+
+
+class Gone:
+    """A process that is lost with every request."""
+
+    def forget(self, *_: object) -> ForgetOutcome:
+        raise Lost
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
+def test_removals_whose_process_was_lost_are_counted_and_finished(engine: Engine) -> None:
+    forget(engine, "user-0")
+    assert engine.status().removal_process_losses == 0
+    engine._removals = Gone()  # type: ignore[assignment]
+    for number, user_id in enumerate(("user-1", CANARY), 1):
+        assert not forget(engine, user_id).repeated
+        assert engine.status().removal_process_losses == number
+    assert engine.store.user(CANARY) is None
+    assert [record.request_id for record in engine.find(CANARY)] == [engine.forget_requests(newest=1)[0].request_id]

@@ -58,6 +58,7 @@ class FakeEngine:
     ready: bool = True
     closed: bool = False
     stays: int = 0
+    losses: int = 0
     generation: str = "first"
     next_generation: str | None = None
     requests: list[RecommendationRequest] = field(default_factory=list)
@@ -275,6 +276,7 @@ class FakeEngine:
             suppressed=self.suppressed,
             erasure_epoch=erased,
             ledger_copy_lag=0,
+            removal_process_losses=self.losses,
         )
 
     def join(self, let_answers_leave: Callable[[], None]) -> None:

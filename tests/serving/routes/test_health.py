@@ -84,6 +84,9 @@ def test_removals_show_their_states_and_what_was_refused_since(api: Api, engine:
     assert value(api, "ragrec_forget_pending", state="effective") == 1
     assert value(api, "ragrec_forget_overdue") == 1
     assert value(api, "ragrec_suppressed_events_total") == 2
+    assert value(api, "ragrec_removal_process_losses_total") == 0
+    engine.losses = 3
+    assert value(api, "ragrec_removal_process_losses_total") == 3
     assert value(api, "ragrec_erasure_epoch") == 1
 
 
