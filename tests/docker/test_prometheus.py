@@ -87,7 +87,8 @@ def test_the_commands_and_calls_that_it_names_exist(app: Any, name: str) -> None
 def test_the_deadlines_are_watched() -> None:
     severities = {name: rule["labels"]["severity"] for name, rule in ALERTS.items()}
     assert severities["ForgetOverdue"] == severities["ForgetDeadlineNear"] == "critical"
-    assert ALERTS["ForgetDeadlineNear"]["expr"] == "min(ragrec_forget_deadline_seconds) < 7 * 86400"
+    left, waited = "min(ragrec_forget_deadline_seconds)", "max(ragrec_forget_oldest_pending_seconds)"
+    assert ALERTS["ForgetDeadlineNear"]["expr"] == f"{left} < {waited} / 3"  # a quarter of the time, however long it is
     assert ALERTS["ForgetPendingLong"]["expr"] == "max(ragrec_forget_oldest_pending_seconds) > 86400"
 
 
