@@ -9,6 +9,7 @@ import orjson
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
+from serving.addresses import restore_slashes
 from serving.answers import errors
 from serving.auth import Role
 from serving.barrier import PASSAGE
@@ -102,6 +103,7 @@ class ProtectedRoute(APIRoute):
         async def admit(request: Request) -> Response:
             service: Service = request.app.state.service
             service.keyring.authorise(request, role)
+            restore_slashes(request.scope)
             admitted = AdmittedRequest(request.scope, request.receive)
             if has_body:
                 await admitted.json()

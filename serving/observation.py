@@ -15,6 +15,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rag_rec.errors import InvalidInput, RagRecError
+from serving.addresses import keep_slashes
 from serving.barrier import PASSAGE
 from serving.errors import AnswerVoid, MalformedRequest, error_response, internal_error
 from serving.protocol import WAY_OUT
@@ -47,6 +48,7 @@ class Observation:
     async def _answer(self, scope: Scope, receive: Receive, watch: _Watch) -> None:
         try:
             _check_address(scope)
+            keep_slashes(scope)
             async with self._service.barrier.passage() as passage:
                 scope[PASSAGE] = passage
                 await self._app(scope, receive, watch)

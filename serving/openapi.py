@@ -13,7 +13,7 @@ DESCRIPTION = """Recommendations from retrieved evidence, and complete removal o
 
 Every call except the health checks needs an API key, as `Authorization: Bearer KEY` or `X-API-Key: KEY`; the role that
 it needs is listed with its security requirement (`admin` may call everything). Every error has the same shape.
-Identifiers in addresses are percent-encoded; a slash may be part of one.
+Identifiers in addresses are percent-encoded; a slash that is part of one is encoded, too (`%2F`).
 """
 
 

@@ -36,7 +36,7 @@ async def release(
     _: Annotated[NoQuery, Query()],
     service: CurrentService,
 ) -> Response:
-    """Lift a legal hold. A user whose own id ends in `/hold` is forgotten with `POST /v1/forget`."""
+    """Lift a legal hold. In an id that itself ends in `/hold`, encode that slash (`%2F`)."""
     await service.changes.run(service.ready_engine.release, user_id)
     return Response(status_code=204)
 

@@ -28,7 +28,7 @@ class Contract:
 
     def check(self, method: str, path: str, response: httpx.Response) -> None:
         """Fail unless the answer is one that the document promises."""
-        template = self.template(method, httpx.URL(path).path)
+        template = self.template(method, httpx.URL(path).raw_path.decode().partition("?")[0])
         assert re.fullmatch("[0-9a-f]{16}", response.headers["x-request-id"])
         if template is None:
             return
