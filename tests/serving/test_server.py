@@ -84,6 +84,16 @@ def test_it_is_alive_at_once_ready_when_loaded_and_closes(
     assert server.failure is None
 
 
+def test_an_encoded_slash_reaches_the_routes(service: Service, engine: FakeEngine) -> None:
+    with running(service, lambda: engine) as (_, url), httpx.Client(base_url=url, headers=HEADERS) as client:
+        wait_until_ready(client)
+        engine.hold("u1", "case 17")
+        assert client.put("/v1/users/u1%2Fhold", json={}).status_code == 204
+        assert client.delete("/v1/users/u1%2Fhold", params={"dry_run": True}).json()["users"] == 1
+        assert "u1" in engine.held
+        assert client.delete("/v1/users/u1/hold").status_code == 204
+
+
 def test_a_stop_finishes_the_requests_under_way(service: Service, engine: FakeEngine) -> None:
     gate = engine.gate = threading.Event()
     with (
