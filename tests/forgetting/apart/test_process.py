@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from multiprocessing import Pipe
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ import pytest
 from rag_rec.domain import RecommendationRequest
 from rag_rec.engine import Engine
 from rag_rec.errors import ConfirmationRequired, LegalHold, NotReady, PlanChanged, RagRecError, UnknownUser
-from rag_rec.forgetting.apart.process import Lost, RemovalProcess
+from rag_rec.forgetting.apart.messages import Alive, Done, send
+from rag_rec.forgetting.apart.process import Lost, RemovalProcess, _outcome
 from rag_rec.forgetting.memory import Memory
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.live import Live
@@ -153,6 +155,15 @@ def test_whenever_it_is_killed_the_removal_is_finished_here(
     assert len(engine.store.forget_records()) == 1
     assert engine.store.user(CANARY) is None
     assert engine.prove(outcome.request_id)["equal"]
+
+
+def test_signs_of_life_are_no_outcome(engine: Engine) -> None:
+    done = Done(forget(engine, CANARY))
+    ours, theirs = Pipe()
+    with ours, theirs:
+        for message in (Alive(), Alive(), done):
+            send(theirs, message)
+        assert _outcome(ours, engine.live) == done.outcome
 
 
 def test_one_that_falls_silent_is_done_without(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
