@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import typer
@@ -12,6 +11,7 @@ import typer
 from indexer.compact_training import Context, Device, DeviceOption, Epochs, HeldOut, Rank, changed, train
 from rag_rec.adapters.policy import NEVER, AdapterPolicy
 from rag_rec.cli import Json, command
+from rag_rec.clock import iso
 from rag_rec.compact.folder import CompactStore
 from rag_rec.home import check_system, existing_store_of
 from rag_rec.settings import Settings
@@ -80,4 +80,4 @@ def _time(limit: int | None) -> str | None:
     """ISO 8601; ``never`` where it may not rank at all, None where it may without limit."""
     if limit == NEVER:
         return "never"
-    return None if limit is None else datetime.fromtimestamp(limit / 1000, UTC).isoformat(timespec="seconds")
+    return None if limit is None else iso(limit, "seconds")

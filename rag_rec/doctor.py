@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -12,7 +11,7 @@ import typer
 
 from rag_rec.adapters.lineage import owing
 from rag_rec.cli import Json, command
-from rag_rec.clock import now_ms
+from rag_rec.clock import iso, now_ms
 from rag_rec.domain import Candidate, Item, User
 from rag_rec.errors import NoSystem, RagRecError
 from rag_rec.forgetting.ledger.comparison import compare, verified
@@ -117,8 +116,7 @@ def _forgetting(store: Store) -> Iterator[Finding]:
         return
     nearest = min(record.deadline for record in pending)
     state = State.FAILED if nearest < now_ms() else State.NOTE
-    deadline = datetime.fromtimestamp(nearest / 1000, UTC).isoformat(timespec="seconds")
-    text = f"{len(pending)} requests are pending, the nearest deadline is {deadline}"
+    text = f"{len(pending)} requests are pending, the nearest deadline is {iso(nearest, 'seconds')}"
     yield Finding("forgetting", state, f"{text}: `rag-rec forget list --pending` lists them.")
 
 

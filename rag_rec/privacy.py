@@ -15,7 +15,7 @@ from rag_rec.forgetting.apart.process import Lost, RemovalProcess
 from rag_rec.forgetting.plan import Plan
 from rag_rec.forgetting.proof.table import compare, proof_table
 from rag_rec.forgetting.proof.twin import build_twin
-from rag_rec.forgetting.receipts.records import as_named, record_of
+from rag_rec.forgetting.receipts.records import record_of
 from rag_rec.forgetting.replicas import Presence
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.forgetting.rights.access import export
@@ -74,14 +74,15 @@ class Privacy:
     def forget(self, request: ForgetRequest) -> ForgetOutcome:
         """Remove people, or some of a person's interactions, from every layer. See :meth:`Saga.forget`."""
         with self._turn:
-            if self._removals is not None:
-                try:
-                    return self._removals.forget(request, self._live, self._presence.id)
-                except Lost:  # whatever it left, from nothing to nearly all, is gone on with here
-                    self._losses += 1
-                    log.error("removal_process_lost")
-                    return replace(self._saga().forget(request), repeated=False)
-            return self._saga().forget(request)
+            if self._removals is None:
+                return self._saga().forget(request)
+            try:
+                return self._removals.forget(request, self._live, self._presence.id)
+            except Lost:
+                self._losses += 1
+                log.error("removal_process_lost")
+                # Whatever was left, from nothing to nearly all, is gone on with here: to the caller it is one command.
+                return replace(self._saga().forget(request), repeated=False)
 
     def forget_records(self, request_id: str) -> list[ForgetRecord]:
         """What became of a forget request, or of every request of a batch. Raises ``UnknownRequest``."""
@@ -89,7 +90,7 @@ class Privacy:
 
     def pending(self) -> list[ForgetRecord]:
         """Forget requests that are not complete."""
-        return as_named(self.store.forget_records(pending=True))
+        return self.store.forget_records(pending=True)
 
     def forget_requests(self, *, pending: bool = False, newest: int | None = None) -> list[ForgetRecord]:
         """Forget requests, oldest first: only those that are not complete, and of them the ``newest`` so many."""

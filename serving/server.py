@@ -23,7 +23,7 @@ SWITCH_SECONDS = 0.0001
 """Threads hand the interpreter over after this time at the latest.
 
 Every array operation of an answer gives the interpreter away and waits for it again. An answer has hundreds of them,
-so that while a removal computes, each waits this long: with .5 ms, the slowest answers took three times as long.
+and each waits this long while another thread computes.
 """
 
 

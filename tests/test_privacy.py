@@ -8,7 +8,7 @@ import pytest
 from rag_rec import privacy
 from rag_rec.engine import Engine
 from rag_rec.errors import Busy
-from rag_rec.forgetting.apart.process import Lost
+from rag_rec.forgetting.apart.process import Lost, RemovalProcess
 from rag_rec.forgetting.proof.table import Proof, compare
 from rag_rec.forgetting.proof.twin import Twin
 from rag_rec.forgetting.request import ForgetOutcome
@@ -52,8 +52,11 @@ def test_without_a_generator_there_is_no_adapter_in_memory(engine: Engine) -> No
     assert service.adapters == ()
 
 
-class Gone:
+class Gone(RemovalProcess):
     """A process that is lost with every request."""
+
+    def __init__(self) -> None:
+        """None is started."""
 
     def forget(self, *_: object) -> ForgetOutcome:
         raise Lost
@@ -65,7 +68,7 @@ class Gone:
 def test_removals_whose_process_was_lost_are_counted_and_finished(engine: Engine) -> None:
     forget(engine, "user-0")
     assert engine.status().removal_process_losses == 0
-    engine._removals = Gone()  # type: ignore[assignment]
+    engine._removals = Gone()
     for number, user_id in enumerate(("user-1", CANARY), 1):
         assert not forget(engine, user_id).repeated
         assert engine.status().removal_process_losses == number

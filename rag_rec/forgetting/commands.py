@@ -17,7 +17,6 @@ from rag_rec.forgetting.batch import forget_batch, report_in_words
 from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.plan import IN_MEMORY
 from rag_rec.forgetting.receipts.records import (
-    as_named,
     described,
     described_batch,
     row,
@@ -194,7 +193,6 @@ def _plan_in_words(plan: Mapping[str, Any], request: ForgetRequest) -> dict[str,
 
 
 def _list(records: list[ForgetRecord]) -> Answer:
-    records = as_named(records)
     count = {"count": len(records)}
     return Answer(
         {**count, "requests": [described(record) for record in records]},

@@ -25,7 +25,7 @@ from rag_rec.forgetting.acceptance import Acceptance
 from rag_rec.forgetting.layers import FINAL, Finding
 from rag_rec.forgetting.plan import Plan, Planner
 from rag_rec.forgetting.receipts.conclusion import ORDER, Notary, advanced, findings_of, manifest_digest, state_of
-from rag_rec.forgetting.receipts.records import as_named
+from rag_rec.forgetting.receipts.records import summed
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.forgetting.steps.attempt import attempt, noted_in
 from rag_rec.forgetting.steps.database import ScrubDatabase
@@ -145,11 +145,11 @@ class Saga:
 
     def records(self, request_id: str) -> list[ForgetRecord]:
         """What became of a request, or of every request of a batch in its order. Raises ``UnknownRequest``."""
-        return as_named(self._store.forget_records(batch_id=request_id)) or [self.record(request_id)]
+        return self._store.forget_records(batch_id=request_id) or [self.record(request_id)]
 
     def pending(self) -> list[ForgetRecord]:
         """Requests that are not complete, oldest first."""
-        return as_named(self._store.forget_records(pending=True))
+        return self._store.forget_records(pending=True)
 
     def add_proof(self, request_id: str, proof: Mapping[str, Any]) -> ForgetRecord:
         """Add the table of a twin proof to a receipt: a new revision of it, for which the reader is looked at again.
@@ -285,7 +285,6 @@ def _revised(record: ForgetRecord, *looked_at: Finding) -> list[Finding]:
 
 def _outcome(records: Sequence[ForgetRecord], *, repeated: bool = False) -> ForgetOutcome:
     first = records[0]
-    kinds = sorted({kind for record in records for kind in record.removed})
     return ForgetOutcome(
         request_id=first.batch_id or first.request_id,
         requests=tuple(record.request_id for record in records),
@@ -293,7 +292,7 @@ def _outcome(records: Sequence[ForgetRecord], *, repeated: bool = False) -> Forg
         scope=first.scope,
         epoch_before=min(record.epoch_before for record in records),
         epoch_after=max(record.epoch_after for record in records),
-        removed={kind: sum(record.removed.get(kind, 0) for record in records) for kind in kinds},
+        removed=summed(records),
         timings_ms=first.timings_ms,
         repeated=repeated,
     )

@@ -81,8 +81,8 @@ class SqlPrivacy:
         pending: bool = False,
         newest: int | None = None,
     ) -> list[ForgetRecord]:
-        """Records by (created, request_id): of one plan, of one batch, of one person, only those that are not complete,
-        or only the ``newest`` so many."""
+        """Records, oldest first, those of a batch in the order in which it named its people: of one plan, of one batch,
+        of one person, only those that are not complete, or only the ``newest`` so many."""
         wanted = {"plan": plan, "batch_id": batch_id, "subject": subject}
         return self._requests.records(wanted, pending, newest)
 

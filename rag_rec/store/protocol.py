@@ -154,8 +154,8 @@ class Store(Protocol):
         pending: bool = False,
         newest: int | None = None,
     ) -> list[ForgetRecord]:
-        """Records by (created, request_id): of one plan, of one batch, of one person, only those that are not complete,
-        or only the ``newest`` so many."""
+        """Records, oldest first, those of a batch in the order in which it named its people: of one plan, of one batch,
+        of one person, only those that are not complete, or only the ``newest`` so many."""
 
     def suppressions(self, subjects: Sequence[str]) -> list[Suppression]:
         """What is refused of these people."""

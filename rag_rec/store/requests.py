@@ -39,7 +39,7 @@ class Requests:
         return found[0] if found else None
 
     def records(self, wanted: Mapping[str, str | None], pending: bool, newest: int | None = None) -> list[ForgetRecord]:
-        """Records by (created, request_id) that meet every condition given, of these the ``newest`` so many.
+        """Records by (created, epoch_after) that meet every condition given, of these the ``newest`` so many.
 
         Args:
             wanted: values by column; None is no condition.
@@ -66,8 +66,8 @@ def _statement(wanted: Mapping[str, str], pending: bool, limited: bool) -> Any:
     open_ones = [_mine.state.in_(unfinished)] if pending else []
     found = select(*_mine).where(*same, *open_ones)
     if limited:
-        return found.order_by(_mine.created.desc(), _mine.request_id.desc()).limit(bindparam("newest"))
-    return found.order_by(_mine.created, _mine.request_id)
+        return found.order_by(_mine.created.desc(), _mine.epoch_after.desc()).limit(bindparam("newest"))
+    return found.order_by(_mine.created, _mine.epoch_after)
 
 
 def _encode(record: ForgetRecord) -> dict[str, Any]:

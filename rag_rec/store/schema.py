@@ -115,7 +115,7 @@ forget_requests = Table(
     Index("ix_forget_requests_batch_id", "batch_id"),
     Index("ix_forget_requests_state", "state"),
     Index("ix_forget_requests_subject", "subject"),
-    Index("ix_forget_requests_created", "created", "request_id"),
+    Index("ix_forget_requests_created", "created", "epoch_after"),
 )
 
 suppressions = Table(

@@ -76,7 +76,7 @@ def test_the_list_says_who_waits_for_an_adapter_to_go(settings: Settings, monkey
         forget_in(settings, user)
     (listed,) = run("list")["adapters"]
     assert (listed["users"], listed["debts"]) == (6, 2)
-    assert listed["may_serve_until"].endswith("+00:00")
+    assert listed["may_serve_until"].endswith("Z")
     monkeypatch.setenv("RAGREC_ADAPTER_POLICY", "strict")
     strict = run("list")
     assert (strict["policy"], strict["adapters"][0]["may_serve_until"]) == ("strict", "never")

@@ -92,7 +92,8 @@ def test_others_are_told_when_earlier_answers_have_left(service: Service) -> Non
 
 def test_it_says_that_it_runs_while_a_refresh_takes_long(service: Service, engine: FakeEngine) -> None:
     service.limits = replace(service.limits, refresh_seconds=0.0, stay_seconds=0.0)
-    service.engine, engine.gate = None, threading.Event()
+    gate = threading.Event()
+    service.engine, engine.gate = None, gate
 
     async def main() -> None:
         tasks = [asyncio.create_task(each()) for each in (service.follow_generations, service.remain_present)]
@@ -105,7 +106,7 @@ def test_it_says_that_it_runs_while_a_refresh_takes_long(service: Service, engin
         async with asyncio.timeout(30):
             while engine.stays < said + 2:
                 await asyncio.sleep(0)
-        engine.gate.set()  # type: ignore[union-attr]
+        gate.set()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

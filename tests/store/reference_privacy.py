@@ -92,7 +92,7 @@ class ReferencePrivacy:
             and subject in {None, record.subject}
             and not (pending and record.state is ForgetState.COMPLETE)
         ]
-        ordered = sorted(chosen, key=lambda record: (record.created, record.request_id))
+        ordered = sorted(chosen, key=lambda record: (record.created, record.epoch_after))
         return ordered if newest is None else ordered[max(len(ordered) - newest, 0) :]
 
     def suppressions(self, subjects: Sequence[str]) -> list[Suppression]:

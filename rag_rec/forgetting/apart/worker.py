@@ -10,7 +10,9 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
-from rag_rec.errors import NotReady
+import structlog
+
+from rag_rec.errors import NotReady, RagRecError
 from rag_rec.forgetting.apart.messages import (
     Alive,
     Done,
@@ -30,6 +32,8 @@ from rag_rec.home import store_of
 from rag_rec.keys import open_pseudonyms
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
+
+log = structlog.get_logger()
 
 NICENESS: Final = 5
 """Where a processor is short, answers go first: a removal gets a third of their share."""
@@ -65,7 +69,10 @@ def work(connection: Connection, settings: Settings) -> None:
                 with _beating(line):
                     store = store or store_of(settings)
                     answer: Message = Done(_carry_out(order, settings, store, RemoteMemory(line)))
-            except Exception as error:  # the service hears of it, and the process goes on
+            except RagRecError as error:
+                answer = Failure.of(error)
+            except Exception as error:  # whatever it is: the service hears that there was one, and work goes on
+                log.error("removal_failed", kind=type(error).__name__)
                 answer = Failure.of(error)
             line.send(answer)
     except (EOFError, OSError):

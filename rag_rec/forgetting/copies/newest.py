@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import orjson
 
+from rag_rec.clock import iso
 from rag_rec.errors import BrokenLedger, ConfirmationRequired
 from rag_rec.forgetting.ledger.chain import verify_chain
 from rag_rec.signing import Verifier
@@ -61,4 +61,4 @@ def written(entry: LedgerEntry) -> str:
     body = orjson.loads(entry.body)
     if "issued" in body:  # a receipt
         return str(body["issued"])
-    return datetime.fromtimestamp(body["time"] / 1000, UTC).isoformat(timespec="milliseconds")
+    return iso(body["time"])

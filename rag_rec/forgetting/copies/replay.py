@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final
 
 import orjson
 from sqlalchemy import Connection, select, update
 
+from rag_rec.clock import milliseconds_of
 from rag_rec.domain import Interaction
 from rag_rec.errors import IncompatibleStore
 from rag_rec.forgetting.receipts.document import read_receipt
@@ -105,11 +105,11 @@ class Replay:
         document, state = read_receipt(entry.body), ForgetState(body["state"])
         changed: dict[str, Any] = {
             "state": state.value,
-            "times": _json({name: _milliseconds(text) for name, text in document["times"].items()}),
+            "times": _json({name: milliseconds_of(text) for name, text in document["times"].items()}),
             "removed": _json(document["removed"]),
             "timings_ms": _json(document["timings_ms"]),
             "epoch_before": document["epochs"]["before"],
-            "deadline": _milliseconds(document["deadline"]),
+            "deadline": milliseconds_of(document["deadline"]),
             "receipt": entry.body,
         }
         if state in _EFFECTIVE:
@@ -162,10 +162,6 @@ def _record(erasure: Erasure, epoch: int, removed: Mapping[str, int]) -> ForgetR
         times={state.value: erasure.created for state in (ForgetState.ACCEPTED, ForgetState.HIDDEN)},
         removed=removed,
     )
-
-
-def _milliseconds(iso: str) -> int:
-    return round(datetime.fromisoformat(iso).timestamp() * 1000)
 
 
 def _json(values: Mapping[str, float]) -> str:

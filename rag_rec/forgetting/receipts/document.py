@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from rag_rec.clock import iso, milliseconds_of
 from rag_rec.errors import BrokenLedger, Unfinished
 from rag_rec.forgetting.layers import FINAL, Finding, Layer, Status, is_complete
 from rag_rec.forgetting.ledger import canonical
@@ -21,7 +21,6 @@ from rag_rec.signing import Signer, Verifier
 from rag_rec.store.records import ForgetRecord, ForgetState, LedgerTip
 
 FORMAT: Final = "rag-rec/receipt/1"
-_START: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +154,10 @@ def write_receipt(facts: Facts, tip: LedgerTip, pseudonym_key_id: str, signer: S
         "scope": record.scope,
         "state": record.state.value,
         "complete": complete,
-        "times": {state: _iso(time) for state, time in record.times.items()},
-        "accepted": _iso(record.created),
-        "issued": _iso(facts.issued),
-        "deadline": _iso(record.deadline),
+        "times": {state: iso(time) for state, time in record.times.items()},
+        "accepted": iso(record.created),
+        "issued": iso(facts.issued),
+        "deadline": iso(record.deadline),
         "epochs": {"before": record.epoch_before, "erasure": record.epoch_after},
         "generation": {"before": facts.generation_before, "after": facts.generation_after},
         "removed": record.removed,
@@ -257,7 +256,7 @@ def _open(pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
 
 
 def _line(finding: Finding) -> dict[str, Any]:
-    until = None if finding.until is None else _iso(finding.until)
+    until = None if finding.until is None else iso(finding.until)
     return {
         "layer": finding.layer.value,
         "status": finding.status.value,
@@ -268,14 +267,5 @@ def _line(finding: Finding) -> dict[str, Any]:
 
 
 def _finding(line: Mapping[str, Any]) -> Finding:
-    until = None if line["until"] is None else _milliseconds(line["until"])
+    until = None if line["until"] is None else milliseconds_of(line["until"])
     return Finding(Layer(line["layer"]), Status(line["status"]), line["why"], until, dict(line["detail"]))
-
-
-def _iso(milliseconds: int) -> str:
-    moment = _START + timedelta(milliseconds=milliseconds)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _milliseconds(iso: str) -> int:
-    return (datetime.fromisoformat(iso) - _START) // timedelta(milliseconds=1)

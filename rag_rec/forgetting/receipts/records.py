@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from rag_rec.clock import iso
 from rag_rec.errors import UnknownRequest
 from rag_rec.forgetting.layers import FINAL, Layer
 from rag_rec.forgetting.receipts.conclusion import ORDER
@@ -26,7 +26,7 @@ def record_of(store: Store, request_id: str) -> ForgetRecord:
     record = store.forget_record(request_id)
     if record is not None:
         return record
-    batch = as_named(store.forget_records(batch_id=request_id))
+    batch = store.forget_records(batch_id=request_id)
     if not batch:
         raise UnknownRequest("There is no such forget request: `rag-rec forget list`, or GET /v1/forget, lists them.")
     named = ", ".join(each.request_id for each in batch[:NAMED])
@@ -35,11 +35,6 @@ def record_of(store: Store, request_id: str) -> ForgetRecord:
         f"{', ...' if len(batch) > NAMED else ''}). `rag-rec forget status`, or GET /v1/forget with the batch's id, "
         "lists them all."
     )
-
-
-def as_named(records: Iterable[ForgetRecord]) -> list[ForgetRecord]:
-    """Records by the time of their request; those of a batch in the order in which it named their people."""
-    return sorted(records, key=lambda record: (record.created, record.epoch_after))
 
 
 def described(record: ForgetRecord) -> dict[str, Any]:
@@ -123,10 +118,5 @@ def row(record: ForgetRecord) -> dict[str, Any]:
         "batch": record.batch_id,
         "scope": record.scope,
         "state": record.state.value,
-        "deadline": iso(record.deadline, "seconds").replace("+00:00", "Z"),
+        "deadline": iso(record.deadline, "seconds"),
     }
-
-
-def iso(milliseconds: int, timespec: str = "milliseconds") -> str:
-    """A time since 1970 UTC in ISO 8601."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec=timespec)

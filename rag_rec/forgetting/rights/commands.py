@@ -11,8 +11,8 @@ import orjson
 import typer
 
 from rag_rec.cli import Json, command
+from rag_rec.clock import iso
 from rag_rec.errors import InvalidInput
-from rag_rec.forgetting.receipts.records import iso
 from rag_rec.forgetting.rights.access import export, export_document
 from rag_rec.forgetting.rights.identity import Identities
 from rag_rec.forgetting.system import open_system

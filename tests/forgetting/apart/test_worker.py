@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from rag_rec.engine import Engine
 from rag_rec.errors import NotReady, RagRecError
@@ -19,6 +20,7 @@ from rag_rec.forgetting.apart.messages import Alive, Done, Failure, Order, Quest
 from rag_rec.forgetting.apart.process import _reply
 from rag_rec.forgetting.apart.worker import NICENESS, RemoteMemory, _Line, run, work
 from rag_rec.forgetting.request import ForgetRequest
+from rag_rec.forgetting.saga import Saga
 from rag_rec.home import store_of
 from rag_rec.settings import Settings
 from rag_rec.store.records import ForgetState
@@ -84,6 +86,19 @@ def test_it_goes_on_after_an_error(engine: Engine) -> None:
         assert not done.done()
 
 
+def test_an_error_that_nobody_expected_is_logged_by_its_kind_alone(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError(CANARY)
+
+    monkeypatch.setattr(Saga, "forget", fail)
+    with capture_logs() as logs, working(engine.settings) as (connection, _):
+        send(connection, Order(ForgetRequest.of(CANARY), None))
+        assert receive(connection) == Failure("ValueError", "")
+    assert logs == [{"event": "removal_failed", "kind": "ValueError", "log_level": "error"}]
+
+
 def test_a_service_that_ends_before_acceptance_has_asked_for_nothing(engine: Engine) -> None:
     with working(engine.settings) as (connection, done):
         send(connection, Order(confirmed(engine, ForgetRequest.of(CANARY)), None))
@@ -110,7 +125,7 @@ def test_a_service_that_ends_after_acceptance_leaves_a_removal_in_force(engine: 
     assert engine.pending() == []
 
 
-def test_a_remote_memory_answers_as_the_memory_does(engine: Engine) -> None:
+def test_a_remote_memory_answers_as_the_memory_does(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = Pipe()
     number = number_of(engine.store, CANARY)
     gone = engine.live.people.history(number)["interaction"][:2].tolist()
@@ -131,8 +146,9 @@ def test_a_remote_memory_answers_as_the_memory_does(engine: Engine) -> None:
         assert memory.agrees(number)
         assert memory.holds(number)
         assert not memory.holds(10**6)
-        with pytest.raises(RagRecError, match="unexpected error"):
-            memory.agrees([])  # type: ignore[arg-type]
+        with monkeypatch.context() as patched, pytest.raises(RagRecError, match="unexpected error"):
+            patched.setattr(engine, "_live", None)  # an error that is none of ours
+            memory.agrees(number)
         send(theirs, Reply(None))  # ends the thread
     ours.close()
     with pytest.raises(NotReady, match="The service ended"):

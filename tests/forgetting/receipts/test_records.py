@@ -10,7 +10,6 @@ from rag_rec.errors import UnknownRequest
 from rag_rec.forgetting.layers import Layer, Status
 from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.receipts.records import (
-    as_named,
     described_batch,
     record_of,
     row,
@@ -66,7 +65,7 @@ def test_records_stand_in_the_order_in_which_they_were_asked_for(store: SqlStore
     saga = open_saga(settings_for(tmp_path / "home"), store)
     people = [f"user-{u}" for u in range(5)]
     asked = [*forget_all(saga, *people).requests, *forget_all(saga, CANARY).requests]
-    assert [record.request_id for record in as_named(reversed(store.forget_records()))] == asked
+    assert [record.request_id for record in store.forget_records()] == asked
 
 
 def test_a_status_says_whom_it_means_and_what_is_open(store: SqlStore, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_what_is_stored_about_a_person_is_exported(settings: Settings, tmp_path:
     store.close()
     printed = words("export", CANARY)
     assert all(f"id: {row['id']}\n" in printed and row["item_id"] in printed for row in document["interactions"])
-    assert "1970-07-20T00:00:00.000+00:00" in printed
+    assert "1970-07-20T00:00:00.000Z" in printed
     path = tmp_path / "export.json"
     assert call("export", CANARY, "--to", str(path)) == {"interactions": 6, "written": str(path)}
     assert orjson.loads(path.read_bytes()) == document

@@ -13,4 +13,4 @@ depends_on = None
 def upgrade() -> None:
     """Make the indexes; no row changes."""
     op.create_index("ix_forget_requests_subject", "forget_requests", ["subject"])
-    op.create_index("ix_forget_requests_created", "forget_requests", ["created", "request_id"])
+    op.create_index("ix_forget_requests_created", "forget_requests", ["created", "epoch_after"])
