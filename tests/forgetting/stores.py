@@ -10,6 +10,7 @@ import polars as pl
 
 from rag_rec.domain import Interaction
 from rag_rec.forgetting.copies.backup import BackupManifest, write_backup
+from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.rights.identity import Identities
 from rag_rec.forgetting.system import open_system
 from rag_rec.home import store_of
@@ -17,8 +18,12 @@ from rag_rec.keys import open_pseudonyms, open_signer
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore
 from rag_rec.store.archive import ARCHIVED, opened, snapshot
+from tests.homes import ITEMS
 
 Rows = dict[str, pl.DataFrame]
+
+OTHERS = {f"user-{u}" for u in range(5)}
+LATER = Interaction("later", ITEMS[3].id, 7, "like", text="came after the backup")
 
 
 @contextmanager
@@ -69,3 +74,34 @@ def interactions_of(settings: Settings, user_id: str) -> list[Interaction]:
     with open_store_of(settings) as store:
         found = store.user(user_id)
         return [] if found is None else [row.interaction for row in store.interactions(found[0])]
+
+
+def append(settings: Settings, *rows: Interaction) -> None:
+    with open_store_of(settings) as store:
+        store.append(rows)
+
+
+def requests(settings: Settings) -> list[str]:
+    with open_store_of(settings) as store:
+        return [record.request_id for record in store.forget_records()]
+
+
+def resume(settings: Settings) -> int:
+    with open_store_of(settings) as store:
+        return open_saga(settings, store).resume()
+
+
+def under_another_pseudonym_key(settings: Settings) -> Settings:
+    return Settings.model_validate({**settings.model_dump(), "pseudonym_key": "B" * 43 + "="})
+
+
+def counters_of(settings: Settings) -> dict[str, int]:
+    return dict(rows_of(settings)["counters"].iter_rows())
+
+
+class Crash(Exception):
+    pass
+
+
+def crash(*_: object) -> None:
+    raise Crash

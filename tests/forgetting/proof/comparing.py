@@ -1,0 +1,15 @@
+"""What is looked at in a proof."""
+
+from __future__ import annotations
+
+from rag_rec.engine import Engine
+from rag_rec.forgetting.proof.table import Proof
+from tests.forgetting.homes import number_of
+
+
+def unequal(found: Proof) -> set[str]:
+    return {row.check for row in found.rows if not row.equal}
+
+
+def some_user(engine: Engine) -> int:
+    return number_of(engine.store, "user-2")
