@@ -7,14 +7,15 @@ ids, so that no second tokenizer can see them differently.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
+from rag_rec.generators.exchange import KIBIBYTE, Shape, read_shape
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.protocol import Encoded, Floats
 
@@ -22,6 +23,12 @@ MOST_LABELS = 128
 """vLLM accepts at most so many ``logprob_token_ids`` (vllm/sampling_params.py, ``MAX_LOGPROB_TOKEN_IDS``)."""
 
 TOKEN = "token_id:"  # noqa: S105 - how vLLM writes a token, not a password
+
+UNREADABLE = "The server's answer cannot be read."
+
+BYTES_BESIDE = 64 * KIBIBYTE
+BYTES_A_LABEL = 256
+"""An answer may have so many bytes for each log-probability (vLLM uses about 40), and so many beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +83,36 @@ def request_body(model: str, batch: Batch, capability: Capability) -> dict[str, 
     return body
 
 
+def most_bytes(batch: Batch, capability: Capability) -> int:
+    """How long the answer to a batch may be."""
+    values = len(batch.labels) if capability.exact else max(capability.most, len(batch.labels))
+    return BYTES_BESIDE + BYTES_A_LABEL * len(batch.prompts) * values
+
+
+class _LogProbabilities(Shape):
+    top_logprobs: list[dict[str, float | None]] = Field(min_length=1)
+
+
+class _Choice(Shape):
+    index: int
+    logprobs: _LogProbabilities
+
+
+class _Completion(Shape):
+    choices: list[_Choice]
+
+
 def read_answer(content: bytes, prompts: int) -> list[dict[int, float]]:
     """For each prompt the log-probability of every token that came back.
 
     Raises:
         GeneratorFailure: the answer is broken off or of another form, or holds NaN or null.
     """
-    try:
-        choices = sorted(json.loads(content)["choices"], key=lambda choice: int(choice["index"]))
-        found = [_tokens(choice["logprobs"]["top_logprobs"][0]) for choice in choices]
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-        raise GeneratorFailure(Reason.BROKEN, "The server's answer cannot be read.") from None
-    if len(found) != prompts:
-        raise GeneratorFailure(Reason.BROKEN, f"The server answered {len(found)} of {prompts} prompts.")
+    choices = read_shape(_Completion, content, UNREADABLE).choices
+    answered = {choice.index: choice for choice in choices}
+    if len(choices) != prompts or answered.keys() != set(range(prompts)):
+        raise GeneratorFailure(Reason.BROKEN, f"The server did not answer each of the {prompts} prompts once.")
+    found = [_tokens(answered[prompt].logprobs.top_logprobs[0]) for prompt in range(prompts)]
     if any(math.isnan(value) for each in found for value in each.values()):
         raise GeneratorFailure(Reason.NOT_A_NUMBER, "The server gave a log-probability that is no number.")
     return found
@@ -115,5 +139,8 @@ def batches(questions: Sequence[Encoded], most_prompts: int) -> list[tuple[Batch
     ]
 
 
-def _tokens(top: dict[str, Any]) -> dict[int, float]:
-    return {int(token.removeprefix(TOKEN)): math.nan if value is None else float(value) for token, value in top.items()}
+def _tokens(top: dict[str, float | None]) -> dict[int, float]:
+    try:
+        return {int(token.removeprefix(TOKEN)): math.nan if value is None else value for token, value in top.items()}
+    except ValueError:
+        raise GeneratorFailure(Reason.BROKEN, UNREADABLE) from None

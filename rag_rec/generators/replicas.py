@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rag_rec.generators.breaker import Breaker, Permit
 from rag_rec.generators.completions import Batch, Capability
+from rag_rec.generators.exchange import in_time
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.vllm_adapters import Adapter, Adapters
 from rag_rec.generators.vllm_server import Declined, Server
@@ -134,7 +134,10 @@ class Replica:
             else:
                 self.breaker.failed(permit)
             raise
-        except BaseException:
+        except Exception:  # whatever the answer brought about, the server is no better than one that failed
+            self.breaker.failed(permit)
+            raise
+        except BaseException:  # the request was given up
             self.breaker.abandoned(permit)
             raise
         self.breaker.succeeded(permit)
@@ -178,21 +181,6 @@ class Replicas:
         return None
 
 
-@asynccontextmanager
-async def in_time(limit: float, message: str) -> AsyncIterator[None]:
-    """End what runs inside at ``limit`` (seconds of ``time.monotonic``; infinity for never).
-
-    Raises:
-        GeneratorFailure: it was not ready by then.
-    """
-    try:
-        async with asyncio.timeout(None if limit == math.inf else limit - time.monotonic()):
-            yield
-    except TimeoutError:
-        raise GeneratorFailure(Reason.LATE, message) from None
-
-
 def _has_answered(failure: GeneratorFailure) -> bool:
-    """Whether the failure says nothing against the server: it declined the request, or the model is not well."""
-    declined = isinstance(failure, Declined) and failure.reason is not Reason.WRONG_MODEL
-    return declined or failure.reason is Reason.NOT_A_NUMBER
+    """Whether the failure says nothing against the server: it declined the request."""
+    return isinstance(failure, Declined) and failure.reason is not Reason.WRONG_MODEL

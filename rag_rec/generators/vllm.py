@@ -20,9 +20,10 @@ import numpy as np
 from rag_rec.generators.breaker import Breaker, Limits
 from rag_rec.generators.completions import Batch, batches, in_order
 from rag_rec.generators.event_loop import Closed, EventLoopThread
+from rag_rec.generators.exchange import in_time
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.protocol import Encoded, Floats
-from rag_rec.generators.replicas import Replica, Replicas, ReplicaStatus, in_time
+from rag_rec.generators.replicas import Replica, Replicas, ReplicaStatus
 from rag_rec.generators.vllm_adapters import Adapter, Adapters
 from rag_rec.generators.vllm_server import Server, client, names
 

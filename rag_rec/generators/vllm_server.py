@@ -11,8 +11,10 @@ from http import HTTPStatus
 from typing import Any
 
 import httpx
+from pydantic import Field
 
-from rag_rec.generators.completions import Batch, Capability, read_answer, request_body
+from rag_rec.generators.completions import Batch, Capability, most_bytes, read_answer, request_body
+from rag_rec.generators.exchange import MOST_BYTES, Shape, bounded_client, content_of, in_time, read_shape
 from rag_rec.generators.failures import GeneratorFailure, Reason
 
 CONNECT_SECONDS = 1.0
@@ -37,6 +39,17 @@ class Served:
     adapters: frozenset[str]
 
 
+class _Card(Shape):
+    id: str = Field(max_length=1000)
+    parent: str | None = None
+    root: str | None = None
+    max_model_len: int | None = None
+
+
+class _Listing(Shape):
+    data: list[_Card]
+
+
 class Server:
     """Asks one server, and turns whatever goes wrong into a :class:`GeneratorFailure`.
 
@@ -54,15 +67,17 @@ class Server:
     ) -> list[dict[int, float]]:
         """For each prompt the log-probabilities of the next token that came back.
 
-        ``limit`` (seconds of ``time.monotonic``) only bounds how long a connection may take; the caller keeps the time.
+        ``limit`` (seconds of ``time.monotonic``) is when the whole answer has to be here.
         """
-        response = await self._send("POST", "/v1/completions", request_body(model, batch, capability), limit=limit)
-        return read_answer(response.content, len(batch.prompts))
+        most = most_bytes(batch, capability)
+        body = request_body(model, batch, capability)
+        content = await self._send("POST", "/v1/completions", body, limit=limit, most=most)
+        return read_answer(content, len(batch.prompts))
 
     async def healthy(self, limit: float) -> None:
         """Fail unless ``GET /health`` is answered in a part of the time that is left."""
-        seconds = max(0.0, min(HEALTH_SECONDS, (limit - time.monotonic()) / 4))
-        await self._send("GET", "/health", timeout=httpx.Timeout(seconds))
+        now = time.monotonic()
+        await self._send("GET", "/health", limit=now + max(0.0, min(HEALTH_SECONDS, (limit - now) / 4)))
 
     async def served(self, model: str | None) -> Served:
         """What the server serves; ``model`` None takes the model that it lists first.
@@ -70,19 +85,15 @@ class Server:
         Raises:
             GeneratorFailure: it does not serve ``model``, or cannot be asked.
         """
-        response = await self._send("GET", "/v1/models")
-        try:
-            listed = response.json()["data"]
-            cards = [(str(card["id"]), card.get("parent"), card.get("max_model_len")) for card in listed]
-            roots = {str(card["id"]): str(card.get("root")) for card in listed}
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise GeneratorFailure(Reason.BROKEN, f"{self.url} does not list its models.") from None
-        bases = {name: longest for name, parent, longest in cards if parent is None}
+        content = await self._send("GET", "/v1/models")
+        cards = read_shape(_Listing, content, f"{self.url} does not list its models.").data
+        bases = {card.id: card for card in cards if card.parent is None}
         name = next(iter(bases), "") if model is None else model
         if name not in bases:
             raise GeneratorFailure(Reason.WRONG_MODEL, f"{self.url} does not serve the model {name!r}.")
-        self._check_base(roots[name])
-        return Served(name, bases[name], frozenset(name for name, parent, _ in cards if parent is not None))
+        self._check_base(str(bases[name].root))
+        loaded = frozenset(card.id for card in cards if card.parent is not None)
+        return Served(name, bases[name].max_model_len, loaded)
 
     def _check_base(self, root: str) -> None:
         """Refuse another base, where the folder that the server was started with names one by its digest."""
@@ -141,20 +152,22 @@ class Server:
         body: Mapping[str, Any] | None = None,
         *,
         limit: float | None = None,
-        timeout: httpx.Timeout | None = None,
-    ) -> httpx.Response:
-        async with _mapped(self.url):
-            response = await self._client.request(
-                method, self.url + path, json=body, timeout=timeout or _patient(limit)
-            )
-        _check(self.url, response)
-        return response
+        most: int = MOST_BYTES,
+    ) -> bytes:
+        """The answer's content: at most ``most`` bytes, all of them here at ``limit``."""
+        until = time.monotonic() + MANAGEMENT_SECONDS if limit is None else limit
+        request = self._client.build_request(method, self.url + path, json=body, timeout=_patient(until))
+        async with in_time(until, f"{self.url} did not answer in time."), _mapped(self.url):
+            response = await self._client.send(request, stream=True)
+            try:
+                _check(self.url, response)
+                return await content_of(response, most)
+            finally:
+                await response.aclose()
 
 
-def _patient(limit: float | None) -> httpx.Timeout:
+def _patient(limit: float) -> httpx.Timeout:
     """A connection may take up to half of the time that is left, so that another server can still be asked."""
-    if limit is None:
-        return httpx.Timeout(MANAGEMENT_SECONDS, connect=CONNECT_SECONDS)
     return httpx.Timeout(None, connect=min(CONNECT_SECONDS, max(0.0, (limit - time.monotonic()) / 2)))
 
 
@@ -188,7 +201,7 @@ def client(connections: int, key: str | None) -> httpx.AsyncClient:
     """An HTTP client for servers of a private network. No connection is kept as long as vLLM keeps it (5 s)."""
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=3.0)
-    return httpx.AsyncClient(headers=headers, limits=limits, trust_env=False)
+    return bounded_client(headers, limits=limits)
 
 
 def names(urls: Sequence[str]) -> list[str]:
