@@ -17,6 +17,7 @@ from indexer.people_shards import PeopleWriter, forgotten_since
 from indexer.plan import Plan, building_folder, make_plan
 from indexer.progress import Percent, Progress
 from indexer.verify import verify_content
+from rag_rec.artifacts.private import make_private_folder
 from rag_rec.candidates.reader import Reader
 from rag_rec.errors import InvalidInput
 from rag_rec.evidence.clusters import InterestClusters
@@ -96,7 +97,7 @@ class Builder:
         reader = self.reader or self._fit(histories, items)
         unfinished = folder / "reader-unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
+        make_private_folder(unfinished)
         reader.save(unfinished)
         unfinished.rename(target)
 

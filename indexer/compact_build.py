@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from indexer.progress import Percent, Progress
 from rag_rec.adapters.removal import destroy_unused
+from rag_rec.artifacts.private import FILE_MODE, make_private_folder
 from rag_rec.compact.adapter import parameters, write_adapter
 from rag_rec.compact.base import Base, BaseSettings, build_base
 from rag_rec.compact.checkpoint import Checkpoint, Checkpoints
@@ -239,9 +240,9 @@ class CompactBuilder:
 
 @contextmanager
 def _alone(compact: CompactStore) -> Iterator[None]:
-    compact.root.mkdir(parents=True, exist_ok=True)
+    make_private_folder(compact.root)
     try:
-        with FileLock(compact.root / ".build.lock", timeout=0):
+        with FileLock(compact.root / ".build.lock", timeout=0, mode=FILE_MODE):
             yield
     except Timeout:
         raise Busy("Another build of the compact generator is running: wait until it has finished.") from None

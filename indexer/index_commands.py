@@ -13,7 +13,7 @@ from indexer.progress import Bars
 from indexer.verify import verify_generation
 from rag_rec.cli import Json, command
 from rag_rec.generation import Generation, Generations
-from rag_rec.home import check_system, existing_store_of
+from rag_rec.home import check_system, existing_store_of, generations_of
 from rag_rec.settings import Settings
 from rag_rec.vectors.embedding import open_embedder
 
@@ -85,7 +85,7 @@ def _build(*, fresh: bool) -> Mapping[str, Any]:
     try:
         embedder = open_embedder(settings.embedding_model, settings.embedding_threads)
         with Bars() as bars:
-            builder = Builder(store, Generations(settings.generations), settings, embedder, bars)
+            builder = Builder(store, generations_of(settings), settings, embedder, bars)
             generation = builder.build(fresh=fresh)
     finally:
         store.close()

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
+from rag_rec.artifacts.private import make_private_folder, write_durably
 from rag_rec.generation import Generation
 from rag_rec.item_space import ItemTexts, text_digests
 from rag_rec.vectors.flat import FlatIndex
@@ -93,9 +94,9 @@ def _checkpointed(  # noqa: PLR0913 - one chunk and what it is made from
         if np.array_equal(held["digests"], digests):
             return Chunk(held["vectors"], held["tokens"])
     chunk = _embedded(texts, digests, embedder, known)
-    path.parent.mkdir(exist_ok=True)
+    make_private_folder(path.parent)
     unfinished = path.with_suffix(".unfinished")
-    save_file({"vectors": chunk.vectors, "tokens": chunk.tokens, "digests": digests.copy()}, unfinished)
+    write_durably(unfinished, save({"vectors": chunk.vectors, "tokens": chunk.tokens, "digests": digests.copy()}))
     unfinished.replace(path)
     return chunk
 
@@ -121,7 +122,7 @@ def _write(target: Path, index: FlatIndex, texts: ItemTexts) -> None:
     shutil.rmtree(target, ignore_errors=True)
     unfinished = target.with_name("items-unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    (unfinished / "index").mkdir(parents=True)
+    make_private_folder(unfinished / "index")
     index.save(unfinished / "index")
     texts.save(unfinished)
     unfinished.rename(target)

@@ -10,7 +10,9 @@ from typing import Any
 
 import orjson
 
-from rag_rec.generation import BUILDING, Generations, destroy
+from rag_rec.artifacts.destruction import destroy
+from rag_rec.artifacts.private import make_private_folder
+from rag_rec.generation import BUILDING, Generations
 from rag_rec.settings import Settings
 
 
@@ -51,5 +53,5 @@ def building_folder(generations: Generations, plan: Plan) -> Path:
         for other in generations.building():
             if other != folder:
                 destroy(other)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder)
     return folder

@@ -9,6 +9,7 @@ from pathlib import Path
 import orjson
 
 from indexer.sources.batch import Reject
+from rag_rec.artifacts.private import make_private_folder, private_opener
 from rag_rec.errors import InvalidInput
 
 
@@ -26,8 +27,8 @@ class RejectsFile:
             return
         rows = b"".join(orjson.dumps({"line": reject.line, "reason": reject.reason}) + b"\n" for reject in rejects)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab") as stream:
+            make_private_folder(self.path.parent)
+            with open(self.path, "ab", opener=private_opener) as stream:
                 stream.write(rows)
                 stream.flush()
                 os.fsync(stream.fileno())

@@ -15,7 +15,7 @@ from rag_rec.candidates.reader import Reader
 from rag_rec.engine import Engine
 from rag_rec.forgetting.copies.backup import write_backup
 from rag_rec.generation import Generation, Generations
-from rag_rec.home import store_of
+from rag_rec.home import generations_of, store_of
 from rag_rec.keys import open_pseudonyms, open_signer
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore
@@ -54,7 +54,7 @@ class SystemCopy:
     def build(self) -> None:
         """Build an index of the copy's store."""
         reader = Reader.load(self.source.folder / "reader") if self.source else None
-        generations = Generations(self.settings.generations)
+        generations = generations_of(self.settings)
         with self.store() as store:
             Builder(store, generations, self.settings, self.embedder, self.progress, reader, self.source).build(
                 fresh=False

@@ -7,6 +7,7 @@ Every command takes ``--json``: then stdout is exactly one JSON object, progress
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
@@ -19,6 +20,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from typer.exceptions import TyperException
 
+from rag_rec.artifacts.private import OTHERS
 from rag_rec.errors import InvalidInput, RagRecError
 from rag_rec.printing import in_words
 
@@ -92,6 +94,7 @@ def build_app() -> typer.Typer:
 
 def main() -> None:
     """Run the command line. With ``--json``, a command that is called wrongly answers in JSON as well."""
+    os.umask(OTHERS)  # what libraries write of people, and SQLite, is for its owner alone as well
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))  # stdout is for the result
     app = build_app()
     if "--json" not in sys.argv:

@@ -132,3 +132,9 @@ class Forbidden(RagRecError):
 
     code = "forbidden"
     status = 403
+
+
+class Insecure(RagRecError):
+    """A file that holds people or keys can be read or changed by others, and that cannot be mended from here."""
+
+    code = "insecure"

@@ -20,8 +20,8 @@ import orjson
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
+from rag_rec.artifacts.private import make_private_folder, write_durably
 from rag_rec.errors import CorruptIndex
-from rag_rec.generation import write_durably
 
 Floats = npt.NDArray[np.float64]
 MOST_WEIGHT: Final = 100.0
@@ -57,7 +57,7 @@ class Gate:
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         unfinished = path.with_suffix(".unfinished")
         write_durably(unfinished, orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2))
         unfinished.replace(path)

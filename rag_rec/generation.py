@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,7 +23,11 @@ from typing import Any
 import orjson
 from filelock import FileLock, Timeout
 
+from rag_rec.artifacts.destruction import destroy
+from rag_rec.artifacts.private import FILE_MODE, close_off, make_private_folder, sync_folder, write_durably
+from rag_rec.artifacts.signature import SIGNATURE, sign_manifest
 from rag_rec.errors import Busy, CorruptIndex, InvalidInput, NotReady
+from rag_rec.signing import Signer
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -74,16 +78,17 @@ class Generation:
 
 
 class Generations:
-    """All generations under one folder."""
+    """All generations under one folder. With a signer, those that are published or rewritten here are signed."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, signer: Signer | None = None) -> None:
         self.root = root
-        self._lock = FileLock(root / ".lock", timeout=LOCK_SECONDS)
+        self._signer = signer
+        self._lock = FileLock(root / ".lock", timeout=LOCK_SECONDS, mode=FILE_MODE)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the lock that publishing and removing take, across processes. Raises ``Busy`` when it stays taken."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self.root)
         try:
             with self._lock:
                 yield
@@ -105,17 +110,15 @@ class Generations:
         return self.open(name)
 
     def open(self, name: str) -> Generation:
-        """A generation by name, its manifest read and the size of every file checked."""
+        """A generation by name, its manifest read and the size of every file checked. Links are no index files."""
         folder = self.root / name
         if name.startswith((".", BUILDING)) or "/" in name or not folder.is_dir():
             raise InvalidInput(f"There is no index generation named {name!r}: see `rag-rec index list`.")
+        if folder.is_symlink():
+            raise CorruptIndex(_damaged(name, "a link in place of its folder"))
         manifest = read_manifest(folder)
         for relative, digest in manifest.files.items():
-            try:
-                size = os.stat(f"{folder}/{relative}").st_size  # noqa: PTH116 - at every removal, for every file
-            except OSError:
-                size = None
-            if size != digest.size:
+            if _size(f"{folder}/{relative}") != digest.size:
                 raise CorruptIndex(_damaged(name, relative))
         return Generation(folder, manifest)
 
@@ -153,14 +156,8 @@ class Generations:
         self._point_to(name)
 
     def verify(self, generation: Generation) -> None:
-        """Check the SHA-256 of every file, and that there is no file that the manifest does not name."""
-        for relative, digest in generation.manifest.files.items():
-            if file_digest(generation.folder / relative) != digest:
-                raise CorruptIndex(_damaged(generation.id, relative))
-        present = set(relative_files(generation.folder)) - {MANIFEST}
-        foreign = present - set(generation.manifest.files)
-        if foreign:
-            raise CorruptIndex(f"Index generation {generation.id} holds files that are not its own: {sorted(foreign)}.")
+        """See :func:`verify_files`."""
+        verify_files(generation)
 
     def rewrite(
         self, name: str, files: Mapping[str, Callable[[Path, Path], object]], removed: Mapping[str, int]
@@ -212,6 +209,9 @@ class Generations:
 
     def _seal(self, folder: Path, manifest: Manifest) -> Generation:
         write_durably(folder / MANIFEST, orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2))
+        if self._signer is not None:
+            sign_manifest(folder / MANIFEST, self._signer)
+        close_off(folder)  # some files were written by libraries, by the umask of the process
         with ThreadPoolExecutor() as disk:  # the disk takes several at once
             list(disk.map(sync_folder, (Path(path) for path, _, _ in os.walk(folder))))
         target = self.root / manifest.id
@@ -251,9 +251,34 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
+def verify_files(generation: Generation) -> None:
+    """Check the SHA-256 of every file, that none is a link, and that there is none that the manifest does not name.
+
+    Raises:
+        CorruptIndex: one does not match, is missing, or is not the generation's own.
+    """
+    folder, expected = generation.folder, generation.manifest.files
+    present = set(relative_files(folder)) - {MANIFEST, SIGNATURE}
+    if present - set(expected):
+        foreign = sorted(present - set(expected))
+        raise CorruptIndex(f"Index generation {generation.id} holds files that are not its own: {foreign}.")
+    for relative in expected:
+        if relative not in present or (folder / relative).is_symlink():
+            raise CorruptIndex(_damaged(generation.id, relative))
+    with ThreadPoolExecutor() as disk:  # hashing large blocks leaves the interpreter to others
+        found = disk.map(lambda relative: _digest_of(folder / relative), expected)
+        for relative, digest in zip(expected, found, strict=True):
+            if digest != expected[relative]:
+                raise CorruptIndex(_damaged(generation.id, relative))
+
+
 def digest_files(folder: Path) -> dict[str, FileDigest]:
     """Digests of every file under a folder, by relative path."""
-    return {relative: file_digest(folder / relative) for relative in relative_files(folder) if relative != MANIFEST}
+    return {
+        relative: file_digest(folder / relative)
+        for relative in relative_files(folder)
+        if relative not in {MANIFEST, SIGNATURE}
+    }
 
 
 def relative_files(folder: Path) -> list[str]:
@@ -268,54 +293,39 @@ def file_digest(path: Path) -> FileDigest:
     return FileDigest(path.stat().st_size, digest)
 
 
+def _digest_of(path: Path) -> FileDigest | None:
+    try:
+        return file_digest(path)
+    except OSError:
+        return None
+
+
+def _size(path: str) -> int | None:
+    """Of a file that is no link; None where there is none."""
+    try:
+        status = os.lstat(path)  # at every removal, for every file
+    except OSError:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
 def _write_successor(
     old: Generation, folder: Path, files: Mapping[str, Callable[[Path, Path], object]]
 ) -> dict[str, FileDigest]:
     """Fill a new folder: link the files that stay as they are, write the others. Returns the digests of these."""
     for parent in {os.path.dirname(relative) for relative in old.manifest.files}:  # noqa: PTH120 - many times a second
-        (folder / parent).mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder / parent)
     for relative in old.manifest.files.keys() - files.keys():
         os.link(f"{old.folder}/{relative}", f"{folder}/{relative}")
 
     def write(relative: str) -> FileDigest:
+        if _digest_of(old.folder / relative) != old.manifest.files.get(relative):
+            raise CorruptIndex(_damaged(old.id, relative))  # the successor would make the damage its own
         files[relative](old.folder / relative, folder / relative)
         return file_digest(folder / relative)
 
     with ThreadPoolExecutor() as disk:
         return dict(zip(files, disk.map(write, files), strict=True))
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a file and wait until it is on the disk."""
-    with path.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until a folder's entries are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def destroy(folder: Path) -> None:
-    """Overwrite every file of a folder that nobody else links to, then remove the folder."""
-    paths = (Path(path, name) for path, _, names in os.walk(folder) for name in names)
-    with ThreadPoolExecutor() as disk:
-        list(disk.map(overwrite, [path for path in paths if path.is_file() and path.stat().st_nlink == 1]))
-    shutil.rmtree(folder)
-
-
-def overwrite(path: Path) -> None:
-    """Replace a file's bytes by zeros, in place and durably."""
-    with path.open("r+b") as stream:
-        stream.write(b"\0" * path.stat().st_size)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def _damaged(name: str, relative: str) -> str:

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from rag_rec.errors import NoSystem
-from rag_rec.keys import open_pseudonyms
+from typing import Final
+
+import structlog
+
+from rag_rec.artifacts.private import close_off
+from rag_rec.artifacts.signature import Signed, signed
+from rag_rec.errors import CorruptIndex, NoSystem
+from rag_rec.generation import MANIFEST, Generation, Generations, verify_files
+from rag_rec.keys import existing_signer, key_places, open_pseudonyms, open_signer
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore, open_store
 from rag_rec.store.presence import absence
 from rag_rec.validation import Limits
+
+log = structlog.get_logger()
+
+_OURS: Final = (
+    *("generations", "compact", "gates", "keys", "rejects", "place*", ".place*"),
+    *("store.sqlite3*", "ledger.jsonl*", "*.lock"),
+)
+"""What lies in a home."""
 
 
 def store_of(settings: Settings) -> SqlStore:
@@ -17,7 +32,9 @@ def store_of(settings: Settings) -> SqlStore:
         IncompatibleStore: the database is damaged, something else, or was written by a newer version.
         InvalidInput: the URL cannot be used.
         WrongKey: the pseudonym key is lost, or not the one that the store was written with.
+        Insecure: others can read a file of the system, and only another user can change that.
     """
+    close_home(settings)
     return open_store(settings.database_url, _limits(settings), open_pseudonyms(settings))
 
 
@@ -46,6 +63,7 @@ def store_without_keys(settings: Settings) -> SqlStore:
         InvalidInput: the URL cannot be used.
     """
     check_system(settings)
+    close_home(settings)
     return open_store(settings.database_url, _limits(settings))
 
 
@@ -61,6 +79,56 @@ def check_system(settings: Settings) -> None:
     raise NoSystem(
         f"There is no system {place} ({lacking}): set {setting}, or begin with `rag-rec ingest` or `rag-rec restore`."
     )
+
+
+def close_home(settings: Settings) -> None:
+    """Take the rights of others from what an earlier version, or another program, left open to them.
+
+    Keys are left as they are: one that others could read is refused instead, for it may be known. So is a home in which
+    other things lie, too; nothing of ours in it is open.
+
+    Raises:
+        Insecure: something is open to others and belongs to another user.
+    """
+    if not settings.home.is_dir():
+        return
+    inside = list(settings.home.iterdir())
+    ours = [path for path in inside if any(path.match(pattern) for pattern in _OURS)]
+    for path in ours:
+        close_off(path, inside=path != settings.keys)
+    if ours and len(ours) == len(inside):
+        close_off(settings.home, inside=False)
+
+
+def generations_of(settings: Settings) -> Generations:
+    """The index generations of a system, to publish in: they are signed. Raises ``WrongKey`` as :func:`open_signer`."""
+    return Generations(settings.generations, open_signer(settings))
+
+
+def signature_of(generation: Generation, settings: Settings) -> Signed | None:
+    """What the signature of a generation says; None where there is no key yet that could tell. Raises ``WrongKey``."""
+    if key_places(settings)["signing"] is None:
+        return None
+    return signed(generation.folder / MANIFEST, existing_signer(settings).verifier)
+
+
+def check_generation(generation: Generation, settings: Settings) -> None:
+    """Check every byte of a generation before it is used: against its manifest, and that against its signature.
+
+    One without a signature, as earlier versions made them, is used; the log says so.
+
+    Raises:
+        CorruptIndex: a file does not match, or the manifest was changed after it was signed.
+    """
+    verify_files(generation)
+    found = signature_of(generation, settings)
+    if found is Signed.OTHERWISE:
+        raise CorruptIndex(
+            f"The manifest of index generation {generation.id} was changed after it was signed, or another system "
+            "signed it: activate another one (`rag-rec index list`), or run `rag-rec index rebuild`."
+        )
+    if found is Signed.UNSIGNED:
+        log.warning("index_not_signed", generation=generation.id, advice="rag-rec index rebuild")
 
 
 def _limits(settings: Settings) -> Limits:

@@ -14,8 +14,9 @@ from typing import Generic, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
+from rag_rec.artifacts.private import write_durably
 from rag_rec.catalogue import Catalogue
 from rag_rec.domain import Item
 from rag_rec.errors import CorruptIndex
@@ -40,7 +41,7 @@ class ItemTexts:
 
     def save(self, folder: Path) -> None:
         """Write into a folder."""
-        save_file({"digests": self.digests, "tokens": self.tokens}, folder / TEXTS)
+        write_durably(folder / TEXTS, save({"digests": self.digests, "tokens": self.tokens}))
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -17,8 +17,8 @@ from typing import Final
 
 from pydantic import SecretStr
 
+from rag_rec.artifacts.private import check_private, make_private_folder, sync_folder
 from rag_rec.errors import WrongKey
-from rag_rec.generation import sync_folder
 from rag_rec.pseudonyms import Pseudonyms
 from rag_rec.settings import Settings
 from rag_rec.signing import Signer
@@ -72,6 +72,7 @@ def _key(settings: Settings, name: str, given: SecretStr | None) -> bytes:
         return _decoded(given.get_secret_value(), _variable(name))
     path = _path(settings, name)
     try:
+        check_private(path, f"the {name} key")
         return _decoded(path.read_text(encoding="ascii", errors="replace"), str(path))
     except FileNotFoundError:
         raise _lost(path, name) from None
@@ -126,7 +127,7 @@ def _decoded(text: str, place: str) -> bytes:
 
 def _make(path: Path) -> None:
     """Make a key, unless another process does so first. Whoever reads the file finds it whole, and never changed."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(path.parent)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -23,6 +23,7 @@ from rag_rec.candidates.statistics import Statistics
 from rag_rec.errors import CorruptIndex, NotReady
 from rag_rec.generation import Generation
 from rag_rec.history import History, empty_history, overwrite
+from rag_rec.home import check_generation
 from rag_rec.item_space import ItemSpace
 from rag_rec.people import People
 from rag_rec.settings import Settings
@@ -71,13 +72,14 @@ class Live:
         """Read a generation, replay the changes since its epoch, and build the statistics.
 
         Raises:
-            CorruptIndex: the files are damaged or were made with another embedding model.
+            CorruptIndex: the files are damaged or exchanged, or were made with another embedding model.
         """
         if generation.manifest.embedding != embedder.digest:
             raise CorruptIndex(
                 f"Index generation {generation.id} was built with another embedding model: "
                 "set the model it was built with, or run `rag-rec index rebuild`."
             )
+        check_generation(generation, settings)
         items = ItemSpace.load(generation.folder / "items", store.items(), embedder)
         people = read_people(generation.folder, items.rows())
         reader = Reader.load(generation.folder / "reader")

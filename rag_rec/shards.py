@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rag_rec.artifacts.private import make_private_folder
 from rag_rec.history import HISTORY_DTYPE, History
 from rag_rec.people import People
 from rag_rec.vectors.files import Arrays, damaged, read_arrays, read_some, write_arrays
@@ -60,7 +61,7 @@ def write_people(folder: Path, people: People) -> None:
 def write_shard(folder: Path, shard: int, people: People) -> None:
     """Write the two files of one shard into a generation's folder."""
     for name in (PROFILES, INTERACTIONS):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder / name)
     profiles = people.profiles.numbers()
     profiles = profiles[profiles % SHARDS == shard]
     codes = people.profiles.vectors(profiles).astype(np.float16)

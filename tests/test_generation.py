@@ -145,7 +145,7 @@ def test_an_interrupted_rewriting_leaves_a_sound_generation(
     names = {
         "seal": "rag_rec.generation.Generations._seal",
         "point": "rag_rec.generation.Generations._point_to",
-        "destroy": "rag_rec.generation.shutil.rmtree",
+        "destroy": "rag_rec.artifacts.destruction.shutil.rmtree",
     }
     if moment in names:
         monkeypatch.setattr(names[moment], killed)
@@ -165,7 +165,7 @@ def test_a_generation_that_goes_loses_its_name_first(generations: Generations, m
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rag_rec.generation.overwrite", killed)
+    monkeypatch.setattr("rag_rec.artifacts.destruction._overwrite", killed)
     with pytest.raises(KeyboardInterrupt):
         generations.prune(1)
     assert generations.names() == [made[1].id, made[2].id]

@@ -18,6 +18,7 @@ import orjson
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from rag_rec.artifacts.private import make_private_folder, write_durably
 from rag_rec.candidates.features import COARSE, FINE
 from rag_rec.errors import CorruptIndex
 
@@ -139,7 +140,7 @@ class Reader:
 
     def save(self, folder: Path) -> None:
         """Write the reader into a folder."""
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder)
         content = save_tensors(_tensors(self))
         description = {
             "format": FORMAT,
@@ -151,8 +152,8 @@ class Reader:
             "examples": self.examples,
             "measures": dict(self.measures),
         }
-        (folder / TENSORS_FILE).write_bytes(content)
-        (folder / DESCRIPTION_FILE).write_bytes(orjson.dumps(description, option=orjson.OPT_INDENT_2))
+        write_durably(folder / TENSORS_FILE, content)
+        write_durably(folder / DESCRIPTION_FILE, orjson.dumps(description, option=orjson.OPT_INDENT_2))
 
     @classmethod
     def load(cls, folder: Path) -> Reader:

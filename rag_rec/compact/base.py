@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
+from rag_rec.artifacts.private import write_durably
 from rag_rec.compact.attributes import ItemAttributes, attribute_vectors
 from rag_rec.compact.projection import TextProjection
 from rag_rec.compact.threads import limited_threads
@@ -30,7 +31,6 @@ from rag_rec.compact.vocabulary import BOS, PAD, SPECIALS, Vocabulary
 from rag_rec.compact.walks import Walks, WalkSettings
 from rag_rec.domain import Item
 from rag_rec.errors import InvalidInput
-from rag_rec.generation import write_durably
 from rag_rec.vectors.protocol import Embedder, Vectors
 
 WEIGHTS: Final = "model.safetensors"

@@ -19,7 +19,8 @@ import orjson
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from rag_rec.generation import overwrite, sync_folder, write_durably
+from rag_rec.artifacts.destruction import remove
+from rag_rec.artifacts.private import make_private_folder, sync_folder, write_durably
 
 FORMAT: Final = 1
 SUFFIX: Final = ".safetensors"
@@ -58,7 +59,7 @@ class Checkpoints:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint, and destroy the ones before it. A crash leaves the old one, the new one, or both."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self.folder)
         state = checkpoint.state
         fields = {"format": FORMAT, "key": self.key, "epoch": checkpoint.epoch}
         fields |= {"finished": state.finished, "loss": state.loss}
@@ -121,5 +122,4 @@ def _epoch_of(path: Path) -> int:
 def _destroy(paths: Iterable[Path]) -> None:
     for path in paths:
         with suppress(FileNotFoundError):  # The training was quicker.
-            overwrite(path)
-            path.unlink()
+            remove(path, below=path.parent.parent)

@@ -13,6 +13,7 @@ from typing import Final
 import orjson
 from safetensors.numpy import load_file, save
 
+from rag_rec.artifacts.private import write_durably
 from rag_rec.compact.folder import CompactStore
 from rag_rec.compact.projection import FILE as PROJECTION
 from rag_rec.compact.projection import TextProjection
@@ -20,7 +21,6 @@ from rag_rec.compact.published import CompactFolder
 from rag_rec.compact.tokenizer import write_tokenizer
 from rag_rec.compact.vocabulary import Vocabulary
 from rag_rec.errors import InvalidInput
-from rag_rec.generation import write_durably
 from rag_rec.vectors.protocol import Vectors
 
 WEIGHTS: Final = "model.safetensors"

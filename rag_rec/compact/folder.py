@@ -20,11 +20,13 @@ from typing import Any, Final
 import orjson
 from filelock import FileLock, Timeout
 
+from rag_rec.artifacts.destruction import destroy
+from rag_rec.artifacts.private import FILE_MODE, close_off, make_private_folder, sync_folder, write_durably
 from rag_rec.compact.checkpoint import Checkpoints, from_before
 from rag_rec.compact.manifest import MANIFEST, CompactManifest, content_digest, damaged
 from rag_rec.compact.published import BUILDING, CompactFolder, opened, published, readable
 from rag_rec.errors import Busy, InvalidInput, NotReady
-from rag_rec.generation import destroy, digest_files, sync_folder, write_durably
+from rag_rec.generation import digest_files
 
 POINTER: Final = "CURRENT"
 LOCK_SECONDS: Final = 60.0
@@ -50,7 +52,7 @@ class CompactStore:
         self.bases = root / "bases"
         self.adapters = root / "adapters"
         self.training = root / "training"
-        self._lock = FileLock(root / ".lock", timeout=LOCK_SECONDS)
+        self._lock = FileLock(root / ".lock", timeout=LOCK_SECONDS, mode=FILE_MODE)
 
     def current(self) -> InUse | None:
         """What is in use; None where there is no compact generator. Raises ``CorruptIndex``."""
@@ -193,7 +195,7 @@ class CompactStore:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the lock that publishing and removing take, across processes. Raises ``Busy`` when it stays taken."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self.root)
         try:
             with self._lock:
                 yield
@@ -212,6 +214,7 @@ class CompactStore:
     ) -> CompactFolder:
         with self.writing(), _aside(kind) as aside:
             write(aside)
+            close_off(aside)  # some files are written by libraries, by the umask of the process
             files = digest_files(aside)
             digest = content_digest(files)
             manifest = CompactManifest(
@@ -226,7 +229,7 @@ class CompactStore:
 def _aside(kind: Path) -> Iterator[Path]:
     """A folder to write into, gone afterwards unless it has been renamed."""
     folder = kind / f"{BUILDING}{secrets.token_hex(4)}"
-    folder.mkdir(parents=True)
+    make_private_folder(folder)
     try:
         yield folder
     finally:

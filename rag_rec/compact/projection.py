@@ -12,6 +12,7 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
+from rag_rec.artifacts.private import make_private_folder
 from rag_rec.errors import InvalidInput
 from rag_rec.vectors.files import read_arrays, write_arrays
 from rag_rec.vectors.protocol import Vectors
@@ -70,7 +71,7 @@ class TextProjection:
     def save(self, folder: Path) -> None:
         """Write into a folder, durably."""
         arrays = {"mean": self.mean, "components": self.components, "scale": np.array([self.scale])}
-        (folder / FILE).parent.mkdir(exist_ok=True)
+        make_private_folder((folder / FILE).parent)
         write_arrays(folder / FILE, KIND, arrays)
 
     @classmethod

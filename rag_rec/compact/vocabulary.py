@@ -17,9 +17,9 @@ from urllib.parse import quote
 
 import orjson
 
+from rag_rec.artifacts.private import write_durably
 from rag_rec.domain import Attributes, AttributeValue, Item, User
 from rag_rec.errors import CorruptIndex, InvalidInput
-from rag_rec.generation import write_durably
 
 FILE: Final = "vocabulary.json"
 SPECIALS: Final = ("<bos>", "<pad>", "<answer>", "<unknown>")

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from threadpoolctl import threadpool_limits
 
+from rag_rec.artifacts.private import write_durably
 from rag_rec.errors import CorruptIndex, InvalidInput
 
 Vectors = npt.NDArray[np.float32]
@@ -70,7 +71,7 @@ class InterestClusters:
 
     def save(self, path: Path) -> None:
         """Write the centroids as safetensors."""
-        path.write_bytes(save({CENTROIDS: self.centroids}))
+        write_durably(path, save({CENTROIDS: self.centroids}))
 
     @classmethod
     def load(cls, path: Path) -> InterestClusters:

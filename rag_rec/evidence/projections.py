@@ -10,6 +10,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from rag_rec.artifacts.private import write_durably
 from rag_rec.errors import CorruptIndex, InvalidInput
 
 QUERY, KEY = "query", "key"
@@ -51,7 +52,7 @@ class Projections:
 
     def save(self, path: Path) -> None:
         """Write both tensors as safetensors."""
-        path.write_bytes(save({QUERY: self.query, KEY: self.key}))
+        write_durably(path, save({QUERY: self.query, KEY: self.key}))
 
     @classmethod
     def load(cls, path: Path) -> Projections:

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from rag_rec.adapters.finding import AdapterFindings
 from rag_rec.adapters.lineage import ensure_lineage
 from rag_rec.adapters.memory import wait_for_release
+from rag_rec.artifacts.private import FILE_MODE, make_private_folder
 from rag_rec.clock import now_ms
 from rag_rec.errors import Busy, RagRecError, Unfinished, UnknownRequest
 from rag_rec.forgetting.acceptance import Acceptance
@@ -75,7 +76,7 @@ class Saga:
         self._notary = Notary(system)
         self._steps = all_steps(system) if steps is None else steps
         self._turn = turn or threading.RLock()
-        self._process = FileLock(system.settings.home / LOCK, timeout=LOCK_SECONDS)
+        self._process = FileLock(system.settings.home / LOCK, timeout=LOCK_SECONDS, mode=FILE_MODE)
 
     def plan(self, request: ForgetRequest) -> Plan:
         """What a request would remove. Changes nothing.
@@ -163,7 +164,7 @@ class Saga:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        self._system.settings.home.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self._system.settings.home)
         try:
             with self._turn, self._process:
                 yield

@@ -51,13 +51,14 @@ def open_system(
     Raises:
         WrongKey: the signing key cannot be used, is lost, or is not the one that signed the ledger.
     """
+    signer = signer_of(settings, store)
     return System(
         settings=settings,
         store=store,
-        generations=Generations(settings.generations),
+        generations=Generations(settings.generations, signer),
         compact=CompactStore(settings.compact),
         pseudonyms=pseudonyms,
-        signer=signer_of(settings, store),
+        signer=signer,
         ledger_file=LedgerFile(settings.ledger_file),
         live=live,
         replica=replica,

@@ -14,11 +14,14 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.sql.base import Executable
 
+from rag_rec.artifacts.private import FILE_MODE, close_off, make_private_folder
 from rag_rec.errors import Busy, IncompatibleStore, InvalidInput
 from rag_rec.store.residue import descriptors
 from rag_rec.store.schema import counters
 
 BUSY_TIMEOUT_MS = 30_000
+SQLITE_SUFFIXES = ("", "-wal", "-shm")
+"""Of the names of the files that make up a SQLite database."""
 _FOREIGN_FILE = ("file is not a database", "malformed", "file is encrypted")
 
 _SQLITE_PRAGMAS = (
@@ -211,11 +214,13 @@ def _parse(url: str) -> URL:
 def _create_file(path: Path) -> None:
     """Create an empty file that only its owner can read; SQLite gives its journal the same permissions."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         if not path.exists():
-            path.touch(mode=0o600)
+            path.touch(mode=FILE_MODE)
     except OSError as error:
         raise IncompatibleStore(f"The store's file cannot be created: {error.strerror}.") from None
+    for suffix in SQLITE_SUFFIXES:
+        close_off(Path(f"{path.resolve()}{suffix}"))
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from rag_rec.generation import overwrite, sync_folder
+from rag_rec.artifacts.destruction import overwrite
+from rag_rec.artifacts.private import sync_folder
+from rag_rec.errors import InvalidInput
 from rag_rec.store.archive import opened
-from rag_rec.store.database import Database, file_of
-
-_SUFFIXES = ("", "-wal", "-shm")
+from rag_rec.store.database import SQLITE_SUFFIXES, Database, file_of
 
 
 @contextmanager
@@ -24,13 +24,14 @@ def place_for(url: str) -> Iterator[Database]:
 
     Raises:
         IncompatibleStore: the database is something else, or was written by a newer version.
-        InvalidInput: the URL cannot be used.
+        InvalidInput: the URL cannot be used, or the damaged file may be another one, known by a link.
     """
     path = file_of(url)
     if path is None or _is_sound(path):
         with opened(url) as database:
             yield database
         return
+    _refuse_links(path)
     aside = path.with_name(f"{path.name}.restoring")
     _destroy(aside)
     try:
@@ -41,10 +42,19 @@ def place_for(url: str) -> Iterator[Database]:
         raise
     # Overwritten but not removed: until it is replaced, nobody may take the store for a new, empty one.
     _overwrite(path)
-    for suffix in _SUFFIXES[1:]:
+    for suffix in SQLITE_SUFFIXES[1:]:
         Path(f"{path}{suffix}").unlink(missing_ok=True)
     aside.replace(path)
     sync_folder(path.parent)
+
+
+def _refuse_links(path: Path) -> None:
+    """A file that has another name may be no store at all, and must not be overwritten under this one."""
+    if path.is_symlink() or (path.exists() and path.stat().st_nlink > 1):
+        raise InvalidInput(
+            f"{path} is a link to a file that is not a sound store; nothing was changed. Remove the link, overwrite "
+            "the file that it leads to if that was a store, and restore again."
+        )
 
 
 def _is_sound(path: Path) -> bool:
@@ -60,13 +70,13 @@ def _is_sound(path: Path) -> bool:
 
 
 def _overwrite(path: Path) -> None:
-    for suffix in _SUFFIXES:
+    for suffix in SQLITE_SUFFIXES:
         part = Path(f"{path}{suffix}")
-        if part.exists():
+        with suppress(FileNotFoundError):
             overwrite(part)
 
 
 def _destroy(path: Path) -> None:
     _overwrite(path)
-    for suffix in _SUFFIXES:
+    for suffix in SQLITE_SUFFIXES:
         Path(f"{path}{suffix}").unlink(missing_ok=True)

@@ -5,7 +5,6 @@ Equal arrays give equal bytes. A file is on the disk before a write returns, and
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from rag_rec.artifacts.private import write_durably
 from rag_rec.errors import CorruptIndex
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -26,10 +26,7 @@ def write_arrays(path: Path, kind: str, arrays: Mapping[str, npt.NDArray[Any]]) 
     content = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     # One metadata entry only: the library writes several in random order, and equal contents must give equal bytes.
     serialised = save(content, metadata={"rag-rec": f"{kind}/{VERSION}"})
-    with path.open("wb") as stream:
-        stream.write(serialised)
-        stream.flush()
-        os.fsync(stream.fileno())
+    write_durably(path, serialised)
 
 
 def read_arrays(path: Path, kind: str, types: Mapping[str, np.dtype[Any]]) -> Arrays:

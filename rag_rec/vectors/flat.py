@@ -20,6 +20,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from rag_rec.artifacts.private import make_private_folder
 from rag_rec.errors import CorruptIndex, InvalidInput
 from rag_rec.vectors.files import read_arrays, write_arrays
 from rag_rec.vectors.protocol import Numbers, Scores, Vectors
@@ -124,7 +125,7 @@ class FlatIndex:
         with self._lock:
             numbers = self.numbers()
             codes = self._codes[[self._row_of[number] for number in numbers.tolist()]]
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder)
         codes = codes.reshape(len(numbers), self._dimension)
         write_arrays(folder / FILE, KIND, {"numbers": numbers, "codes": codes})
 

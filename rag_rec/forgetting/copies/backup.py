@@ -23,10 +23,11 @@ import polars as pl
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Table
 
+from rag_rec.artifacts.destruction import remove
+from rag_rec.artifacts.private import sync_folder
 from rag_rec.errors import IncompatibleStore, InvalidInput, WrongKey
 from rag_rec.forgetting.ledger import canonical
 from rag_rec.forgetting.ledger.chain import EMPTY
-from rag_rec.generation import overwrite, sync_folder
 from rag_rec.signing import Signer, Verifier
 from rag_rec.store.archive import ARCHIVED, Snapshot, snapshot
 from rag_rec.store.database import Database
@@ -262,8 +263,7 @@ def _aside(target: Path) -> Iterator[IO[bytes]]:
             os.fsync(stream.fileno())
         path.rename(target)
     except BaseException:
-        overwrite(path)
-        path.unlink()
+        remove(path)
         raise
     sync_folder(target.parent)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from rag_rec.artifacts.destruction import destroy
 from rag_rec.compact.folder import POINTER as ADAPTER_POINTER
 from rag_rec.compact.folder import CompactStore
-from rag_rec.generation import POINTER, Generations, destroy
+from rag_rec.generation import POINTER, Generations
 from rag_rec.settings import Settings
 
 

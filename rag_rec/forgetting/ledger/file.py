@@ -13,10 +13,10 @@ from typing import Final, Protocol
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
+from rag_rec.artifacts.private import FILE_MODE, make_private_folder, private_opener, sync_folder
 from rag_rec.errors import BrokenLedger, Busy, NotReady
 from rag_rec.forgetting.ledger import canonical
 from rag_rec.forgetting.ledger.chain import EMPTY, tip_after, verify_links
-from rag_rec.generation import sync_folder
 from rag_rec.store.records import LedgerEntry, LedgerTip
 
 LOCK_SECONDS = 60.0
@@ -82,10 +82,10 @@ class LedgerFile:
             Busy: another process holds the file for too long.
         """
         with self._access():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self.path.parent)
             lock = Path(f"{self.path}.lock")
-            lock.touch(mode=0o600)  # says at once where no file can be made, for which the lock would wait
-            with FileLock(lock, timeout=LOCK_SECONDS):
+            lock.touch(mode=FILE_MODE)  # says at once where no file can be made, for which the lock would wait
+            with FileLock(lock, timeout=LOCK_SECONDS, mode=FILE_MODE):
                 tip = self.tip()
                 self._compare([entry for entry in entries if entry.sequence <= tip.sequence])
                 newer = [entry for entry in entries if entry.sequence > tip.sequence]
@@ -118,7 +118,7 @@ class LedgerFile:
     def _append(self, entries: Sequence[LedgerEntry]) -> None:
         lines = "".join(canonical.dumps(asdict(entry)) + "\n" for entry in entries)
         _, end = self._last_line()
-        with open(self.path, "ab", opener=_private) as stream:
+        with open(self.path, "ab", opener=private_opener) as stream:
             stream.truncate(end)
             stream.write(lines.encode())
             stream.flush()
@@ -154,7 +154,3 @@ class LedgerFile:
                 f"The copy of the ledger at {self.path} cannot be used ({error.strerror}): check disk and rights, or "
                 "set RAGREC_LEDGER_COPY."
             ) from None
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

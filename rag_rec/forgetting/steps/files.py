@@ -9,8 +9,9 @@ from pathlib import Path
 
 import structlog
 
+from rag_rec.artifacts.destruction import destroy, overwrite, remove
 from rag_rec.errors import CorruptIndex
-from rag_rec.generation import Generations, destroy, overwrite
+from rag_rec.generation import Generations
 from rag_rec.shards import INTERACTIONS, held_in, rewrite_without, shard_files, users_in
 
 Erased = Mapping[int, int]
@@ -122,6 +123,8 @@ def _erase_from(generations: Generations, folder: Path, users: Collection[int]) 
     files = _by_file(users)
     meant = {name: files[name] for name in (path.relative_to(folder).as_posix() for path in paths)}
     if folder in generations.building():
+        if any(_is_linked(folder, name) for name in meant):
+            raise CorruptIndex(f"The unfinished build {folder.name} holds links: it is destroyed, not what they name.")
         for name, sought in meant.items():
             _replace(folder / name, sought)
     elif meant:
@@ -142,13 +145,13 @@ def _replace(path: Path, users: Collection[int]) -> None:
     try:
         rewrite_without(path, successor, users)
     except CorruptIndex:
-        _erase(path)
-        path.unlink()
+        remove(path)
         return
-    _erase(path)
+    overwrite(path)
     successor.replace(path)
 
 
-def _erase(path: Path) -> None:
-    if path.stat().st_nlink == 1:
-        overwrite(path)
+def _is_linked(folder: Path, name: str) -> bool:
+    """Whether a file of a folder is a link, or behind one."""
+    path = folder / name
+    return any(part.is_symlink() for part in (folder, path.parent, path))

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from rag_rec.adapters.removal import destroy_unused
+from rag_rec.artifacts.destruction import remove
 from rag_rec.forgetting.layers import Finding, Layer
 from rag_rec.forgetting.steps.protocol import Group, deadline_of, erased_at, found
 from rag_rec.forgetting.system import System
-from rag_rec.generation import overwrite
 
 PARTIAL: Final = "*.rewritten"
 """Names of files that an interrupted rewriting leaves."""
@@ -35,8 +35,7 @@ class SweepTemporary:
         with self._system.generations.writing():
             for path in self._partial():
                 with suppress(FileNotFoundError):
-                    overwrite(path)
-                    path.unlink()
+                    remove(path, below=self._system.generations.root)
 
     def verify(self, group: Group) -> Sequence[Finding]:
         """No partial file and no checkpoint from before the erasure is left."""

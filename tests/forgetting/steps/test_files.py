@@ -177,7 +177,7 @@ def test_a_leftover_counts_until_it_is_destroyed(generations: Generations, monke
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("rag_rec.generation.shutil.rmtree", killed)
+        patch.setattr("rag_rec.artifacts.destruction.shutil.rmtree", killed)
         with pytest.raises(KeyboardInterrupt):
             erase_from_files(generations, {9: LATER})
     (generations.leftovers()[0] / "manifest.json").write_bytes(b"")  # as a loss of power may leave it

@@ -1,0 +1,1 @@
+"""Files on disk: who may read them, how they are written, and how they are destroyed."""
