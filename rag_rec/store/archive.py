@@ -23,11 +23,13 @@ from rag_rec.store.schema import (
     events,
     forget_requests,
     holds,
+    identity,
     ingest_checkpoints,
     interactions,
     items,
     ledger,
     lineage,
+    places,
     replicas,
     seals,
     suppressions,
@@ -35,8 +37,8 @@ from rag_rec.store.schema import (
 )
 
 ARCHIVED: Final[tuple[Table, ...]] = (
-    *(counters, seals, events, items, users, interactions),
-    *(forget_requests, suppressions, ledger, holds),
+    *(counters, identity, seals, events, items, users, interactions),
+    *(forget_requests, suppressions, ledger, holds, places),
 )
 """The tables that are kept, each after those that it refers to."""
 

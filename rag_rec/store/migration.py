@@ -11,11 +11,12 @@ from sqlalchemy import Connection, inspect, text
 from rag_rec.errors import IncompatibleStore
 from rag_rec.store.database import Database, translated_errors
 
-HEAD = "0003"
-SAME_ROWS = frozenset({"0002", "0003"})
-"""The revisions whose tables have the columns of this version: their rows can be taken as they are."""
+HEAD = "0004"
+SAME_ROWS = frozenset({"0002", "0003", "0004"})
+"""The revisions whose tables, as far as they had them, have the columns of this version: their rows can be taken as
+they are."""
 
-_REVISIONS = ("0001", "0002", "0003")
+_REVISIONS = ("0001", "0002", "0003", "0004")
 _LOCK = 0x52414752  # an arbitrary key, the same for every process that migrates a PostgreSQL store
 
 

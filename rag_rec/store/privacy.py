@@ -9,6 +9,7 @@ from rag_rec.store.acceptance import accept
 from rag_rec.store.chain import Chain, append_entries, tip
 from rag_rec.store.database import Database
 from rag_rec.store.holds import Holds, delete_hold, write_hold
+from rag_rec.store.identity import Identity
 from rag_rec.store.journal import Journal
 from rag_rec.store.lineage import Lineage, delete_lineage, write_lineage
 from rag_rec.store.protocol import Accepted, Compose
@@ -25,6 +26,7 @@ class SqlPrivacy:
     def __init__(self, database: Database, pseudonyms: Pseudonyms | None) -> None:
         self._database = database
         self._pseudonyms = pseudonyms
+        self._identity = Identity(database)
         self._counters = Journal(database)
         self._requests = Requests(database)
         self._chain = Chain(database)
@@ -32,6 +34,10 @@ class SqlPrivacy:
         self._holds = Holds(database)
         self._replicas = Replicas(database)
         self._lineage = Lineage(database)
+
+    def identity(self) -> str:
+        """The random id of this store, made once with it."""
+        return self._identity.value()
 
     def erasure_epoch(self) -> int:
         """The newest epoch at which something was removed, 0 if never."""

@@ -41,6 +41,9 @@ class Store(Protocol):
     been forgotten or held, whoever writes people's data without the key that recognises them gets ``WrongKey``.
     """
 
+    def identity(self) -> str:
+        """The random id of this store, made once with it. A store that is restored from a backup has the backup's."""
+
     def epoch(self) -> int:
         """Sequence number of the newest change, 0 for an empty store. Cheap: called on every request."""
 

@@ -166,6 +166,27 @@ replicas = Table(
     Column("adapters", Text, nullable=False),
 )
 
+identity = Table(
+    "identity",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    comment="The random id by which a data folder knows the store that it belongs to.",
+)
+
+places = Table(
+    "places",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("seen", BigInteger, nullable=False),
+    Column("adapters", Text, nullable=False),
+    Column("retired", BigInteger),
+    Column("reason", Text),
+)
+
 lineage = Table(
     "lineage",
     metadata,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -38,6 +39,7 @@ class ReferencePrivacy:
     alive: dict[str, Replica] = field(default_factory=dict)
     seen: dict[tuple[str, int], int] = field(default_factory=dict)
     owed: set[tuple[str, str]] = field(default_factory=set)
+    name: str = field(default_factory=lambda: secrets.token_hex(16))
     erased_at: int = 0
     refused: int = 0
 
@@ -46,6 +48,9 @@ class ReferencePrivacy:
 
     def _record(self, kind: ChangeKind, numbers: Sequence[int]) -> None:
         raise NotImplementedError
+
+    def identity(self) -> str:
+        return self.name
 
     def erasure_epoch(self) -> int:
         return self.erased_at

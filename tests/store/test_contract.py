@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import polars as pl
@@ -33,6 +34,14 @@ def test_an_empty_store_has_epoch_zero_and_no_rows(store: Store) -> None:
     assert list(store.histories()) == []
     assert store.item("i0") is None
     assert store.user("u") is None
+
+
+def test_a_store_has_an_id_that_stays(store: Store) -> None:
+    assert re.fullmatch("[0-9a-f]{32}", store.identity())
+    before = store.identity()
+    store.put_items([Item("i", "t")])
+    store.append([Interaction("u", "i", 1)])
+    assert store.identity() == before
 
 
 def test_items_are_numbered_densely_and_read_back_as_they_were(store: Store) -> None:

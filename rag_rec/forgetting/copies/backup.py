@@ -33,7 +33,7 @@ from rag_rec.store.archive import ARCHIVED, Snapshot, snapshot
 from rag_rec.store.database import Database
 from rag_rec.store.migration import HEAD, SAME_ROWS
 from rag_rec.store.records import LedgerEntry, LedgerTip
-from rag_rec.store.schema import counters, ledger
+from rag_rec.store.schema import counters, identity, ledger
 
 FORMAT: Final = "rag-rec/backup/1"
 MANIFEST: Final = "manifest.json"
@@ -141,6 +141,10 @@ class Backup:
     def counters(self) -> dict[str, int]:
         """The store's counters as they were."""
         return dict(row for frame in self.frames(counters) for row in frame.iter_rows())
+
+    def identity(self) -> str | None:
+        """The store's id; None in a backup from before stores had one."""
+        return next((value for frame in self.frames(identity) for _, value in frame.iter_rows()), None)
 
     def _content(self, part: Part) -> bytes:
         content = _member(self._archive, part.name)

@@ -26,10 +26,11 @@ from rag_rec.keys import existing_pseudonyms, existing_signer
 from rag_rec.pseudonyms import Pseudonyms
 from rag_rec.settings import Settings
 from rag_rec.store.archive import ARCHIVED, clear, load, read_counters, write_counters
+from rag_rec.store.identity import peek_identity, write_identity
 from rag_rec.store.place import place_for
 from rag_rec.store.records import LedgerEntry
 from rag_rec.store.replicas import read_replica
-from rag_rec.store.schema import counters, ledger, replicas
+from rag_rec.store.schema import counters, identity, ledger, replicas
 from rag_rec.store.scrubbing import scrub
 
 _NEVER_BACK: Final = ("user", "interaction", "suppressed")
@@ -118,7 +119,9 @@ class _Replacement:
         manifest = self._backup.manifest
         _refuse_while_running(self._connection)
         values = self._counters(read_counters(self._connection))
+        known = self._backup.identity() or peek_identity(self._connection)
         clear(self._connection)
+        write_identity(self._connection, known)
         self._load(advance)
         write_counters(self._connection, values)
         replay = Replay(self._connection, pseudonyms, settings.forget_days)
@@ -137,7 +140,7 @@ class _Replacement:
 
     def _load(self, advance: Advance) -> None:
         for table in ARCHIVED:
-            if table not in (counters, ledger):
+            if table not in (counters, identity, ledger):
                 for frame in self._backup.frames(table):
                     load(self._connection, table, frame)
                     advance(len(frame))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import time
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from rag_rec.forgetting.proof.forensics import traces
 from rag_rec.generation import Generations
 from rag_rec.keys import open_signer
 from rag_rec.settings import Settings
+from rag_rec.store.archive import ARCHIVED
 from rag_rec.store.records import LedgerTip, Replica
 from tests.forgetting.asking import forget_in
 from tests.forgetting.homes import CANARY, CANARY_TEXT, log
@@ -58,6 +60,31 @@ def test_puts_every_row_back(settings: Settings, backup: Path) -> None:
     assert restored.rows == {name: len(frame) for name, frame in rows.items()}
     assert restored.replayed == {}
     assert restored.ledger == 2
+
+
+def test_the_restored_store_is_the_system_that_was_backed_up(settings: Settings, backup: Path, tmp_path: Path) -> None:
+    with open_store_of(settings) as store:
+        known = store.identity()
+    other = settings.model_copy(update={"home": tmp_path / "other", "store_url": None})
+    shutil.copytree(settings.keys, other.keys)
+    restore(backup, other, without_later_erasures=True)
+    with open_store_of(other) as store:
+        assert store.identity() == known
+
+
+def test_a_backup_from_before_stores_had_an_id_leaves_the_id_alone(
+    settings: Settings, backup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = tuple(table for table in ARCHIVED if table.name not in {"identity", "places"})
+    with monkeypatch.context() as patched:
+        patched.setattr("rag_rec.forgetting.copies.backup.HEAD", "0003")
+        patched.setattr("rag_rec.forgetting.copies.backup.ARCHIVED", without)
+        back_up(settings, old := backup.with_name("older.backup"))
+    with open_store_of(settings) as store:
+        known = store.identity()
+    restore(old, settings, without_later_erasures=True)
+    with open_store_of(settings) as store:
+        assert store.identity() == known
 
 
 def crash_after(calls: int) -> Callable[[int], None]:
@@ -119,7 +146,7 @@ def test_a_crash_at_a_step(
 def test_what_was_made_from_the_old_store_is_destroyed(tmp_path: Path) -> None:
     settings = settings_for(tmp_path / "home")
     fill(settings, log())
-    back_up(settings, tmp_path / "old.backup")
+    back_up(settings, tmp_path / "older.backup")
     build(settings)
     restore(tmp_path / "old.backup", settings, without_later_erasures=True)
     assert Generations(settings.generations).names() == []
@@ -128,7 +155,7 @@ def test_what_was_made_from_the_old_store_is_destroyed(tmp_path: Path) -> None:
 def test_no_byte_of_the_replaced_people_is_left(tmp_path: Path) -> None:
     settings = settings_for(tmp_path / "home")
     fill(settings, log())
-    back_up(settings, tmp_path / "old.backup")
+    back_up(settings, tmp_path / "older.backup")
     append(settings, LATER)
     forget_in(settings, CANARY)
     assert traces("came after the backup", settings.home).occurrences
@@ -157,7 +184,7 @@ def test_a_running_service_has_to_be_stopped_first(settings: Settings, backup: P
 def test_an_engine_that_knew_the_old_store_answers_nothing_until_there_is_a_new_index(tmp_path: Path) -> None:
     engine = running(tmp_path / "home", log())
     settings, asked = engine.settings, RecommendationRequest("user-1")
-    back_up(settings, tmp_path / "old.backup")
+    back_up(settings, tmp_path / "older.backup")
     restore(tmp_path / "old.backup", settings, without_later_erasures=True)
     with pytest.raises(NotReady, match="index build"):
         engine.recommend(asked)
@@ -296,7 +323,7 @@ def test_a_backup_goes_from_one_database_to_the_other(settings: Settings, tmp_pa
 def test_the_epoch_is_beyond_every_erasure_even_where_the_old_store_is_lost(tmp_path: Path) -> None:
     settings = settings_for(tmp_path / "home")
     fill(settings, log())
-    back_up(settings, tmp_path / "old.backup")
+    back_up(settings, tmp_path / "older.backup")
     for n in range(20):
         append(settings, Interaction("user-0", ITEMS[0].id, 1000 + n, "like"))
     forget_in(settings, CANARY)
