@@ -19,6 +19,7 @@ from rag_rec.store.protocol import Store
 from rag_rec.store.records import Change, Selection
 from tests.embedders import HashEmbedder
 from tests.homes import ITEMS, build, fill, settings_for
+from tests.store.removing import delete_interactions, delete_user
 
 DAY = 86_400_000
 
@@ -64,7 +65,7 @@ def number_of(store: Store, user: str) -> int:
 
 def forget_item(store: Store, user: str, item: int) -> None:
     number = number_of(store, user)
-    store.delete_interactions(number, store.select(number, Selection(item_ids=frozenset({ITEMS[item].id}))))
+    delete_interactions(store, number, store.select(number, Selection(item_ids=frozenset({ITEMS[item].id}))))
 
 
 class Updates:
@@ -87,7 +88,7 @@ class TestPrepare:
         updates, number = Updates(monkeypatch), number_of(store, "ann")
         live.prepare(number)
         assert updates.count == 1
-        store.delete_user(number)
+        delete_user(store, number)
         live.follow()
         assert updates.count == 1
         assert live.sound()
@@ -110,7 +111,7 @@ class TestPrepare:
         live.prepare(number)
         store.append(likes("dan", 4, start=300))
         live.follow()
-        store.delete_user(number)
+        delete_user(store, number)
         live.follow()
         assert updates.count == 2
         assert live.sound()
@@ -121,7 +122,7 @@ class TestPrepare:
         updates, number = Updates(monkeypatch), number_of(store, "ann")
         live.prepare(number)
         live.discard()
-        store.delete_user(number)
+        delete_user(store, number)
         live.follow()
         assert updates.count == 2
 
@@ -151,7 +152,7 @@ def test_what_memory_holds_of_a_user_is_told(live: Live, store: Store) -> None:
     ann, eve = number_of(store, "ann"), number_of(store, "eve")
     assert live.holds(ann) and live.holds(eve)
     assert not live.holds(10**6)
-    store.delete_user(ann)
+    delete_user(store, ann)
     assert live.holds(ann)
     live.follow()
     assert not live.holds(ann)
@@ -189,8 +190,8 @@ class TestSoundness:
         live.follow()
         assert live.sound()
         forget_item(store, "ann", 1)
-        store.delete_user(number_of(store, "ben"))
-        store.delete_user(number_of(store, "eve"))
+        delete_user(store, number_of(store, "ben"))
+        delete_user(store, number_of(store, "eve"))
         live.follow()
         assert live.sound()
 
@@ -213,7 +214,7 @@ class TestSoundness:
         self, live: Live, store: Store, skipped: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(skipped, lambda *_, **__: None)
-        store.delete_user(number_of(store, "ben"))
+        delete_user(store, number_of(store, "ben"))
         live.follow()
         assert not live.sound()
 
@@ -221,7 +222,7 @@ class TestSoundness:
         self, live: Live, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(live.people.profiles, "remove", lambda *_: 0)
-        store.delete_user(number_of(store, "ben"))
+        delete_user(store, number_of(store, "ben"))
         live.follow()
         assert not live.sound()
 
@@ -240,7 +241,7 @@ class TestErasures:
 
         monkeypatch.setattr(live.statistics, "replace", looking)
         salt = live.salt
-        store.delete_user(number_of(store, "ben"))
+        delete_user(store, number_of(store, "ben"))
         live.follow()
         assert seen[0] < seen[1] == seen[2] < live.erasures
         assert live.salt != salt
@@ -269,7 +270,7 @@ def test_a_pause_follows_the_store_first_and_lets_nothing_change(live: Live, sto
 def test_a_group_is_folded_into_the_inverse_once(live: Live, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     updates = Updates(monkeypatch)
     for user in ("ann", "ben", "cleo"):
-        store.delete_user(number_of(store, user))
+        delete_user(store, number_of(store, user))
     live.follow()
     assert updates.count == 1
     assert live.sound()

@@ -19,7 +19,6 @@ from rag_rec.store.histories import Histories
 from rag_rec.store.journal import Journal
 from rag_rec.store.people import People, write_users
 from rag_rec.store.records import AppendResult, Change, Counts, Selection, StoredInteraction
-from rag_rec.store.removal import remove_interactions, remove_user
 from rag_rec.validation import Limits, check_interaction, check_item, check_user
 
 
@@ -137,16 +136,6 @@ class SqlData:
     def select(self, user_number: int, selection: Selection) -> list[int]:
         """Numbers of the user's interactions that a selection means."""
         return self._histories.select(user_number, selection)
-
-    def delete_user(self, user_number: int) -> Counts:
-        """Delete a user with every interaction."""
-        with self._database.writer(durable=True) as connection:
-            return remove_user(connection, int(user_number))
-
-    def delete_interactions(self, user_number: int, numbers: Sequence[int]) -> int:
-        """Delete some interactions of a user."""
-        with self._database.writer(durable=True) as connection:
-            return remove_interactions(connection, int(user_number), numbers)
 
     def checkpoint(self, key: str) -> Checkpoint | None:
         """Where an interrupted ingest stopped."""

@@ -102,12 +102,6 @@ class Store(Protocol):
     def select(self, user_number: int, selection: Selection) -> list[int]:
         """Numbers of the user's interactions that a selection means."""
 
-    def delete_user(self, user_number: int) -> Counts:
-        """Delete a user with every interaction, physically (no byte of them stays in the file). Returns what went."""
-
-    def delete_interactions(self, user_number: int, numbers: Sequence[int]) -> int:
-        """Delete some interactions of a user, physically. Returns how many went."""
-
     def scrub(self) -> None:
         """Make earlier deletions physical: nothing deleted may remain in the database file or its journal."""
 

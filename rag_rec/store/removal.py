@@ -8,25 +8,8 @@ from sqlalchemy import Connection, delete, func, select
 
 from rag_rec.store.database import chunks
 from rag_rec.store.journal import peek, put, record
-from rag_rec.store.records import ChangeKind, Counts
+from rag_rec.store.records import ChangeKind
 from rag_rec.store.schema import interactions, users
-
-
-def remove_user(connection: Connection, user_number: int) -> Counts:
-    """Delete a user with every interaction; a number that does not exist changes nothing."""
-    gone = remove_users(connection, [user_number])
-    if user_number not in gone:
-        return Counts(0, 0, 0)
-    record_removal(connection, [user_number])
-    return Counts(users=1, items=0, interactions=gone[user_number])
-
-
-def remove_interactions(connection: Connection, user_number: int, numbers: Sequence[int]) -> int:
-    """Delete some interactions of a user; numbers of anybody else's are left alone."""
-    gone = remove_rows(connection, user_number, numbers)
-    if gone:
-        record_removal(connection, [user_number])
-    return gone
 
 
 def remove_users(connection: Connection, user_numbers: Sequence[int]) -> dict[int, int]:

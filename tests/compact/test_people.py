@@ -14,6 +14,7 @@ from rag_rec.generators.protocol import EvidenceLine, Prompt
 from rag_rec.history import PositiveRule
 from rag_rec.store import SqlStore, open_store
 from rag_rec.store.records import Selection
+from tests.store.removing import delete_interactions
 
 ITEMS = [Item(f"i{n}", f"title {n}") for n in range(6)]
 ANN = User("ann", {"age": "25", "job": "potter"})
@@ -80,6 +81,6 @@ def test_a_removal_shows_from_before_it_and_not_from_after(store: SqlStore) -> N
     assert not forgotten_since(store, 0)
     found = store.user("ann")
     assert found is not None
-    store.delete_interactions(found[0], store.select(found[0], Selection(frozenset({"i5"}))))
+    delete_interactions(store, found[0], store.select(found[0], Selection(frozenset({"i5"}))))
     assert forgotten_since(store, before)
     assert not forgotten_since(store, store.epoch())

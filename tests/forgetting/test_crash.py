@@ -34,6 +34,7 @@ from rag_rec.settings import Settings
 from tests.forgetting.asking import confirmed
 from tests.forgetting.homes import DAY, number_of
 from tests.homes import engine_of, settings_for
+from tests.store.removing import delete_interactions
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = 40
@@ -139,7 +140,7 @@ def leave_a_copy(settings: Settings) -> None:
 def lose_an_interaction(settings: Settings) -> None:
     store = store_of(settings)
     number = number_of(store, "user-2")
-    store.delete_interactions(number, [store.interactions(number)[0].number])
+    delete_interactions(store, number, [store.interactions(number)[0].number])
     store.close()
 
 

@@ -17,11 +17,12 @@ _WRITER = """
 import sys
 from rag_rec.domain import Interaction
 from rag_rec.store import open_store
+from tests.store.removing import delete_user
 store = open_store(sys.argv[1])
 for n in range(40):
     store.append([Interaction(f"{sys.argv[2]}-{n % 5}", f"i{n % 20}", n), Interaction("shared", f"i{n % 20}", n)])
     if n % 8 == 7:
-        store.delete_user(store.user(f"{sys.argv[2]}-{n % 5}")[0])
+        delete_user(store, store.user(f"{sys.argv[2]}-{n % 5}")[0])
         store.scrub()
 store.close()
 """

@@ -12,8 +12,10 @@ import pytest
 from rag_rec.domain import AttributeValue, Interaction, Item, User
 from rag_rec.errors import InvalidInput, UnknownItem
 from rag_rec.history import HISTORY_DTYPE
+from rag_rec.store import SqlStore
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import AppendResult, Change, ChangeKind, Counts, Selection
+from tests.store.removing import delete_interactions, delete_user
 
 ITEMS = [Item(f"i{n}", f"title {n}", {"genres": ("a", "b"), "year": 1990 + n}, f"p{n % 2}") for n in range(5)]
 
@@ -272,12 +274,12 @@ def test_deleting_a_user_takes_everything_of_theirs_and_nobody_elses(store: Stor
     store.put_items(ITEMS)
     store.append([Interaction(user, f"i{n}", n) for user in ("a", "b") for n in range(4)])
     epoch = store.epoch()
-    assert store.delete_user(0) == Counts(1, 0, 4)
+    assert delete_user(store, 0) == Counts(1, 0, 4)
     assert store.user("a") is None
     assert len(store.history(0)) == 0
     assert len(store.history(1)) == 4
     assert store.changes(epoch) == [Change(epoch + 1, ChangeKind.FORGET, 0)]
-    assert store.delete_user(0) == Counts(0, 0, 0)
+    assert delete_user(store, 0) == Counts(0, 0, 0)
     assert store.epoch() == epoch + 1
     store.scrub()
     assert store.counts() == Counts(1, 5, 4)
@@ -287,7 +289,7 @@ def test_numbers_of_the_forgotten_are_never_used_again(store: Store) -> None:
     store.put_items(ITEMS)
     store.append([Interaction("a", "i0", 1), Interaction("b", "i0", 1)])
     highest = int(store.history(1)["interaction"][0])
-    store.delete_user(1)
+    delete_user(store, 1)
     store.append([Interaction("b", "i0", 1)])
     found = store.user("b")
     assert found is not None and found[0] == 2
@@ -299,12 +301,12 @@ def test_deleting_some_interactions_leaves_the_rest_and_the_user(store: Store) -
     store.append([Interaction(user, f"i{n}", n) for user in ("a", "b") for n in range(4)])
     mine, theirs = (store.history(user)["interaction"].tolist() for user in (0, 1))
     epoch = store.epoch()
-    assert store.delete_interactions(0, [mine[1], mine[3], theirs[0], 999]) == 2
+    assert delete_interactions(store, 0, [mine[1], mine[3], theirs[0], 999]) == 2
     assert store.history(0)["interaction"].tolist() == [mine[0], mine[2]]
     assert store.history(1)["interaction"].tolist() == theirs
     assert [(change.kind, change.number) for change in store.changes(epoch)] == [(ChangeKind.FORGET, 0)]
-    assert store.delete_interactions(0, [mine[1]]) == 0
-    assert store.delete_interactions(0, []) == 0
+    assert delete_interactions(store, 0, [mine[1]]) == 0
+    assert delete_interactions(store, 0, []) == 0
     assert store.epoch() == epoch + 1
     assert store.user("a") is not None
 
@@ -326,3 +328,9 @@ def test_histories_are_those_of_every_user_in_order(store: Store) -> None:
     assert [user for user, _ in streamed] == list(range(7))
     for user, history in streamed:
         assert history.tobytes() == store.history(user).tobytes()
+
+
+def test_nobody_can_be_removed_without_a_request(sql_store: SqlStore) -> None:
+    """What is deleted leaves a ledger entry, a suppression and a receipt: the one way is to accept a request."""
+    named = [name for owner in (sql_store, Store) for name in dir(owner) if not name.startswith("_")]
+    assert not [name for name in named if name.startswith(("delete", "remove"))]

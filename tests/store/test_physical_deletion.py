@@ -18,6 +18,7 @@ from rag_rec.store.schema import metadata
 from tests.store.conftest import new_database
 from tests.store.erasing import chained, erasure_of
 from tests.store.reference_privacy import PSEUDONYMS
+from tests.store.removing import delete_interactions, delete_user
 
 ITEMS = [Item(f"i{n}", f"title {n}") for n in range(200)]
 
@@ -61,7 +62,7 @@ def test_no_byte_of_a_deleted_user_stays(sqlite_store: SqlStore, tmp_path: Path,
     for name in gone:
         found = sqlite_store.user(name)
         assert found is not None
-        sqlite_store.delete_user(found[0])
+        delete_user(sqlite_store, found[0])
         sqlite_store.scrub()
         assert names_in(tmp_path, [name]) == []
     assert names_in(tmp_path, gone) == []
@@ -75,7 +76,7 @@ def test_no_byte_of_a_deleted_text_stays(sqlite_store: SqlStore, tmp_path: Path)
     texts = [f"secret-{n:03d}-" + "z" * (40 * n) for n in range(120)]
     sqlite_store.append([Interaction("u", f"i{n}", n, "review", None, text) for n, text in enumerate(texts)])
     numbers = sqlite_store.history(0)["interaction"].tolist()
-    assert sqlite_store.delete_interactions(0, numbers[::2]) == 60
+    assert delete_interactions(sqlite_store, 0, numbers[::2]) == 60
     sqlite_store.scrub()
     content = bytes_in(tmp_path)
     found = [f"secret-{n:03d}-".encode() in content for n in range(120)]
@@ -136,7 +137,7 @@ def test_without_a_scrub_the_bytes_are_still_in_the_log(sqlite_store: SqlStore, 
     """The search finds what is there, so that finding nothing means something."""
     sqlite_store.put_items(ITEMS)
     sqlite_store.append([Interaction("canary-user", "i0", 1)])
-    sqlite_store.delete_user(0)
+    delete_user(sqlite_store, 0)
     assert names_in(tmp_path, ["canary-user"]) == ["canary-user"]
     sqlite_store.scrub()
     assert names_in(tmp_path, ["canary-user"]) == []
@@ -150,7 +151,7 @@ def test_other_connections_do_not_bring_the_bytes_back(sqlite_store: SqlStore, t
         assert len(list(other.histories())) > 0
         found = other.user(name)
         assert found is not None
-        sqlite_store.delete_user(found[0])
+        delete_user(sqlite_store, found[0])
         sqlite_store.scrub()
         other.put_users([User(names[-1], {"n": found[0]})])
         other.append([Interaction(names[-2], "i0", found[0])])
@@ -166,7 +167,7 @@ def test_opening_finishes_a_scrub_that_a_crash_prevented(tmp_path: Path) -> None
     for name in names[:100]:
         found = store.user(name)
         assert found is not None
-        store.delete_user(found[0])
+        delete_user(store, found[0])
     store.close()
     open_store(f"sqlite:///{tmp_path / 'store.sqlite3'}").close()
     assert names_in(tmp_path, names[:100]) == []
@@ -182,7 +183,7 @@ def test_a_reader_of_an_old_snapshot_makes_the_scrub_busy(tmp_path: Path, monkey
     reader = sqlite3.connect(path, isolation_level=None)
     reader.execute("BEGIN")
     assert reader.execute("SELECT count(*) FROM users").fetchone() == (1,)
-    store.delete_user(0)
+    delete_user(store, 0)
     with pytest.raises(Busy):
         store.scrub()
     assert reader.execute("SELECT count(*) FROM users").fetchone() == (1,)
@@ -196,7 +197,7 @@ def test_a_deletion_returns_its_pages(sqlite_store: SqlStore, tmp_path: Path) ->
     sqlite_store.put_items(ITEMS)
     rows = [Interaction("u", f"i{n}", n, "review", None, "x" * 10_000) for n in range(200)]
     sqlite_store.append([*rows, Interaction("v", "i0", 1)])
-    sqlite_store.delete_user(0)
+    delete_user(sqlite_store, 0)
     sqlite_store.scrub()
     assert (tmp_path / "store.sqlite3").stat().st_size < 200_000
 

@@ -26,6 +26,7 @@ from rag_rec.store.records import (
 )
 from tests.store.erasing import chained, entry_after, erasure_of, forget, numbers_of, tip_of
 from tests.store.reference_privacy import PSEUDONYMS
+from tests.store.removing import delete_interactions, delete_user
 
 ITEMS = [Item(f"i{n}", f"title {n}") for n in range(5)]
 EMPTY = LedgerTip(0, "0" * 64)
@@ -265,9 +266,9 @@ def test_an_adapter_may_not_be_used_if_somebody_was_forgotten_meanwhile(filled: 
     if removal == "accept":
         forget(filled, "b")
     elif removal == "user":
-        filled.delete_user(1)
+        delete_user(filled, 1)
     else:
-        filled.delete_interactions(1, numbers_of(filled, 1)[:1])
+        delete_interactions(filled, 1, numbers_of(filled, 1)[:1])
     assert filled.erasure_epoch() == epoch + 1
     with pytest.raises(Busy):
         filled.put_lineage("x", {1: 5}, epoch)

@@ -17,6 +17,7 @@ from rag_rec.store.records import ForgetRecord, Selection
 from tests.store.erasing import chained, consented, erasure_of
 from tests.store.reference import ReferenceStore
 from tests.store.reference_privacy import PSEUDONYMS
+from tests.store.removing import delete_interactions, delete_user
 
 ITEM_IDS = [f"i{n}" for n in range(4)]
 USER_IDS = [f"u{n}" for n in range(4)]
@@ -64,13 +65,13 @@ class RandomLog(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 8))
     def delete_user(self, number: int) -> None:
-        self.both(lambda store: store.delete_user(number))
+        self.both(lambda store: delete_user(store, number))
 
     @rule(number=st.integers(0, 8), item=st.sampled_from(ITEM_IDS), before=st.integers(0, 4))
     def delete_some(self, number: int, item: str, before: int) -> None:
         chosen = self.both(lambda store: store.select(number, Selection(frozenset({item}), before)))
         assert isinstance(chosen, list)
-        self.both(lambda store: store.delete_interactions(number, chosen))
+        self.both(lambda store: delete_interactions(store, number, chosen))
 
     @rule(name=st.sampled_from(USER_IDS), some=st.booleans())
     def accept(self, name: str, some: bool) -> None:

@@ -21,6 +21,7 @@ from tests.forgetting.asking import forget
 from tests.forgetting.homes import DAY, number_of
 from tests.forgetting.proof.comparing import some_user, unequal
 from tests.homes import ITEMS
+from tests.store.removing import delete_user
 
 Change = Callable[[People, int], None]
 
@@ -139,7 +140,7 @@ def test_a_removal_that_has_not_reached_the_files_is_no_difference(
     other = number_of(engine.store, "more-2")
     pending = [record_of(engine, other)]
     monkeypatch.setattr(engine.store, "forget_records", lambda **_: pending)
-    engine.store.delete_user(other)
+    delete_user(engine.store, other)
     assert compare(engine.live, twin).equal
     pending.clear()
     assert unequal(compare(engine.live, twin)) == {"index files"}

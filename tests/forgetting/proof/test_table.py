@@ -19,6 +19,7 @@ from tests.forgetting.asking import forget
 from tests.forgetting.homes import CANARY, DAY, log, number_of
 from tests.forgetting.proof.comparing import some_user, unequal
 from tests.homes import ITEMS, build, engine_of, running
+from tests.store.removing import delete_user
 
 CHECKS = [
     "counts: together",
@@ -237,7 +238,7 @@ def test_lists_by_neighbours_equal_the_twin_s(engine: Engine, twin: Twin) -> Non
 def test_a_person_who_was_not_taken_out_of_memory_is_found(engine: Engine, twin: Twin) -> None:
     """As if a removal had deleted the person from the store only."""
     number = number_of(engine.store, "user-4")
-    engine.store.delete_user(number)
+    delete_user(engine.store, number)
     twin.live.follow()
     engine.live.epoch = twin.live.epoch  # the state believes that it has followed
     found = unequal(compare(engine.live, twin))

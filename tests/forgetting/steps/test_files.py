@@ -14,6 +14,7 @@ from rag_rec.generation import BUILDING, MANIFEST, Generation, Generations
 from rag_rec.home import store_of
 from rag_rec.shards import INTERACTIONS, PROFILES, shard_files, shard_name, users_in
 from tests.homes import ITEMS, build, fill, settings_for
+from tests.store.removing import delete_interactions, delete_user
 
 DAY = 86_400_000
 LATER = 10**9
@@ -244,10 +245,10 @@ def test_users_of_whom_something_was_forgotten_are_told_with_the_latest_epoch(tm
     fill(settings, LOG[:9])
     store = store_of(settings)
     start = store.epoch()
-    store.delete_interactions(1, [3])
-    store.delete_interactions(1, [4])
+    delete_interactions(store, 1, [3])
+    delete_interactions(store, 1, [4])
     store.append([Interaction("user-2", ITEMS[8].id, 300 * DAY, "like")])
-    store.delete_user(0)
+    delete_user(store, 0)
     assert forgotten_since(store, start) == {1: start + 2, 0: store.epoch()}
     assert forgotten_since(store, start + 2) == {0: store.epoch()}
     store.close()

@@ -26,6 +26,7 @@ from rag_rec.store.records import ForgetRecord, ForgetState, Selection
 from tests.forgetting.asking import forget
 from tests.forgetting.homes import CANARY, DAY, log, number_of
 from tests.homes import ITEMS, build, running
+from tests.store.removing import delete_user
 
 RESULTS = Path(__file__).parents[3] / "benchmarks" / "results"
 
@@ -62,7 +63,7 @@ def test_an_interaction_that_came_back_is_found(engine: Engine) -> None:
 
 def test_deleted_rows_that_are_not_overwritten_are_found(engine: Engine) -> None:
     record = record_of(engine, CANARY)
-    engine.store.delete_user(number_of(engine.store, CANARY))
+    delete_user(engine.store, number_of(engine.store, CANARY))
     step = ScrubDatabase(engine._system())
     assert step.verify([record])[0].status is Status.PENDING
     step.act([record])
