@@ -27,9 +27,10 @@ from rag_rec.engine import Engine
 from rag_rec.fusion import Gate
 from rag_rec.generators.causal_model import CausalModel
 from rag_rec.generators.language_model import Care, LanguageModel
-from rag_rec.generators.opening import FixedRanking, open_generator
+from rag_rec.generators.opening import open_generator
 from rag_rec.generators.passthrough import Passthrough
 from rag_rec.generators.protocol import Encoded, Encoder, Prompt
+from rag_rec.generators.source import FixedRanking
 from rag_rec.generators.wanted import wanted
 from rag_rec.settings import Settings
 

@@ -30,7 +30,8 @@ from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.forgetting.system import signer_of
 from rag_rec.generation import Generations
-from rag_rec.generators.opening import RankerSource, open_ranking
+from rag_rec.generators.opening import open_ranking
+from rag_rec.generators.source import RankerSource
 from rag_rec.home import store_of
 from rag_rec.live import Live
 from rag_rec.privacy import Privacy
@@ -214,6 +215,7 @@ class Engine(Privacy):
             erasure_epoch=self.store.erasure_epoch(),
             ledger_copy_lag=LedgerFile(self.settings.ledger_file).lag(self.store),
             removal_process_losses=self.removal_process_losses,
+            generator=self._ranking.condition,
         )
 
     def refresh(self) -> bool:

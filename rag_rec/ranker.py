@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy.special import log_softmax
 
 from rag_rec.domain import Source
 from rag_rec.fusion import Floats, Gate, fuse
+from rag_rec.generators.failures import Reason
 from rag_rec.generators.fallback import Ladder
 from rag_rec.generators.protocol import EvidenceCost, Generator, Prompt, Ranking
 
@@ -33,15 +35,23 @@ class Ranked:
 class Ranker:
     """A generator with its gate and its time limit. ``gate`` None stands for an LLM that nobody has measured.
 
-    ``withheld`` says that its adapter may not rank, so that it has to answer without one or not at all.
+    ``withheld`` says that its adapter may not rank, so that it has to answer without one or not at all. ``problem``
+    tells why the generator cannot be asked at present, if that is known.
     """
 
     def __init__(
-        self, generator: Generator, gate: Gate | None, timeout_seconds: float, *, withheld: bool = False
+        self,
+        generator: Generator,
+        gate: Gate | None,
+        timeout_seconds: float,
+        *,
+        withheld: bool = False,
+        problem: Callable[[], Reason | None] = lambda: None,
     ) -> None:
         self.generator = generator
         self.gate = gate
         self.withheld = withheld
+        self._problem = problem
         self._ladder = Ladder(generator, timeout_seconds)
 
     @property
@@ -58,7 +68,7 @@ class Ranker:
         """The candidates' own order, and why the LLM is not asked, if there is one."""
         if not personal:
             return Ranked(scores, Source.POPULARITY)
-        return Ranked(scores, Source.CANDIDATES, None, self._why_not())
+        return Ranked(scores, Source.CANDIDATES, None, self.why_not())
 
     def rank(self, prompt: Prompt, scores: Floats, deadline: float | None) -> Ranked:
         """Ask the LLM about the candidates of the prompt, the first of ``scores``; the others follow in their order."""
@@ -72,13 +82,13 @@ class Ranker:
         fused = fuse(scores[:asked], attempt.ranking.log_probabilities, self.gate.weight)
         return Ranked(_followed_by(fused, scores[asked:]), source, attempt.ranking)
 
-    def _why_not(self) -> str | None:
+    def why_not(self) -> str | None:
         """Why the LLM is not asked although there is one."""
         if self.asks or not self.generator.ranks:
             return None
         if self.withheld:
             return WITHHELD
-        return NOT_MEASURED if self.gate is None else BYPASSED
+        return BYPASSED if self.gate is not None else self._problem() or NOT_MEASURED
 
 
 def _followed_by(first: Floats, others: Floats) -> Floats:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from rag_rec.domain import Source, Strategy
+from rag_rec.generators.condition import Standing
 
 Milliseconds = Annotated[int, Field(description="Milliseconds since 1970 UTC.")]
 AttributeValue = str | int | float | bool | list[str]
@@ -117,10 +118,20 @@ class HealthAnswer(Answer):
     status: Literal["alive"]
 
 
+class GeneratorAnswer(Answer):
+    """How the LLM that ranks is."""
+
+    state: Annotated[Standing, Field(description="Whether it can be asked; `off`: there is none.")]
+    reason: Annotated[str | None, Field(description="In a word, why it is down or takes no part; null where it ranks.")]
+    since: Annotated[str | None, Field(description="Since when it has been down, ISO 8601 in UTC.")]
+    detail: Annotated[str, Field(description="The same in a sentence that says what to do.")]
+
+
 class ReadyAnswer(Answer):
     """The service can answer."""
 
     status: Literal["ready"]
+    generator: GeneratorAnswer
 
 
 class FieldProblem(Answer):

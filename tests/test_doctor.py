@@ -17,6 +17,7 @@ from rag_rec.settings import Settings
 from tests.forgetting.asking import forget_in
 from tests.forgetting.records import accepted
 from tests.generators.fake_server import FakeServer
+from tests.generators.models import tiny_chat_model
 from tests.homes import build, fill, settings_for
 from tests.indexer.compact_homes import LOG, build_compact
 
@@ -147,3 +148,19 @@ def test_no_items_are_no_reason_to_fail(tmp_path: Path) -> None:
     emptied = settings.model_copy(update={"store_url": f"sqlite:///{tmp_path / 'other.sqlite3'}"})
     fill(emptied, [], [])
     assert states(emptied)["generator"] is State.NOTE
+
+
+def test_an_llm_that_cannot_be_asked_fails_the_check_and_says_why(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    fill(settings, LOG)
+    build(settings)
+    missing = settings.model_copy(update={"generator": "local", "generator_model": str(tmp_path / "no-such-model")})
+    assert states(missing)["generator"] is State.FAILED
+    assert "no-such-model" in detail(missing, "generator")
+    folder = tmp_path / "chat"
+    folder.mkdir()
+    tiny_chat_model(folder)
+    vllm = {"generator": "vllm", "generator_urls": ["http://127.0.0.1:9"], "generator_model": str(folder)}
+    away = settings.model_copy(update=vllm)
+    assert states(away)["generator"] is State.FAILED
+    assert "Nobody answers at http://127.0.0.1:9" in detail(away, "generator")

@@ -10,8 +10,8 @@ import pytest
 from rag_rec.domain import Interaction, Item, Recommendation, RecommendationRequest, Source, Strategy, User
 from rag_rec.engine import Engine
 from rag_rec.errors import CorruptIndex, InvalidInput, NotReady, UnknownItem
-from rag_rec.generators.opening import FixedRanking
 from rag_rec.generators.passthrough import Passthrough
+from rag_rec.generators.source import FixedRanking
 from rag_rec.recommender import Recommender
 from rag_rec.store import open_store
 from tests.embedders import HashEmbedder

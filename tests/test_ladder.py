@@ -17,7 +17,7 @@ from rag_rec.fusion import Gate
 from rag_rec.generators.failures import Reason
 from rag_rec.generators.language_model import Care, LanguageModel
 from rag_rec.generators.letters import LetterEncoder
-from rag_rec.generators.opening import FixedRanking
+from rag_rec.generators.source import FixedRanking
 from rag_rec.generators.vllm import VllmBackend
 from rag_rec.settings import Settings
 from tests.embedders import HashEmbedder

@@ -57,7 +57,7 @@ class CausalModel:
             template = model.to(device).requires_grad_(False)
         except LOADING as error:
             raise GeneratorFailure(
-                Reason.ABSENT,
+                Reason.MODEL_NOT_FOUND,
                 f"No language model can be loaded from {name} to {device} ({type(error).__name__}); it has to be a "
                 "Hugging Face causal language model with weights in safetensors, and the device has to be there.",
             ) from error

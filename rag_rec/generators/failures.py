@@ -15,7 +15,9 @@ class Reason(StrEnum):
     OVERLOADED = "overloaded"  # the server said that it is too busy (503)
     LATE = "late"  # no answer before the deadline
     BROKEN = "broken"  # the connection or the answer broke off
-    WRONG_MODEL = "wrong_model"  # the server does not serve this model or adapter
+    WRONG_MODEL = "wrong_model"  # the server does not serve this model, base or adapter
+    MODEL_NOT_FOUND = "model_not_found"  # there is no such model, or it cannot be loaded
+    DAMAGED = "damaged"  # files of the generator are damaged
     LOW_LABEL_MASS = "low_label_mass"  # the model would rather have said something else
     MISSING_LABELS = "missing_labels"  # log-probabilities of some labels did not come back
     NOT_A_NUMBER = "not_a_number"  # NaN or infinity where a log-probability should be

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from rag_rec.generators.protocol import Generator, Prompt, Ranking
 RESERVE_SHARE = 0.1
 RESERVE_SECONDS = 0.005
 """Of the time that is left when the generator is asked, so much is kept for what comes after it."""
+
+REPORT_SECONDS = 60.0
+"""An unexpected error of one kind is logged once in so many seconds."""
 
 log = structlog.get_logger()
 
@@ -31,6 +35,7 @@ class Ladder:
     def __init__(self, generator: Generator, timeout_seconds: float) -> None:
         self.generator = generator
         self._timeout = timeout_seconds
+        self._reported: dict[str, float] = {}
 
     def attempt(self, prompt: Prompt, deadline: float | None) -> Attempt:
         """Rank, or say why not. Never raises; ends before ``deadline`` (seconds of ``time.monotonic``)."""
@@ -46,5 +51,12 @@ class Ladder:
         except GeneratorFailure as failure:
             return Attempt(None, failure.reason)
         except Exception as error:  # the answer goes out without the LLM; the log says what went wrong
-            log.error("generator_error", kind=type(error).__name__)
+            self._report(type(error).__name__)
             return Attempt(None, Reason.INTERNAL)
+
+    def _report(self, kind: str) -> None:
+        """Log an unexpected error, and the same one again only after a while: it may come with every request."""
+        now = time.monotonic()
+        if now - self._reported.get(kind, -math.inf) >= REPORT_SECONDS:
+            self._reported[kind] = now
+            log.error("generator_error", kind=kind)

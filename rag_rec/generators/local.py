@@ -11,6 +11,7 @@ import torch
 from rag_rec.errors import InvalidInput
 from rag_rec.generators.batching import Batcher
 from rag_rec.generators.causal_model import CausalModel
+from rag_rec.generators.failures import GeneratorFailure
 from rag_rec.generators.protocol import Encoded, Floats
 
 MOST_TOKENS = 65_536
@@ -84,6 +85,10 @@ class LocalBackend:
         for question in questions:
             model.check(question)
         return self._batcher.ask(model, questions, deadline)
+
+    def problem(self, wait: float = 0.0) -> GeneratorFailure | None:  # noqa: ARG002 - the seam's signature
+        """None: a model in this process can be asked as long as it is open."""
+        return None
 
     def close(self) -> None:
         """End the thread; the memory goes with the last reference to the backend."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
@@ -19,12 +19,14 @@ from rag_rec.clock import now_ms
 from rag_rec.compact.folder import CompactStore
 from rag_rec.compact.vocabulary import FILE as VOCABULARY
 from rag_rec.compact.vocabulary import Vocabulary
-from rag_rec.errors import CorruptIndex, InvalidInput
+from rag_rec.errors import CorruptIndex, InvalidInput, NotReady
 from rag_rec.fusion import UNGATED_WEIGHT, Gate, gate_path
+from rag_rec.generators.condition import Condition, ConditionKeeper, Standing
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.language_model import Care, LanguageModel
 from rag_rec.generators.passthrough import Passthrough
-from rag_rec.generators.protocol import Backend, Encoder, EvidenceCost, Generator, Prompt, Ranking
+from rag_rec.generators.protocol import Backend, Encoder, Generator
+from rag_rec.generators.source import FixedRanking, RankerSource, Unavailable, condition_of
 from rag_rec.generators.wanted import Wanted, wanted
 from rag_rec.ranker import Ranker
 from rag_rec.settings import Settings
@@ -33,70 +35,29 @@ from rag_rec.store.protocol import Store
 RETRY_SECONDS: Final = 30.0
 """What could not be opened or loaded is left alone for so long: models are large, and servers may be away for long."""
 
+FIRST_LOOK_SECONDS: Final = 1.0
+"""So long a start waits to see whether the LLM's servers are there."""
+
 GRACE_SECONDS: Final = 5.0
 """A model that has been replaced is closed so long after the last of its answers is due."""
 
 log = structlog.get_logger()
 
 
-class RankerSource(Protocol):
-    """Provides the ranker in use."""
-
-    @property
-    def current(self) -> Ranker:
-        """The ranker in use."""
-
-    @property
-    def adapters(self) -> tuple[str, ...]:
-        """Digests of the adapters in memory, sorted: also of one that was replaced and may still be asked."""
-
-    def refresh(self) -> None:
-        """Take up what is current on disk by now."""
-
-    def close(self) -> None:
-        """Release it."""
-
-
-class FixedRanking:
-    """Always the same ranker, without an adapter; for tests and offline work."""
-
-    adapters: Final[tuple[str, ...]] = ()
-
-    def __init__(self, generator: Generator, gate: Gate | None, timeout_seconds: float = 60.0) -> None:
-        self.current = Ranker(generator, gate, timeout_seconds)
-
-    def refresh(self) -> None:
-        """Nothing can have changed."""
-
-    def close(self) -> None:
-        """Close the generator."""
-        self.current.generator.close()
-
-
-class Unavailable:
-    """Stands for a generator that could not be opened: every answer falls back, and says why."""
-
-    ranks: Final = True
-    most_candidates: Final = 1
-    evidence_cost: EvidenceCost | None = None
-
-    def __init__(self, reason: Reason) -> None:
-        self.reason = reason
-
-    def rank(self, prompt: Prompt, deadline: float | None = None) -> Ranking:  # noqa: ARG002 - the seam's signature
-        """Always raises ``GeneratorFailure``."""
-        raise GeneratorFailure(self.reason, "The generator could not be opened; see `rag-rec doctor`.")
-
-    def close(self) -> None:
-        """There is nothing to release."""
-
-
 def open_generator(settings: Settings, target: Wanted) -> LanguageModel:
     """A language model with its prompt encoder.
 
     The adapter is not loaded yet; a vLLM server that is reached before it is told to load one gets it by itself.
+
+    Raises:
+        GeneratorFailure: there is no such model, or it cannot be loaded.
+        InvalidInput: it is not one that prompts can be written for.
     """
-    encoder = _encoder(target)
+    try:
+        encoder = _encoder(target)
+    except (NotReady, OSError) as error:
+        message = str(error) if isinstance(error, NotReady) else f"The model {target.model!r} cannot be read."
+        raise GeneratorFailure(Reason.MODEL_NOT_FOUND, message) from error
     least = settings.generator_least_mass or encoder.least_mass
     care = Care(least, settings.generator_orders, settings.seed)
     return LanguageModel(encoder, _backend(settings, target), care)
@@ -156,17 +117,18 @@ class OpenRanking:
         self._clock = clock or now_ms
         self._timeout = settings.generator_timeout_ms / 1000
         self._lock = threading.Lock()
+        self._keeper = ConditionKeeper(self._clock)
         self._held: LanguageModel | None = None
         self._target: Wanted | None = None
-        self._failed: tuple[Wanted, float] | None = None  # what could not be opened, and when
+        self._failed: tuple[Wanted, float, Reason] | None = None  # what could not be opened, when, and why
         self._retired: list[tuple[LanguageModel, float]] = []
         self.current = Ranker(Passthrough(), None, self._timeout)
         try:
-            self.refresh()
-        except CorruptIndex as error:
-            log.error("generator_unavailable", reason=error.code)
+            self.refresh(FIRST_LOOK_SECONDS)
+        except CorruptIndex:
+            self._keeper.down(Reason.DAMAGED, "CorruptIndex")
             gate = Gate(use=True, weight=UNGATED_WEIGHT)
-            self.current = Ranker(Unavailable(Reason.INTERNAL), gate, self._timeout)
+            self.current = Ranker(Unavailable(Reason.DAMAGED), gate, self._timeout)
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -179,8 +141,17 @@ class OpenRanking:
         models = [*(model for model, _ in self._retired), *([held] if held else [])]
         return tuple(sorted({model.backend.adapter for model in models if model.backend.adapter is not None}))
 
-    def refresh(self) -> None:
-        """Take up the model, the adapter and the gate that are current by now.
+    @property
+    def condition(self) -> Condition:
+        """Whether the generator can be asked, as far as is known; if it can, why it takes no part."""
+        last = self._keeper.last
+        return condition_of(self.current) if last.state is Standing.UP else last
+
+    def refresh(self, wait: float = 0.0) -> None:
+        """Take up the model, the adapter and the gate that are current by now, and see whether servers are there.
+
+        Args:
+            wait: seconds that may be spent on looking at the servers.
 
         Raises:
             InvalidInput: the settings ask for what is not there any more.
@@ -190,9 +161,9 @@ class OpenRanking:
             self._close_retired(time.monotonic() - self._timeout - GRACE_SECONDS)
             self._withhold()
             target = self._permitted(wanted(self._settings))
-            if target is None or self._has_just_failed(target):
-                return
-            self._take_up(target, load_gate(self._settings, target))
+            if target is not None and not self._has_just_failed(target):
+                self._take_up(target, load_gate(self._settings, target))
+            self._look(target, wait)
 
     def close(self) -> None:
         """Release the model."""
@@ -200,6 +171,13 @@ class OpenRanking:
             self._close_retired(time.monotonic())
             if self._held is not None:
                 self._held.close()
+
+    def _look(self, target: Wanted | None, wait: float) -> None:
+        """Note how the generator is: the one in use, or the one that could not be opened where none is."""
+        if self._held is not None:
+            self._keeper.tell(self._held.backend.problem(wait))
+        elif target is None:
+            self._keeper.off()
 
     def _withhold(self) -> None:
         """Ask the adapter in use no more once it may not rank, or is destroyed, whatever becomes of the one that is to
@@ -224,7 +202,7 @@ class OpenRanking:
         before, old = self.current, self._held
         if old is not None and self._is_swap(target) and not (gate and gate.use):
             # the new adapter must not answer under the old one's gate
-            self.current = Ranker(old, gate, self._timeout, withheld=target.withheld)
+            self.current = self._ranker(old, gate, target)
         try:
             model = self._opened(target)
         except InvalidInput:
@@ -232,18 +210,27 @@ class OpenRanking:
             raise
         except Exception as error:  # whatever a model's library raises: the service goes on without it
             self.current = before
-            self._failed = target, time.monotonic()
-            reason = error.reason if isinstance(error, GeneratorFailure) else Reason.INTERNAL
-            log.warning("generator_unavailable", reason=reason.value, kind=type(error).__name__)
-            if old is None:
-                self.current = Ranker(Unavailable(reason), gate, self._timeout, withheld=target.withheld)
+            self._note_failure(target, gate, error)
             return
         if old is not None and old is not model:
             self._retired.append((old, time.monotonic()))
         self._held, self._target, self._failed = model, target, None
         current = self.current
         if (model, gate, target.withheld) != (current.generator, current.gate, current.withheld):
-            self.current = Ranker(model, gate, self._timeout, withheld=target.withheld)
+            self.current = self._ranker(model, gate, target)
+
+    def _note_failure(self, target: Wanted, gate: Gate | None, error: Exception) -> None:
+        """Remember what could not be opened; it is logged once, however often it is tried again."""
+        reason, before = _reason_of(error), self._failed
+        self._failed = target, time.monotonic(), reason
+        if self._held is None:
+            self._keeper.down(reason, type(error).__name__)
+            self.current = self._ranker(Unavailable(reason), gate, target)
+        elif before is None or (before[0], before[2]) != (target, reason):
+            log.warning("generator_not_replaced", reason=reason.value, kind=type(error).__name__)
+
+    def _ranker(self, generator: Generator, gate: Gate | None, target: Wanted) -> Ranker:
+        return Ranker(generator, gate, self._timeout, withheld=target.withheld, problem=lambda: self._keeper.problem)
 
     def _opened(self, target: Wanted) -> LanguageModel:
         """The model in use, or another one where another is wanted, with its adapter."""
@@ -270,7 +257,7 @@ class OpenRanking:
     def _has_just_failed(self, target: Wanted) -> bool:
         if self._failed is None:
             return False
-        failed, when = self._failed
+        failed, when, _ = self._failed
         return failed == target and time.monotonic() < when + RETRY_SECONDS
 
     def _close_retired(self, before: float) -> None:
@@ -278,6 +265,15 @@ class OpenRanking:
         for retired in [each for each in self._retired if each[1] <= before]:
             self._retired.remove(retired)
             retired[0].close()
+
+
+def _reason_of(error: Exception) -> Reason:
+    """Why a generator could not be opened, in a word."""
+    if isinstance(error, GeneratorFailure):
+        return error.reason
+    if isinstance(error, CorruptIndex):
+        return Reason.DAMAGED
+    return Reason.MODEL_NOT_FOUND if isinstance(error, (NotReady, FileNotFoundError)) else Reason.INTERNAL
 
 
 def open_ranking(settings: Settings, store: Store) -> RankerSource:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rag_rec.domain import Candidate, Item, User
+from rag_rec.generators.failures import GeneratorFailure
 
 Floats = npt.NDArray[np.float64]
 
@@ -165,6 +166,13 @@ class Backend(Protocol):
 
         The folder's name is the adapter's digest. Raises a ``RagRecError``, and keeps the old adapter, where the new
         one cannot be used.
+        """
+
+    def problem(self, wait: float = 0.0) -> GeneratorFailure | None:
+        """Why the model cannot be asked at present, as far as is known; None where it can.
+
+        Args:
+            wait: seconds that may be spent on finding out.
         """
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from rag_rec.generators.breaker import Breaker, Permit
+from rag_rec.generators.breaker import Breaker, Permit, State
 from rag_rec.generators.completions import Batch, Capability
 from rag_rec.generators.exchange import in_time
 from rag_rec.generators.failures import GeneratorFailure, Reason
@@ -72,6 +72,8 @@ class Replica:
         self.server = server
         self.breaker = breaker
         self.model = model
+        self._seen: GeneratorFailure | None = None
+        self._failed: GeneratorFailure | None = None
         self._wanted = model
         self._adapters = adapters
         self._learning: asyncio.Task[Known] | None = None
@@ -85,6 +87,21 @@ class Replica:
                 known = await self._known()
                 name = known.model if adapter is None else adapter.name
                 return await self.server.complete(name, batch, known.capability, limit)
+
+    @property
+    def problem(self) -> GeneratorFailure | None:
+        """Why it cannot be asked, by the last look at it, and by what stopped its last calls while it is left alone."""
+        return self._seen or (None if self.breaker.state is State.CLOSED else self._failed)
+
+    async def look(self, seconds: float) -> None:
+        """See whether the server is there and serves the model. Never raises."""
+        try:
+            async with in_time(time.monotonic() + seconds, f"{self.server.url} did not say in time what it serves."):
+                await self.server.served(self._wanted)
+        except GeneratorFailure as failure:
+            self._seen = failure
+        else:
+            self._seen = None
 
     async def status(self) -> ReplicaStatus:
         """Ask the server about itself. Never raises."""
@@ -125,6 +142,7 @@ class Replica:
         try:
             yield
         except GeneratorFailure as failure:
+            self._failed = failure
             if failure.reason in RECONNECTED:
                 self._learning = None
             if failure.reason is Reason.LATE and not fair:

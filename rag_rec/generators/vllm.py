@@ -26,6 +26,7 @@ from rag_rec.generators.protocol import Encoded, Floats
 from rag_rec.generators.replicas import Replica, Replicas, ReplicaStatus
 from rag_rec.generators.vllm_adapters import Adapter, Adapters
 from rag_rec.generators.vllm_server import Server, client, names
+from rag_rec.generators.watch import Watch
 
 Result = TypeVar("Result")
 
@@ -76,6 +77,7 @@ class VllmBackend:
         self._replicas = Replicas([Replica(each, Breaker(limits), model, self._adapters) for each in servers])
         self._places = asyncio.Semaphore(self._manners.requests)
         self._loop = EventLoopThread("rag-rec-vllm")
+        self._watch = Watch(self._replicas.all, self._loop)
 
     @property
     def model(self) -> str:
@@ -113,6 +115,10 @@ class VllmBackend:
                 use everywhere. A server that is away gets it when it comes back.
         """
         self._wait(self._adapters.use(folder))
+
+    def problem(self, wait: float = 0.0) -> GeneratorFailure | None:
+        """See :meth:`rag_rec.generators.protocol.Backend.problem`."""
+        return self._watch.problem(wait)
 
     def status(self) -> list[ReplicaStatus]:
         """What each server says of itself, asked now."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from rag_rec.clock import iso
 from rag_rec.errors import NotReady
+from rag_rec.generators.condition import Condition
 from serving.admission import KEYED, needing
 from serving.answers import HealthAnswer, ReadyAnswer, errors
 from serving.auth import Role
@@ -25,11 +27,25 @@ async def healthz() -> Response:
 
 @health.get("/readyz", response_model=ReadyAnswer, responses=errors(503))
 async def readyz(service: CurrentService) -> Response:
-    """Whether the service can answer. Needs no key."""
+    """Whether the service can answer, and how its LLM is. Needs no key.
+
+    Answers come without the LLM, too: it does not keep the service from being ready.
+    """
     status = await service.inspections.run(service.ready_engine.status)
     if not status.ready:
         raise NotReady(status.reason or "The service cannot answer yet.")
-    return json_response({"status": "ready"})
+    return json_response({"status": "ready", "generator": _generator(status.generator)})
+
+
+def _generator(condition: Condition) -> dict[str, str | None]:
+    """How the LLM is, in words that name no address and no path."""
+    since = None if condition.since is None else iso(condition.since, "seconds")
+    return {
+        "state": condition.state.value,
+        "reason": condition.reason,
+        "since": since,
+        "detail": condition.detail,
+    }
 
 
 @metrics.get(

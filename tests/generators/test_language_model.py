@@ -55,6 +55,9 @@ class BiasedBackend:
         self.asked.append(list(questions))
         return [self._answer(question) for question in questions]
 
+    def problem(self, wait: float = 0.0) -> GeneratorFailure | None:  # noqa: ARG002 - the seam's signature
+        return None
+
     def use_adapter(self, folder: Path | None) -> None:
         raise NotImplementedError
 

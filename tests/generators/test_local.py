@@ -105,7 +105,7 @@ def test_an_adapter_that_does_not_fit_stops_the_opening(item_model: Path, tmp_pa
 def test_what_is_not_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(GeneratorFailure, match="safetensors") as raised:
         LocalBackend.open(tmp_path, device="cpu")
-    assert raised.value.reason is Reason.ABSENT
+    assert raised.value.reason is Reason.MODEL_NOT_FOUND
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,10 @@ from rag_rec.fusion import Gate, gate_path
 from rag_rec.generators import opening
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.language_model import LanguageModel
-from rag_rec.generators.opening import OpenRanking, RankerSource, Unavailable, open_ranking
+from rag_rec.generators.opening import OpenRanking, open_ranking
 from rag_rec.generators.passthrough import Passthrough
 from rag_rec.generators.protocol import Prompt
+from rag_rec.generators.source import RankerSource, Unavailable
 from rag_rec.generators.wanted import wanted
 from rag_rec.home import store_of
 from rag_rec.ranker import NOT_MEASURED, WITHHELD
@@ -195,7 +196,8 @@ def test_damaged_files_do_not_stop_the_service(home: Settings, tmp_path: Path, d
     path.write_text("{")
     engine = engine_of(settings)
     provenance = engine.recommend(RecommendationRequest("user-3", k=3)).provenance
-    assert (provenance.source, provenance.fallback) == (Source.CANDIDATES, Reason.INTERNAL)
+    assert (provenance.source, provenance.fallback) == (Source.CANDIDATES, Reason.DAMAGED)
+    assert engine.status().generator.reason == Reason.DAMAGED
     with pytest.raises(CorruptIndex):
         engine.refresh()
     path.write_bytes(content)

@@ -75,6 +75,9 @@ class StrideBackend:
         logits = self.sharpness * (np.array(question.labels) == following)
         return np.asarray(log_softmax(logits.astype(np.float64)))
 
+    def problem(self, wait: float = 0.0) -> GeneratorFailure | None:  # noqa: ARG002 - the seam's signature
+        return None
+
     def use_adapter(self, folder: Path | None) -> None:
         raise AssertionError(folder)
 

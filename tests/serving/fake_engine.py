@@ -27,6 +27,7 @@ from rag_rec.explainer import Explainer
 from rag_rec.explanation import Conditions, ExplainedRecommendation
 from rag_rec.forgetting.plan import LISTED, Plan
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
+from rag_rec.generators.condition import OFF, Condition
 from rag_rec.status import Status
 from rag_rec.store.records import (
     AppendResult,
@@ -58,6 +59,7 @@ class FakeEngine:
     ready: bool = True
     closed: bool = False
     stays: int = 0
+    generator: Condition = OFF
     losses: int = 0
     generation: str = "first"
     next_generation: str | None = None
@@ -277,6 +279,7 @@ class FakeEngine:
             erasure_epoch=erased,
             ledger_copy_lag=0,
             removal_process_losses=self.losses,
+            generator=self.generator,
         )
 
     def join(self, let_answers_leave: Callable[[], None]) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.parser import text_string_to_metric_families
 
 from rag_rec.domain import Provenance, Recommendation, Source, Strategy
+from rag_rec.generators.condition import Condition, Standing, in_words
 from rag_rec.store.records import ForgetState
 from tests.serving.conftest import error_code
 from tests.serving.fake_engine import subject_of
@@ -28,12 +29,25 @@ def value(api: Api, name: str, **labels: str) -> float | None:
 
 
 def test_ready_only_when_the_engine_is(api: Api, engine: FakeEngine) -> None:
-    assert api.call("GET", "/readyz", None).json() == {"status": "ready"}
+    assert api.call("GET", "/readyz", None).json()["status"] == "ready"
     engine.ready = False
     response = api.call("GET", "/readyz", None)
     assert (response.status_code, error_code(response)) == (503, "not_ready")
     assert response.json()["error"]["message"] == "Catching up with the store."
     assert api.call("GET", "/healthz", None).status_code == 200
+
+
+def test_readiness_says_how_the_llm_is(api: Api, engine: FakeEngine) -> None:
+    assert api.call("GET", "/readyz", None).json()["generator"]["state"] == "off"
+    engine.generator = Condition(Standing.DOWN, "absent", 1_000, in_words("absent"))
+    response = api.call("GET", "/readyz", None)
+    assert response.status_code == 200
+    assert response.json()["generator"] == {
+        "state": "down",
+        "reason": "absent",
+        "since": "1970-01-01T00:00:01Z",
+        "detail": in_words("absent"),
+    }
 
 
 def test_a_service_that_loads_is_alive_and_not_ready(api: Api) -> None:
