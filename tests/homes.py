@@ -10,8 +10,8 @@ from indexer.progress import Silent
 from rag_rec.candidates.reader import Reader
 from rag_rec.domain import Interaction, Item, User
 from rag_rec.engine import Engine
-from rag_rec.generation import Generation, Generations
-from rag_rec.home import store_of
+from rag_rec.generation import Generation
+from rag_rec.home import generations_of, store_of
 from rag_rec.settings import Settings
 from tests.embedders import HashEmbedder
 
@@ -52,7 +52,7 @@ def fill(settings: Settings, interactions: Sequence[Interaction], items: Sequenc
 def build(settings: Settings, *, fresh: bool = False, reader: Reader | None = None) -> Generation:
     """Build and publish a generation."""
     store = store_of(settings)
-    builder = Builder(store, Generations(settings.generations), settings, HashEmbedder(), Silent(), reader)
+    builder = Builder(store, generations_of(settings), settings, HashEmbedder(), Silent(), reader)
     try:
         return builder.build(fresh=fresh)
     finally:

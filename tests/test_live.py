@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
+from structlog.testing import capture_logs
 
+from rag_rec.artifacts.signature import SIGNATURE
 from rag_rec.candidates import gram_inverse
 from rag_rec.domain import Interaction, Item
-from rag_rec.generation import Generations
+from rag_rec.errors import CorruptIndex
+from rag_rec.generation import MANIFEST, Generations, digest_files, verify_files
 from rag_rec.home import store_of
 from rag_rec.live import Live
 from rag_rec.settings import Settings
@@ -295,3 +300,63 @@ def test_an_item_that_came_after_the_changes_were_read_is_taken_up(
     assert len(live.items) == len(ITEMS) + 1
     assert live.agrees(number_of(store, "ann"))
     assert live.sound()
+
+
+def flipped(path: Path) -> None:
+    """Change one bit in the middle of a file: its size stays."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_one_changed_byte_in_any_file_of_an_index_is_noticed_before_it_is_used(
+    settings: Settings, store: Store
+) -> None:
+    generation = Generations(settings.generations).current()
+    for relative in generation.manifest.files:
+        path = generation.folder / relative
+        content = path.read_bytes()
+        if content:
+            flipped(path)
+            with pytest.raises(CorruptIndex, match="rag-rec index rebuild"):
+                Live.load(generation, store, settings, HashEmbedder())
+            path.write_bytes(content)
+    Live.load(generation, store, settings, HashEmbedder())
+
+
+def test_files_that_were_exchanged_together_with_the_manifest_are_noticed(settings: Settings, store: Store) -> None:
+    generation = Generations(settings.generations).current()
+    flipped(generation.folder / "profiles" / "01.safetensors")
+    manifest = orjson.loads((generation.folder / MANIFEST).read_bytes())
+    manifest["files"] = {name: asdict(digest) for name, digest in digest_files(generation.folder).items()}
+    (generation.folder / MANIFEST).write_bytes(orjson.dumps(manifest))
+    exchanged = Generations(settings.generations).current()
+    verify_files(exchanged)  # the digests alone do not tell
+    with pytest.raises(CorruptIndex, match="changed after it was signed"):
+        Live.load(exchanged, store, settings, HashEmbedder())
+
+
+def test_an_index_of_an_earlier_version_is_used_and_the_log_says_that_it_is_not_signed(
+    settings: Settings, store: Store
+) -> None:
+    generation = Generations(settings.generations).current()
+    (generation.folder / SIGNATURE).unlink()
+    with capture_logs() as logs:
+        Live.load(generation, store, settings, HashEmbedder())
+    assert [line["event"] for line in logs] == ["index_not_signed"]
+
+
+def test_a_link_in_place_of_an_index_file_is_refused(settings: Settings, tmp_path: Path) -> None:
+    generation = Generations(settings.generations).current()
+    path = generation.folder / "profiles" / "01.safetensors"
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CorruptIndex):
+        Generations(settings.generations).current()
+    path.unlink()
+    (tmp_path / "elsewhere").rename(path)
+    folder = generation.folder / "profiles"
+    folder.rename(tmp_path / "folder")
+    folder.symlink_to(tmp_path / "folder")
+    with pytest.raises(CorruptIndex):
+        verify_files(generation)

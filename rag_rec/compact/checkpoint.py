@@ -85,6 +85,9 @@ class Checkpoints:
         Args:
             before: remove only those that are from before a removal at this change of the store.
         """
+        if self.folder.is_symlink():
+            self.folder.unlink()  # and nothing of what it leads to
+            return
         _destroy(self.folder.glob("*") if before is None else from_before(self.folder, before))
         with suppress(OSError):  # It is not there, or a training has just written into it.
             self.folder.rmdir()

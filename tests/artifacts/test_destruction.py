@@ -76,9 +76,7 @@ def test_no_link_is_overwritten(
 
 
 @pytest.mark.parametrize("act", [overwrite, remove])
-def test_no_file_behind_a_link_is_overwritten(
-    inside: Path, outside: Path, act: Callable[[Path, Path], None]
-) -> None:
+def test_no_file_behind_a_link_is_overwritten(inside: Path, outside: Path, act: Callable[[Path, Path], None]) -> None:
     (inside / "deep" / "link").symlink_to(outside)
     act(inside / "deep" / "link" / "file", inside)
     assert is_untouched(outside)

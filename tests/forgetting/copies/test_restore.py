@@ -152,6 +152,63 @@ def test_what_was_made_from_the_old_store_is_destroyed(tmp_path: Path) -> None:
     assert Generations(settings.generations).names() == []
 
 
+PLACES: list[str] = [
+    "generations/evil",
+    "generations/building-1-evil",
+    "generations/building-rewriting-evil",
+    "generations/file",
+    "generations/{current}/link",
+    "generations/{current}/profiles/link",
+    "compact/adapters",
+    "compact/adapters/evil",
+    "compact/adapters/evil/link",
+    "compact/training",
+    "compact/training/000001.safetensors",
+    "gates",
+    "gates/evil.json",
+    "store.sqlite3.restoring",
+    "store.sqlite3.restoring-wal",
+]
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "hard"])
+@pytest.mark.parametrize("place", PLACES)
+def test_links_inside_the_folder_lead_to_nothing_that_is_overwritten(tmp_path: Path, place: str, kind: str) -> None:
+    settings, outside = settings_for(tmp_path / "home"), tmp_path / "outside"
+    outside.mkdir()
+    (outside / "000001.safetensors").write_bytes(b"belongs to somebody else")
+    fill(settings, log())
+    back_up(settings, tmp_path / "old.backup")
+    current = build(settings).id
+    path = settings.home / place.format(current=current)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "hard":
+        path.hardlink_to(outside / "000001.safetensors")
+    else:
+        path.symlink_to(outside if kind == "folder" else outside / "000001.safetensors")
+    if "restoring" in place:
+        settings.home.joinpath("store.sqlite3").write_bytes(b"damaged")
+    restore(tmp_path / "old.backup", settings, without_later_erasures=True)
+    assert (outside / "000001.safetensors").read_bytes() == b"belongs to somebody else"
+    assert people_in(settings) == OTHERS | {CANARY}
+
+
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
+def test_a_store_that_is_a_link_to_something_else_is_refused(
+    tmp_path: Path, link: Callable[[Path, Path], None]
+) -> None:
+    settings = settings_for(tmp_path / "home")
+    fill(settings, log())
+    back_up(settings, tmp_path / "old.backup")
+    (tmp_path / "outside").write_bytes(b"belongs to somebody else")
+    path = settings.home / "store.sqlite3"
+    path.unlink()
+    link(path, tmp_path / "outside")
+    with pytest.raises(InvalidInput, match="is a link"):
+        restore(tmp_path / "old.backup", settings, without_later_erasures=True)
+    assert (tmp_path / "outside").read_bytes() == b"belongs to somebody else"
+
+
 def test_no_byte_of_the_replaced_people_is_left(tmp_path: Path) -> None:
     settings = settings_for(tmp_path / "home")
     fill(settings, log())
