@@ -1,6 +1,7 @@
 """The system's two keys: the one that pseudonyms are made with, and the one that signs receipts and the ledger.
 
-They are given by the settings or, where they are not, made once and kept in files that only their owner can read. Keep
+They are given by the settings or, where they are not, made once and kept in files that only their owner can read; a
+file that others can read is refused. Keep
 a copy of them, apart from the store: without the first, people who were forgotten could come back unnoticed, and people
 on legal hold could be forgotten. A key that is lost is never replaced: one is made only where neither the store nor the
 copy of the ledger needs an earlier one.
@@ -97,7 +98,8 @@ def _holds_bytes(path: Path) -> bool:
 
 
 def _path(settings: Settings, name: str) -> Path:
-    return settings.keys / f"{name}.key"
+    given = {"pseudonym": settings.pseudonym_key_file, "signing": settings.signing_key_file}[name]
+    return given or settings.keys / f"{name}.key"
 
 
 def _variable(name: str) -> str:

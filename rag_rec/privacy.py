@@ -12,6 +12,7 @@ import structlog
 from rag_rec.domain import User
 from rag_rec.errors import Busy, NotReady, RagRecError
 from rag_rec.forgetting.apart.process import Lost, RemovalProcess
+from rag_rec.forgetting.audit.trail import Deed, deeds, note
 from rag_rec.forgetting.plan import Plan
 from rag_rec.forgetting.proof.table import compare, proof_table
 from rag_rec.forgetting.proof.twin import build_twin
@@ -64,8 +65,10 @@ class Privacy:
         return self._losses
 
     def export(self, user_id: str) -> tuple[User, list[StoredInteraction]]:
-        """Everything stored about a user (right of access), as of one moment."""
-        return export(self.store, user_id)
+        """Everything stored about a user (right of access), as of one moment. The ledger says who asked."""
+        exported = export(self.store, user_id)
+        note(self._system(), "export", subject=self._pseudonyms.user(user_id))
+        return exported
 
     def plan(self, request: ForgetRequest) -> Plan:
         """What a request would remove, and the hash by which it is agreed to. Changes nothing."""
@@ -136,6 +139,7 @@ class Privacy:
         if self._live is not live:
             raise Busy("Another index was taken up while the proof was made; try again. The receipt is as it was.")
         self._saga().add_proof(request_id, table)
+        note(self._system(), "prove", request=request_id)
         return table
 
     def consent(self, user_id: str) -> Suppression:
@@ -149,6 +153,10 @@ class Privacy:
     def release(self, user_id: str) -> None:
         """Lift a legal hold."""
         self._identities().release(user_id)
+
+    def audit(self, after: int = 0, limit: int | None = None) -> list[Deed]:
+        """What was done, and by whom, oldest first. See :func:`rag_rec.forgetting.audit.trail.deeds`."""
+        return deeds(self.store, after, limit)
 
     def holds(self) -> list[Hold]:
         """All legal holds, by time. They name people by pseudonym."""

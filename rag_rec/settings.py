@@ -98,6 +98,12 @@ class Settings(BaseSettings):
         default=None,
         description="Ed25519 private key that signs receipts: 32 bytes in base64. Default: made once, in HOME/keys.",
     )
+    pseudonym_key_file: Path | None = Field(
+        default=None, description="File that holds RAGREC_PSEUDONYM_KEY, instead of HOME/keys/pseudonym.key."
+    )
+    signing_key_file: Path | None = Field(
+        default=None, description="File that holds RAGREC_SIGNING_KEY, instead of HOME/keys/signing.key."
+    )
     ledger_copy: Path | None = Field(
         default=None,
         description="File to which the erasure ledger is copied; a restore needs it. Put it on another disk than the "
@@ -124,6 +130,11 @@ class Settings(BaseSettings):
     api_keys: dict[SecretStr, list[str]] = Field(
         default_factory=dict,
         description='API keys and their roles: {"key": ["recommend", "ingest", "privacy", "metrics", "admin"]}.',
+    )
+    api_keys_file: Path | None = Field(
+        default=None,
+        description="File of further API keys, JSON as in RAGREC_API_KEYS, that only its owner can read. A running "
+        "service follows its changes. `rag-rec key new` adds to it.",
     )
     host: str = Field(default="127.0.0.1", description="Address that the service binds to.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port that the service listens on.")

@@ -9,6 +9,7 @@ import orjson
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
+from rag_rec.forgetting.audit.actor import acting
 from serving.addresses import restore_slashes
 from serving.answers import errors
 from serving.auth import Role
@@ -102,14 +103,15 @@ class ProtectedRoute(APIRoute):
 
         async def admit(request: Request) -> Response:
             service: Service = request.app.state.service
-            service.keyring.authorise(request, role)
+            caller = service.keyring.authorise(request, role)
             restore_slashes(request.scope)
             admitted = AdmittedRequest(request.scope, request.receive)
             if has_body:
                 await admitted.json()
             if personal:  # not before: a caller who sends the body slowly would hold up removals
                 request.scope[PASSAGE].enter()
-            return await handle(admitted)
+            with acting(caller):
+                return await handle(admitted)
 
         return admit
 

@@ -13,7 +13,7 @@ import rag_rec
 from serving import errors
 from serving.observation import Observation
 from serving.openapi import describe
-from serving.routes import access, explanations, forgetting, health, holds, ingest, recommendations
+from serving.routes import access, audit, explanations, forgetting, health, holds, ingest, recommendations
 from serving.service import Service
 
 
@@ -34,6 +34,7 @@ def create_app(service: Service) -> FastAPI:
         holds.router,
         ingest.router,
         access.router,
+        audit.router,
         forgetting.router,
         forgetting.key,
         health.health,

@@ -6,12 +6,18 @@ import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Self
+from typing import Final, Self
 
 from pydantic import SecretStr
 from starlette.requests import Request
 
 from rag_rec.errors import Forbidden, InvalidInput, Unauthorized
+from rag_rec.forgetting.audit.actor import Actor, ActorKind
+
+LEAST_CHARACTERS: Final = 16
+EXAMPLE: Final = "change-me"
+FINGERPRINT: Final = 16
+"""Hexadecimal digits of a fingerprint."""
 
 
 class Role(StrEnum):
@@ -40,22 +46,30 @@ class Keyring:
         if not keys:
             raise InvalidInput(
                 "No API key is configured, so nobody could call the service: set RAGREC_API_KEYS to JSON such as "
-                '{"a-long-random-key": ["recommend", "ingest"]}.'
+                '{"KEY": ["recommend", "ingest"]}, where KEY is what `openssl rand -hex 24` prints; or set '
+                "RAGREC_API_KEYS_FILE, and run `rag-rec key new`."
             )
         return cls({_key(key): _roles(names) for key, names in keys.items()})
 
-    def authorise(self, request: Request, role: Role | None) -> None:
-        """Let the request pass if its key has ``role``, or any role if that is None.
+    def authorise(self, request: Request, role: Role | None) -> Actor:
+        """Let the request pass if its key has ``role``, or any role if that is None. Returns whose request it is.
 
         Raises:
             Unauthorized: no key, or an unknown one.
             Forbidden: the key lacks the role.
         """
-        roles = self._lookup(_presented(request))
+        key = _presented(request)
+        roles = self._lookup(key)
         if roles is None:
             raise Unauthorized("Send a valid API key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'.")
         if role is not None and role not in roles and Role.ADMIN not in roles:
             raise Forbidden(f"This call needs a key with the role '{role}'.")
+        used = role if role in roles else Role.ADMIN if Role.ADMIN in roles else None
+        return Actor(ActorKind.KEY, fingerprint(key), used and used.value)
+
+    def described(self) -> list[tuple[str, list[str]]]:
+        """Fingerprint and roles of every key."""
+        return [(digest.hex()[:FINGERPRINT], sorted(roles)) for digest, roles in self._roles.items()]
 
     def _lookup(self, key: bytes) -> frozenset[Role] | None:
         digest = hashlib.sha256(key).digest()
@@ -65,6 +79,11 @@ class Keyring:
             if hmac.compare_digest(known, digest):
                 found = roles
         return found
+
+
+def fingerprint(key: bytes) -> str:
+    """Tells keys apart without giving them away: the start of the SHA-256."""
+    return hashlib.sha256(key).hexdigest()[:FINGERPRINT]
 
 
 def _presented(request: Request) -> bytes:
@@ -79,6 +98,11 @@ def _key(secret: SecretStr) -> str:
     key = secret.get_secret_value()
     if not key or key != key.strip() or not key.isprintable():
         raise InvalidInput("An API key in RAGREC_API_KEYS is empty, or has spaces around it or control characters.")
+    if len(key) < LEAST_CHARACTERS or EXAMPLE in key.lower():
+        raise InvalidInput(
+            f"An API key in RAGREC_API_KEYS can be guessed: it has fewer than {LEAST_CHARACTERS} characters, or is an "
+            "example. `rag-rec key new` makes a random one, and so does `openssl rand -hex 24`."
+        )
     return key
 
 

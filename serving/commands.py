@@ -18,6 +18,7 @@ from rag_rec.settings import Settings
 from serving.app import create_app
 from serving.auth import Keyring
 from serving.engine import Engine
+from serving.key_file import open_keyring
 from serving.limits import limits_for
 from serving.logs import capture_libraries, open_log
 from serving.server import address_of, bind
@@ -49,7 +50,8 @@ def serve(
 ) -> Mapping[str, Any]:
     """Serve the HTTP interface until interrupted. Logs go to stderr, one JSON object per line."""
     settings = _settings(generator, base_url)
-    service = Service(settings, Keyring.from_settings(settings.api_keys), open_log(), limits=limits_for(settings))
+    log = open_log()
+    service = Service(settings, open_keyring(settings, log), log, limits=limits_for(settings))
     capture_libraries()
     started = time.monotonic()
     listener = bind(settings.host if host is None else host, settings.port if port is None else port)

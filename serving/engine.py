@@ -12,6 +12,7 @@ from rag_rec.status import Status
 from rag_rec.store.records import AppendResult, ForgetRecord, Hold, StoredInteraction, Suppression
 
 if TYPE_CHECKING:  # it brings the numerical libraries, which --help does not need
+    from rag_rec.forgetting.audit.trail import Deed
     from rag_rec.forgetting.plan import Plan
 
 
@@ -74,6 +75,9 @@ class Engine(Protocol):
 
     def prove(self, request_id: str) -> Mapping[str, Any]:
         """Compare the system with one that never knew the person; adds the table to the receipt. Takes long."""
+
+    def audit(self, after: int = 0, limit: int | None = None) -> list[Deed]:
+        """What was done, and by whom, oldest first: the first ``limit`` of those above ``after`` in the ledger."""
 
     def consent(self, user_id: str) -> Suppression:
         """Open a new identity for a forgotten person, whose events are taken again from now on."""

@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import ParamSpec, TypeVar
 
 from serving.errors import DeadlineExceeded, Overloaded
@@ -73,7 +74,7 @@ class Lane:
                 self.refused += 1
                 raise Overloaded("The service is at its limit; try again in a second.")
             self.pending += 1
-        return self._executor.submit(self._call, call)
+        return self._executor.submit(copy_context().run, self._call, call)  # it knows who asks
 
     def _call(self, call: Callable[[], T]) -> T:
         try:

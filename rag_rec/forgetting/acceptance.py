@@ -10,6 +10,7 @@ from typing import Any, Final
 from rag_rec.adapters.lineage import ensure_lineage
 from rag_rec.clock import now_ms
 from rag_rec.errors import LegalHold, PlanChanged
+from rag_rec.forgetting.audit.actor import Actor
 from rag_rec.forgetting.ledger.chain import make_entry, tip_after
 from rag_rec.forgetting.memory import Memory
 from rag_rec.forgetting.plan import Planner, Target, check_met
@@ -46,7 +47,7 @@ class Acceptance:
         digests = {erasure.request_id: list(erasure.digests) for erasure in erasures}
 
         def entries(tip: LedgerTip, records: Sequence[ForgetRecord]) -> list[LedgerEntry]:
-            return self._chained(tip, [_body(record, digests[record.request_id]) for record in records])
+            return self._chained(tip, [_body(record, digests[record.request_id], request.actor) for record in records])
 
         with _prepared(self._system.live, targets, whole=request.selection is None):
             return self._system.store.accept(erasures, entries)
@@ -101,7 +102,7 @@ def _prepared(live: Memory | None, targets: Sequence[Target], *, whole: bool) ->
         raise
 
 
-def _body(record: ForgetRecord, digests: list[str]) -> dict[str, Any]:
+def _body(record: ForgetRecord, digests: list[str], actor: Actor) -> dict[str, Any]:
     return {
         "request": record.request_id,
         "batch": record.batch_id,
@@ -111,4 +112,5 @@ def _body(record: ForgetRecord, digests: list[str]) -> dict[str, Any]:
         "interactions": digests,
         "epoch": record.epoch_after,
         "time": record.created,
+        "by": actor.document(),
     }

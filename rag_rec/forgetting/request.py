@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from rag_rec.errors import ConfirmationRequired, InvalidInput
+from rag_rec.forgetting.audit.actor import Actor, current_actor
 from rag_rec.store.records import Selection
 
 NAMED: Final = 20
@@ -26,6 +27,7 @@ class ForgetRequest:
         confirm: what is repeated.
         plan: what is quoted.
         lines: for ``user_ids`` from a file, the line of each, counted from 1; messages name lines instead of ids.
+        actor: who asks.
     """
 
     user_ids: tuple[str, ...]
@@ -33,6 +35,7 @@ class ForgetRequest:
     confirm: str | None = None
     plan: str | None = None
     lines: tuple[int, ...] | None = None
+    actor: Actor = field(default_factory=current_actor, compare=False)
 
     @classmethod
     def of(

@@ -45,7 +45,7 @@ def stages(image: str) -> list[Stage]:
 
 @pytest.fixture(scope="module")
 def app() -> FastAPI:
-    settings = Settings(api_keys={SecretStr("key"): ["admin"]})
+    settings = Settings(api_keys={SecretStr("the-key-of-the-test"): ["admin"]})
     return create_app(Service(settings, Keyring.from_settings(settings.api_keys), open_log()))
 
 

@@ -42,7 +42,7 @@ every_alert = pytest.mark.parametrize("name", ALERTS)
 def registry() -> Iterator[CollectorRegistry]:
     """The metrics of a service with a forget request that waits."""
     engine = FakeEngine(records={"r": record("r", ForgetState.EFFECTIVE)})
-    settings = Settings(api_keys={SecretStr("key"): ["admin"]})
+    settings = Settings(api_keys={SecretStr("the-key-of-the-test"): ["admin"]})
     service = Service(settings, Keyring.from_settings(settings.api_keys), open_log(io.BytesIO()), engine)
     yield service.metrics.registry
     service.close()

@@ -25,6 +25,8 @@ from rag_rec.domain import (
 from rag_rec.errors import InvalidInput, LegalHold, NotReady, PlanChanged, UnknownItem, UnknownRequest, UnknownUser
 from rag_rec.explainer import Explainer
 from rag_rec.explanation import Conditions, ExplainedRecommendation
+from rag_rec.forgetting.audit.actor import current_actor
+from rag_rec.forgetting.audit.trail import Deed
 from rag_rec.forgetting.plan import LISTED, Plan
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.generators.condition import OFF, Condition
@@ -242,6 +244,11 @@ class FakeEngine:
     def prove(self, request_id: str) -> Mapping[str, Any]:
         self.forget_records(request_id)
         return {"equal": True, "rows": [{"check": "statistics", "compared": 3, "different": 0}]}
+
+    def audit(self, after: int = 0, limit: int | None = None) -> list[Deed]:
+        self._pass()
+        subject, actor = subject_of("ada"), current_actor().document()
+        return [Deed(n, 5_000 + n, "forget", actor, f"r{n}", subject) for n in range(after + 1, 4)][:limit]
 
     def consent(self, user_id: str) -> Suppression:
         if user_id not in self.identities:

@@ -29,7 +29,7 @@ app()
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAGREC_")}
-    return {**kept, "RAGREC_HOME": str(tmp_path), "RAGREC_API_KEYS": '{"key": ["admin"]}'}
+    return {**kept, "RAGREC_HOME": str(tmp_path), "RAGREC_API_KEYS": '{"the-key-of-the-test": ["admin"]}'}
 
 
 def test_openapi_is_the_document(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning"),
 ]
 DAY = 86_400_000
-KEY = "key-of-the-test"
+KEY = "the-key-of-the-test"
 LOG = [
     Interaction(f"user-{u}", ITEMS[(u + n) % len(ITEMS)].id, (100 + n) * DAY, "like")
     for u in range(8)

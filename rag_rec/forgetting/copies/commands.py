@@ -14,10 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from rag_rec.cli import Json, command, progress_console
 from rag_rec.errors import InvalidInput
+from rag_rec.forgetting.audit.trail import note
 from rag_rec.forgetting.copies.backup import Advance, write_backup
 from rag_rec.forgetting.copies.restore import restore
 from rag_rec.forgetting.ledger.file import LedgerFile
-from rag_rec.forgetting.system import signer_of
+from rag_rec.forgetting.system import open_system, signer_of
 from rag_rec.home import existing_store_of
 from rag_rec.keys import open_pseudonyms
 from rag_rec.settings import Settings
@@ -70,6 +71,8 @@ def restore_store(
     copies = [] if ledger is None else [_copy(ledger)]
     with _rows_told("restore") as advance:
         restored = restore(file, settings, copies, without_later_erasures=without_later_erasures, advance=advance)
+    with closing(existing_store_of(settings)) as store:
+        note(open_system(settings, store, open_pseudonyms(settings)), "restore")
     return {
         **asdict(restored),
         "seconds": round(time.perf_counter() - started, 3),

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, select, update
 from rag_rec.clock import milliseconds_of
 from rag_rec.domain import Interaction
 from rag_rec.errors import IncompatibleStore
+from rag_rec.forgetting.audit.trail import ACTION
 from rag_rec.forgetting.receipts.document import read_receipt
 from rag_rec.pseudonyms import Pseudonyms
 from rag_rec.store.holds import delete_hold, write_hold
@@ -49,6 +50,7 @@ class Replay:
             "consent": self._consent,
             "hold": self._hold,
             "release": self._release,
+            ACTION: lambda *_: None,  # it changed no row
         }
 
     def apply(self, entry: LedgerEntry) -> None:

@@ -13,6 +13,7 @@ import typer
 from rag_rec.cli import Json, command
 from rag_rec.clock import iso
 from rag_rec.errors import InvalidInput
+from rag_rec.forgetting.audit.trail import note
 from rag_rec.forgetting.rights.access import export, export_document
 from rag_rec.forgetting.rights.identity import Identities
 from rag_rec.forgetting.system import open_system
@@ -36,9 +37,12 @@ def export_user(
     json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
     """Everything stored about a user (right of access), with the ids by which interactions can be forgotten."""
-    store = existing_store_of(Settings())
+    settings = Settings()
+    store = existing_store_of(settings)
     try:
         document = export_document(*export(store, user_id))
+        pseudonyms = open_pseudonyms(settings)
+        note(open_system(settings, store, pseudonyms), "export", subject=pseudonyms.user(user_id))
     finally:
         store.close()
     if to is not None:

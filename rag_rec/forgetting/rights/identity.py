@@ -7,6 +7,7 @@ from typing import Any
 
 from rag_rec.clock import now_ms
 from rag_rec.errors import InvalidInput, UnknownUser
+from rag_rec.forgetting.audit.actor import current_actor
 from rag_rec.forgetting.ledger.chain import make_entry
 from rag_rec.forgetting.receipts.conclusion import Notary
 from rag_rec.forgetting.system import System
@@ -26,9 +27,10 @@ class Identities:
         Raises:
             UnknownUser: this person has not been forgotten.
         """
+        by = current_actor().document()
 
         def entry(tip: LedgerTip, opened: Suppression) -> LedgerEntry:
-            body = {"subject": opened.subject, "identity": opened.identity, "time": opened.consented}
+            body = {"subject": opened.subject, "identity": opened.identity, "time": opened.consented, "by": by}
             return make_entry(tip, "consent", body, self._system.signer)
 
         opened = self._system.store.consent(self._system.pseudonyms.user(user_id), now_ms(), entry)
@@ -54,8 +56,10 @@ class Identities:
         self._note("release", {"subject": subject, "time": now_ms()})
 
     def _note(self, kind: str, body: Mapping[str, Any]) -> None:
+        by = current_actor().document()
+
         def compose(tip: LedgerTip) -> tuple[Sequence[LedgerEntry], Sequence[ForgetRecord]]:
-            return [make_entry(tip, kind, body, self._system.signer)], []
+            return [make_entry(tip, kind, {**body, "by": by}, self._system.signer)], []
 
         self._system.store.extend_ledger(compose)
         self._notary.copy_ledger()

@@ -9,7 +9,10 @@ from rag_rec.forgetting.steps.protocol import Group, erased_at
 from rag_rec.forgetting.steps.reader import ReaderFindings
 from rag_rec.forgetting.system import System
 
-LOGS = "The service logs no identifier, body or query; logs of proxies before it are the operator's."
+LOGS = (
+    "The service logs no identifier, body or query; logs of proxies before it are the operator's. The ledger, with its "
+    "audit trail of who removed, exported or held whom, keeps a keyed pseudonym of the person, and no id."
+)
 BASE = "The LLM's own weights were not trained on anybody's interactions here, so there is nothing to remove."
 COPIES = (
     "Copies outside the data folder are the operator's: a backup keeps what was forgotten until it is destroyed. "

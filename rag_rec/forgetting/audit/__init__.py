@@ -1,0 +1,1 @@
+"""Who did what to whom, where people stand as pseudonyms."""
