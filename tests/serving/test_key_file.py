@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +101,7 @@ def test_a_file_that_is_gone_or_open_to_others_keeps_the_keys(keyring: Keyring, 
     write(path, {SECOND: ["recommend"]}, 0o644)
     assert passes(keyring, FIRST)
     assert not passes(keyring, SECOND)
-    os.chmod(path, 0o600)
+    path.chmod(0o600)
     assert passes(keyring, SECOND)
     path.unlink()
     assert passes(keyring, SECOND)
