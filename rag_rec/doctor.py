@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from rag_rec.adapters.lineage import owing
+from rag_rec.artifacts.signature import Signed
 from rag_rec.cli import Json, command
 from rag_rec.clock import iso, now_ms
 from rag_rec.domain import Candidate, Item, User
@@ -22,7 +23,7 @@ from rag_rec.generation import Generations
 from rag_rec.generators.opening import load_gate, open_generator
 from rag_rec.generators.protocol import Backend, EvidenceLine, Prompt
 from rag_rec.generators.wanted import Wanted, wanted
-from rag_rec.home import existing_store_of
+from rag_rec.home import check_generation, existing_store_of, signature_of
 from rag_rec.keys import key_places
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
@@ -123,7 +124,14 @@ def _forgetting(store: Store) -> Iterator[Finding]:
 def _index(settings: Settings, store: Store) -> Iterator[Finding]:
     generation = Generations(settings.generations).current()
     behind = store.epoch() - generation.manifest.epoch
-    yield Finding("index", State.OK, f"generation {generation.id}, {behind} changes behind the store")
+    check_generation(generation, settings)
+    found = signature_of(generation, settings)
+    text = f"generation {generation.id}, every byte as its manifest says, {behind} changes behind the store"
+    if found is Signed.UNSIGNED:
+        advice = "an earlier version made it, or its signature was removed: run `rag-rec index rebuild`"
+        yield Finding("index", State.NOTE, f"{text}; not signed: {advice}")
+    else:
+        yield Finding("index", State.OK, f"{text}, {'no key to check a signature' if found is None else found}")
 
 
 def _generator(settings: Settings, store: Store) -> Iterator[Finding]:
@@ -166,8 +174,9 @@ def _servers(backend: Backend) -> Iterator[Finding]:
 
     if isinstance(backend, VllmBackend):
         for server in backend.status():
-            if server.problem is not None:
-                yield Finding("server", State.NOTE, server.problem)
+            for text in (server.problem, server.outdated):
+                if text is not None:
+                    yield Finding("server", State.NOTE, text)
 
 
 def _probe_prompt(items: list[Item]) -> Prompt:

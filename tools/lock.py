@@ -2,6 +2,7 @@
 
 ``python -m tools.lock`` asks pip's resolver for the newest versions that ``pyproject.toml`` allows, and uv for the
 SHA-256 of every wheel and source archive of each of them, so that one lock serves every platform and Python version.
+``python -m tools.lock --keep`` keeps the versions that are pinned, and adds hashes and what is missing.
 
 PyTorch stands in no lock, for the same version has other files on other indexes (with and without CUDA); the Makefile
 and the Dockerfiles pin its version. Libraries that only its CUDA build needs are left out, too: it pins them itself.
@@ -86,10 +87,14 @@ def write(lock: Path, pinned: Sequence[str]) -> None:
 def main() -> None:
     """Resolve and write every lock file."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    everything = pins(resolve(requirements(project)))
+    kept = pinned_in(LOCK) if "--keep" in sys.argv else []
+    everything = pins(resolve(requirements(project), kept))
     write(LOCK, everything)
     write(RUN_LOCK, pins(resolve(requirements(project, ["postgres"]), everything)))
-    write(SUPPLY_LOCK, pins(resolve(project["project"]["optional-dependencies"]["supply"])))
+    write(
+        SUPPLY_LOCK,
+        pins(resolve(project["project"]["optional-dependencies"]["supply"], pinned_in(SUPPLY_LOCK) if kept else [])),
+    )
     write(VLLM_LOCK, pinned_in(VLLM_LOCK))
 
 

@@ -8,12 +8,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import structlog
+
 from rag_rec.generators.breaker import Breaker, Permit, State
 from rag_rec.generators.completions import Batch, Capability
 from rag_rec.generators.exchange import in_time
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.vllm_adapters import Adapter, Adapters
 from rag_rec.generators.vllm_server import Declined, Server
+
+log = structlog.get_logger()
 
 ELSEWHERE = frozenset({Reason.ABSENT, Reason.OVERLOADED, Reason.BROKEN})
 """After these another replica may still give the answer in time."""
@@ -44,6 +48,7 @@ class ReplicaStatus:
         swaps_adapters: whether adapters can be loaded at run time.
         exact_labels: whether it has ``logprob_token_ids``; if not, labels outside the likeliest tokens are missing.
         most_labels: of how many tokens it gives log-probabilities.
+        outdated: what its version lacks, though it can be used.
     """
 
     url: str
@@ -55,6 +60,7 @@ class ReplicaStatus:
     swaps_adapters: bool = False
     exact_labels: bool = False
     most_labels: int = 0
+    outdated: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +117,20 @@ class Replica:
                 served = await self.server.served(self._wanted)
                 capability = await self.server.capability(served.model)
                 swaps = await self.server.swaps_adapters()
+                outdated = await self.server.outdated()
         except GeneratorFailure as failure:
             return ReplicaStatus(url, circuit, problem=str(failure))
         return ReplicaStatus(
-            url, circuit, None, served.model, served.longest, served.adapters, swaps, capability.exact, capability.most
+            url,
+            circuit,
+            None,
+            served.model,
+            served.longest,
+            served.adapters,
+            swaps,
+            capability.exact,
+            capability.most,
+            outdated,
         )
 
     async def _known(self) -> Known:
@@ -129,6 +145,8 @@ class Replica:
         await self._adapters.restore(self.server, served.adapters)
         capability = await self.server.capability(served.model)
         self.model = served.model
+        if outdated := await self.server.outdated():
+            log.warning("vllm_outdated", advice=outdated)
         return Known(served.model, capability)
 
     def _learned(self, task: asyncio.Task[Known]) -> None:

@@ -21,6 +21,8 @@ CONNECT_SECONDS = 1.0
 HEALTH_SECONDS = 1.0
 MANAGEMENT_SECONDS = 60.0
 PROBED = 8
+LEAST_VERSION = (0, 29)
+"""Of vLLM: the first with ``--max-num-queued-reqs``, by which a busy server refuses at once instead of queueing."""
 DIGEST = re.compile("[0-9a-f]{32}")
 MAX_LOGPROBS = (128, 64, 20, 5, 1)
 """Values of ``--max-logprobs`` that are tried on a server without ``logprob_token_ids``; 20 is its default."""
@@ -78,6 +80,22 @@ class Server:
         """Fail unless ``GET /health`` is answered in a part of the time that is left."""
         now = time.monotonic()
         await self._send("GET", "/health", limit=now + max(0.0, min(HEALTH_SECONDS, (limit - now) / 4)))
+
+    async def outdated(self) -> str | None:
+        """What an old server lacks, where it says its version (``GET /version``); None where it lacks nothing."""
+        try:
+            response = await self._send("GET", "/version", timeout=httpx.Timeout(HEALTH_SECONDS))
+            version = str(response.json()["version"])
+        except (GeneratorFailure, ValueError, KeyError, TypeError):
+            return None
+        numbers = re.match(r"v?(\d+)\.(\d+)", version)
+        if numbers is None or tuple(map(int, numbers.groups())) >= LEAST_VERSION:
+            return None
+        least = ".".join(map(str, LEAST_VERSION))
+        return (
+            f"{self.url} runs vLLM {numbers[0]}, older than {least}: it lacks --max-num-queued-reqs, so that requests "
+            f"queue there without a bound instead of being refused. Upgrade it to {least} or newer."
+        )
 
     async def served(self, model: str | None) -> Served:
         """What the server serves; ``model`` None takes the model that it lists first.

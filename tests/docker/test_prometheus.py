@@ -24,6 +24,7 @@ from serving.service import Service
 from tests.docker.test_images import COMPOSE, DOCKER, SERVICES, answers, app, check_command
 from tests.serving.fake_engine import FakeEngine
 from tests.serving.test_clock import record
+from tools.docker_secrets import make
 
 __all__ = ["app"]
 
@@ -106,7 +107,7 @@ def test_prometheus_reads_the_rules_and_asks_the_service_of_the_compose_file(app
     assert answers(app, job.get("metrics_path", "/metrics"))
 
 
-def test_prometheus_has_a_key_that_may_read_metrics_and_nothing_else() -> None:
+def test_prometheus_has_a_key_that_may_read_metrics_and_nothing_else(tmp_path: Path) -> None:
     service = SERVICES["prometheus"]
     assert service["profiles"] == ["monitoring"]
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
@@ -114,9 +115,10 @@ def test_prometheus_has_a_key_that_may_read_metrics_and_nothing_else() -> None:
     (secret,) = service["secrets"]
     (job,) = CONFIGURATION["scrape_configs"]
     assert Path(job["authorization"]["credentials_file"]) == Path("/run/secrets") / secret
-    lines = (DOCKER / ".env.example").read_text().splitlines()
+    make(tmp_path)
+    lines = (tmp_path / ".env").read_text().splitlines()
     example = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-    roles = json.loads(example["RAGREC_API_KEYS"].strip("'"))
+    roles = json.loads((tmp_path / "secrets" / "api" / "api-keys.json").read_text())
     assert roles[example[COMPOSE["secrets"][secret]["environment"]]] == ["metrics"]
 
 

@@ -85,6 +85,7 @@ class FakeServer:
         self.vocabulary = vocabulary
         self.score = score
         self.root: str | None = None
+        self.version: str | None = None
         self.adapters: dict[str, str] = {}
         self.broken_adapters: set[str] = set()
         self.requests: list[tuple[str, dict[str, Any]]] = []
@@ -163,6 +164,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if self.path == "/health":
             self._answer(b"")
+        elif self.path == "/version" and self.fake.version is not None:
+            self._json({"version": self.fake.version})
         elif self.path == "/v1/models":
             self._json({"data": [self._card(self.fake.model), *map(self._adapter_card, self.fake.adapters)]})
         else:

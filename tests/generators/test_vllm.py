@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from rag_rec.generators.breaker import Limits
 from rag_rec.generators.failures import GeneratorFailure, Reason
@@ -229,3 +230,24 @@ def test_another_base_under_the_same_name_is_refused(opened: Open) -> None:
         assert len(backend.label_log_probabilities([QUESTION], None)) == 1
         server.root = "/models/elsewhere"  # says nothing of a digest
         assert len(opened(server, base="b" * 32).label_log_probabilities([QUESTION], None)) == 1
+
+
+@pytest.mark.parametrize(("version", "old"), [("0.28.1", True), ("v0.9.2+cpu", True), ("0.29.0rc1", False)])
+def test_a_server_whose_version_lacks_something_is_used_and_says_what(opened: Open, version: str, old: bool) -> None:
+    with FakeServer() as server:
+        server.version = version
+        with capture_logs() as logs:
+            backend = opened(server)
+            backend.label_log_probabilities([QUESTION])
+        [status] = backend.status()
+    assert status.problem is None
+    assert (status.outdated is not None and "--max-num-queued-reqs" in status.outdated) == old
+    assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["vllm_outdated"] * old
+
+
+@pytest.mark.parametrize("version", [None, "unknown", ""])
+def test_a_server_that_does_not_say_its_version_is_believed_to_be_new(opened: Open, version: str | None) -> None:
+    with FakeServer() as server:
+        server.version = version
+        [status] = opened(server).status()
+    assert (status.problem, status.outdated) == (None, None)
