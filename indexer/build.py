@@ -21,6 +21,7 @@ from rag_rec.artifacts.private import make_private_folder
 from rag_rec.candidates.reader import Reader
 from rag_rec.errors import InvalidInput
 from rag_rec.evidence.clusters import InterestClusters
+from rag_rec.forgetting.opening import occupied
 from rag_rec.forgetting.steps.files import erase_from_files
 from rag_rec.generation import Generation, Generations, Manifest, digest_files, new_id, utc_now
 from rag_rec.history import History
@@ -58,7 +59,12 @@ class Builder:
 
         Raises:
             InvalidInput: the catalogue is empty.
+            ForeignFolder, CopiedFolder: see :class:`rag_rec.places.occupation.Occupation`.
         """
+        with occupied(self.settings, self.store):
+            return self._build(fresh=fresh)
+
+    def _build(self, *, fresh: bool) -> Generation:
         plan = make_plan(self.store.epoch(), self.embedder.digest, self.settings, fresh=fresh)
         texts = [item.text for item in self.store.items()]
         if not texts:

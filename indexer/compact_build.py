@@ -37,8 +37,11 @@ from rag_rec.compact.training import AdapterSettings, AdapterTraining
 from rag_rec.compact.vocabulary import PAD, Vocabulary
 from rag_rec.domain import Item
 from rag_rec.errors import Busy, CorruptIndex, InvalidInput, NotReady
+from rag_rec.forgetting.opening import occupied
 from rag_rec.fusion import discard_gates
 from rag_rec.generation import Generations
+from rag_rec.places.awaited import adapters_elsewhere
+from rag_rec.places.occupation import Occupation
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.vectors.flat import FlatIndex
@@ -98,28 +101,29 @@ class CompactBuilder:
             InvalidInput: nobody has liked anything yet, or the settings do not fit.
             Busy: another build is running, or somebody was forgotten during this one; run it again.
         """
-        with _alone(self.compact):
+        with _alone(self.compact), occupied(self.settings, self.store) as place:
             items = self._items()
             people = People.read(self.store, self.settings.positive_rule, len(items.items))
             if not people.positives:
                 raise InvalidInput("Nobody has liked anything yet: ingest interactions first (`rag-rec ingest`).")
             base = self._base(items, people, fresh=fresh)
             adapter = self._adapter(base, people)
-            self._put_to_use(base, adapter, people)
+            self._put_to_use(base, adapter, people, place)
         return Compact(base, adapter)
 
-    def _put_to_use(self, base: CompactFolder, adapter: CompactFolder, people: People) -> None:
+    def _put_to_use(self, base: CompactFolder, adapter: CompactFolder, people: People, place: Occupation) -> None:
         """Also destroys the adapters that still know somebody who was forgotten, be it this one."""
         compact, how = self.compact, self.how.adapter
         try:
             with compact.writing():  # nobody destroys the adapter between these
                 self._refuse_forgotten(compact, people)
+                place.say()  # before it can owe anything: what no place holds is taken to be gone
                 self.store.put_lineage(adapter.digest, people.lineage(how.held_out, how.seed), people.epoch)
                 compact.set_current(base.digest, adapter.digest)
         finally:
             gone = compact.prune(outdated=lambda epoch: forgotten_since(self.store, epoch))
-            self.store.drop_lineage(gone)
-            destroy_unused(compact, self.store)
+            self.store.drop_lineage(sorted(set(gone) - adapters_elsewhere(self.store, place.id)))
+            destroy_unused(compact, self.store, place.id)
             discard_gates(self.settings.gates, gone, compact.adapter_digests())
 
     def _items(self) -> Items:

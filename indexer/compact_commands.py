@@ -25,6 +25,7 @@ from rag_rec.compact.published import CompactFolder
 from rag_rec.errors import InvalidInput
 from rag_rec.forgetting.opening import open_saga
 from rag_rec.home import check_system, existing_store_of
+from rag_rec.places.occupation import own_place
 from rag_rec.settings import Settings
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def activate(
     store = existing_store_of(settings)
     try:
         chosen = _chosen(compact, adapter)
-        put_to_use(store, compact, chosen)
+        put_to_use(store, compact, chosen, own_place(settings))
         settled = open_saga(settings, store).settle()
     finally:
         store.close()

@@ -91,7 +91,9 @@ class Drill:
         """Put the system's data into the copy."""
         taken = self._folder / "system.backup"
         back_up(self._settings, taken)
-        restore(taken, self._copy.settings, without_later_erasures=True)  # it holds the newest ledger itself
+        restore(
+            taken, self._copy.settings, without_later_erasures=True, elsewhere=True
+        )  # it holds the newest ledger itself
 
     def _plant(self) -> Canary:
         with self._copy.store() as store:
@@ -166,7 +168,7 @@ def check_backup(path: Path, settings: Settings, copied: Settings) -> Attempt:
         ledgers = [store.ledger(), LedgerFile(settings.ledger_file).read()]
     finally:
         store.close()
-    restore(path, copied, ledgers)
+    restore(path, copied, ledgers, elsewhere=True)
     with opened(copied.database_url) as database:
         found = returned(database, max(ledgers, key=len), open_pseudonyms(copied))
     seen = f"{found.people_back} of {found.people} people and {found.interactions_back} of {found.interactions} events"

@@ -26,6 +26,7 @@ from rag_rec.explainers import open_explainer
 from rag_rec.explanation import Conditions, ExplainedRecommendation, Lookup
 from rag_rec.filters import compile_filter
 from rag_rec.forgetting.apart.process import RemovalProcess
+from rag_rec.forgetting.cleaning import Cleaner
 from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.forgetting.system import signer_of
@@ -34,6 +35,7 @@ from rag_rec.generators.opening import open_ranking
 from rag_rec.generators.source import RankerSource
 from rag_rec.home import store_of
 from rag_rec.live import Live
+from rag_rec.places.occupation import Occupation
 from rag_rec.privacy import Privacy
 from rag_rec.ranker import Ranker
 from rag_rec.recommender import Overtaken, Recommender
@@ -93,15 +95,25 @@ class Engine(Privacy):
         Raises:
             NotReady: there is no index generation yet.
             CorruptIndex: the generation's files do not match its manifest.
+            ForeignFolder: the data folder belongs to another store.
+            CopiedFolder: it is a copy of one that is open.
+            Unfinished: it still holds somebody who was forgotten, who cannot be removed at present.
             IncompatibleStore: the store is from a newer version.
             WrongKey: a key is lost, or is not the one that the store or its ledger was written with.
         """
         store = store or _store_with_its_keys(settings)
         embedder = embedder or open_embedder(settings.embedding_model, settings.embedding_threads)
         generations = Generations(settings.generations)
-        live = Live.load(generations.current(), store, settings, embedder)
-        ranking = ranking or open_ranking(settings, store)
+        place = Occupation(settings, store)
+        try:
+            Cleaner(settings, store, place).clean(thorough=True)  # somebody may have been forgotten while nobody looked
+            live = Live.load(generations.current(), store, settings, embedder)
+            ranking = ranking or open_ranking(settings, store)
+        except BaseException:
+            place.close()
+            raise
         engine = cls(settings, store, generations, live, embedder, ranking, removals)
+        engine._place = place
         engine._keep_up()  # a crash may have left a removal unfinished
         return engine
 
@@ -123,7 +135,9 @@ class Engine(Privacy):
             with suppress(Overtaken):
                 answer = Recommender(live, self.store, self.ranker, self.settings).recommend(asked)
                 if self._live is live and live.erasures == erasures and self.store.erasure_epoch() <= live.epoch:
-                    return answer
+                    if self.term() is not None:
+                        return answer
+                    self._begin_term()
             if request.deadline_ms:
                 asked = replace(request, deadline_ms=max(1, request.deadline_ms - _milliseconds_since(started)))
 
@@ -266,6 +280,16 @@ class Engine(Privacy):
             return True
         self._live = Live.load(generation, self.store, self.settings, self.embedder)
         return True
+
+    def _begin_term(self) -> None:
+        """Be heard of again after a silence, before the answer that was under way is made once more.
+
+        Raises:
+            NotReady: the store cannot be reached in time.
+        """
+        self.attend()
+        if self.term() is None:
+            raise NotReady("The service was silent for too long, and is being heard of again; try again in a second.")
 
     def _conditions(self, stopped: Callable[[], bool]) -> tuple[Conditions, Lookup]:
         """On what an explanation of the present state goes on, and where it finds the items."""

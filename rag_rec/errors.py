@@ -88,6 +88,25 @@ class Unfinished(RagRecError):
     status = 503
 
 
+class UnknownPlace(RagRecError):
+    """No such data folder among those that belong to the store."""
+
+    code = "unknown_place"
+    status = 404
+
+
+class ForeignFolder(RagRecError):
+    """The data folder belongs to another store."""
+
+    code = "foreign_folder"
+
+
+class CopiedFolder(RagRecError):
+    """The data folder is a copy of one that is in use elsewhere."""
+
+    code = "copied_folder"
+
+
 class NotReady(RagRecError):
     """The service or a part of it cannot answer yet."""
 

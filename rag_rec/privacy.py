@@ -13,6 +13,7 @@ from rag_rec.domain import User
 from rag_rec.errors import Busy, NotReady, RagRecError
 from rag_rec.forgetting.apart.process import Lost, RemovalProcess
 from rag_rec.forgetting.audit.trail import Deed, deeds, note
+from rag_rec.forgetting.cleaning import Cleaner
 from rag_rec.forgetting.plan import Plan
 from rag_rec.forgetting.proof.table import compare, proof_table
 from rag_rec.forgetting.proof.twin import build_twin
@@ -25,12 +26,17 @@ from rag_rec.forgetting.saga import Saga
 from rag_rec.forgetting.system import System, open_system
 from rag_rec.keys import open_pseudonyms
 from rag_rec.live import Live
+from rag_rec.places.occupation import Occupation
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import ForgetRecord, Hold, StoredInteraction, Suppression
 from rag_rec.vectors.protocol import Embedder
 
 log = structlog.get_logger()
+
+
+def _nothing() -> None:
+    """Answers that nobody sends have left when they are made."""
 
 
 class Privacy:
@@ -50,6 +56,9 @@ class Privacy:
         self._live = live
         self._presence = Presence(store)
         self._turn = threading.RLock()
+        self._attending = threading.Lock()
+        self._let_answers_leave: Callable[[], None] = _nothing
+        self._place: Occupation | None = None
         self._pseudonyms = open_pseudonyms(settings)
         self._removals = removals
         self._losses = 0
@@ -168,27 +177,65 @@ class Privacy:
         Args:
             let_answers_leave: waits until every answer that was begun by now has left; called before others are told.
         """
+        self._let_answers_leave = let_answers_leave
         self._presence.join(self._live.epoch, self._adapters(), let_answers_leave)
 
     def stay(self) -> None:
         """Remain on the list of live replicas while a refresh takes long. See :meth:`Presence.stay`."""
         self._presence.stay()
 
+    def term(self) -> int | None:
+        """The number of the present term on the list of live replicas; None while the lease is over, and nothing
+        personal may leave. What was begun in one term must not leave in another. See :class:`Presence`."""
+        return self._presence.term
+
+    def attend(self) -> bool:
+        """Follow the store at once where somebody was forgotten, and say so. Waits for no other removal.
+
+        Called many times a second: it reads one number where nothing happened. A lease that is over begins anew here.
+
+        Returns:
+            Whether somebody was forgotten since this was called last, or the lease was over.
+        """
+        if not self._attending.acquire(blocking=False):
+            return False
+        try:
+            erased = self.store.erasure_epoch()
+            news = erased > self._presence.said or self._presence.term is None
+            if news:
+                self._live.follow()
+                self._say()
+            return news
+        finally:
+            self._attending.release()
+
     def _keep_up(self) -> None:
-        """Follow the store, say so, and take up what is unfinished.
+        """Follow the store, say so, clean the data folder, and take up what is unfinished.
 
         What cannot be finished at present, because a disk is full or an old index is damaged, must not keep back a
         service that can answer: it is logged, and shows in the age of the oldest pending request.
         """
         self._live.follow()
         self._say()
-        try:
-            self._saga().resume()
-        except (RagRecError, OSError) as error:
-            log.error("removal_unfinished", code=getattr(error, "code", "disk"))
+        saga = self._saga()
+        with saga.turn_if_free() as mine:
+            if not mine:
+                return
+            for task in (self._clean, saga.resume):
+                try:
+                    task()
+                except (RagRecError, OSError) as error:
+                    log.error("removal_unfinished", code=getattr(error, "code", "disk"))
+
+    def _clean(self) -> None:
+        if self._place is not None:
+            self._place.beat()
+            Cleaner(self.settings, self.store, self._place).clean()
 
     def _say(self) -> None:
-        self._presence.beat(self._live.epoch, self._adapters())
+        if not self._presence.beat(self._live.epoch, self._adapters()):
+            log.warning("replica_rejoins")  # it was silent for too long, and nobody waits for it any more
+            self.join(self._let_answers_leave)
 
     def _adapters(self) -> tuple[str, ...]:
         """Digests of the adapters in memory, sorted; none where nothing generates."""
@@ -196,6 +243,8 @@ class Privacy:
 
     def _leave(self) -> None:
         self._presence.leave()
+        if self._place is not None:
+            self._place.close()
         if self._removals is not None:
             self._removals.close()
 

@@ -109,7 +109,7 @@ class ProtectedRoute(APIRoute):
             if has_body:
                 await admitted.json()
             if personal:  # not before: a caller who sends the body slowly would hold up removals
-                request.scope[PASSAGE].enter()
+                request.scope[PASSAGE].enter(service.term)
             with acting(caller):
                 return await handle(admitted)
 

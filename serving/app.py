@@ -51,7 +51,8 @@ def create_app(service: Service) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
-    tasks = [asyncio.create_task(service.follow_generations()), asyncio.create_task(service.remain_present())]
+    duties = (service.follow_generations, service.remain_present, service.attend_removals)
+    tasks = [asyncio.create_task(duty()) for duty in duties]
     try:
         yield
     finally:

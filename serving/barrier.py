@@ -25,14 +25,20 @@ class Passage:
         self.limit = asyncio.timeout(None)
         self.left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._under_way = under_way
+        self.term: int | None = None
 
     @property
     def entered(self) -> bool:
         """Whether a removal would wait for it."""
         return self in self._under_way
 
-    def enter(self) -> None:
-        """To be called before anything personal is read."""
+    def enter(self, term: int | None = None) -> None:
+        """To be called before anything personal is read.
+
+        Args:
+            term: in which the answer is begun (:meth:`serving.engine.Engine.term`).
+        """
+        self.term = term
         self._under_way.add(self)
 
     def leave(self) -> None:

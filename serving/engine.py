@@ -104,6 +104,16 @@ class Engine(Protocol):
     def stay(self) -> None:
         """Remain registered: called now and then, also while a refresh takes long."""
 
+    def term(self) -> int | None:
+        """The number of the unbroken time in which others wait for this service; None while nobody may be sent anything
+        personal. What was begun in one term must not leave in another."""
+
+    def attend(self) -> bool:
+        """Follow the store at once where somebody was forgotten, and say so; called many times a second.
+
+        Returns whether somebody was.
+        """
+
     def refresh(self) -> bool:
         """Follow the store, take up pending forget requests, and move to the index generation that is current now.
 

@@ -27,6 +27,7 @@ class Limits:
         inspection_threads: threads that export, and that report status and metrics.
         waiting: calls that may wait in front of each of these groups of threads.
         refresh_seconds: how often the service looks for a newly published index generation.
+        attend_seconds: how often it looks whether somebody was forgotten elsewhere.
         stay_seconds: how often it says that it still runs.
         drain_seconds: how long a stopping service waits for requests under way.
         barrier_seconds: how long a removal waits for the answers begun before it; then they are cut off.
@@ -43,7 +44,8 @@ class Limits:
     inspection_threads: int = 1
     waiting: int = 64
     refresh_seconds: float = 1.0
-    stay_seconds: float = 2.0
+    attend_seconds: float = 0.05
+    stay_seconds: float = 1.0
     drain_seconds: int = 30
     barrier_seconds: float = 5.0
 

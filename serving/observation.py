@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import traceback
+from collections.abc import Callable
 from time import perf_counter
 from urllib.parse import unquote_to_bytes
 
@@ -22,6 +23,7 @@ from serving.protocol import WAY_OUT
 from serving.service import Service
 
 UNMATCHED = "unmatched"
+SILENT = "The service was silent for too long while it answered, so that the answer may be out of date; ask again."
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -51,6 +53,7 @@ class Observation:
             keep_slashes(scope)
             async with self._service.barrier.passage() as passage:
                 scope[PASSAGE] = passage
+                watch.may_leave = lambda: not passage.entered or passage.term == self._service.term is not None
                 await self._app(scope, receive, watch)
                 if passage.entered:
                     await _sent(scope)
@@ -62,8 +65,20 @@ class Observation:
         except RagRecError as error:
             await watch.answer(error_response(error), scope, receive)
         except Exception as error:  # the outermost layer: nothing may pass
+            if watch.fenced:
+                await self._fence(scope, receive, watch)
+                return
             self._service.log.error("defect", request=watch.request_id, error=type(error).__name__, at=_place(error))
             await watch.answer(internal_error(), scope, receive)
+
+    async def _fence(self, scope: Scope, receive: Receive, watch: _Watch) -> None:
+        """What becomes of an answer that was held back: an error, or an end where it had begun already."""
+        self._service.metrics.cut_off.inc()
+        if watch.begun:
+            _drop(scope)
+        else:
+            watch.may_leave = _always
+            await watch.answer(error_response(AnswerVoid(SILENT)), scope, receive)
 
     def _record(self, scope: Scope, watch: _Watch) -> None:
         seconds = perf_counter() - watch.started
@@ -80,8 +95,19 @@ class Observation:
         )
 
 
+def _always() -> bool:
+    return True
+
+
+class _Fenced(Exception):
+    """Ends an answer that may not leave; none of the handlers of errors knows it."""
+
+
 class _Watch:
-    """Sends on what the application sends, with the request's number added, and remembers the status."""
+    """Sends on what the application sends, with the request's number added, and remembers the status.
+
+    Before each part it asks whether the answer may leave: nothing of this process comes between that and the sending.
+    """
 
     def __init__(self, send: Send) -> None:
         self.request_id = secrets.token_hex(8)
@@ -89,8 +115,13 @@ class _Watch:
         self.status = 499  # stays if the client left before the answer began
         self._send = send
         self.begun = False
+        self.fenced = False
+        self.may_leave: Callable[[], bool] = _always
 
     async def __call__(self, message: Message) -> None:
+        if not self.may_leave():
+            self.fenced = True
+            raise _Fenced
         if message["type"] == "http.response.start":
             self.begun = True
             self.status = message["status"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -44,6 +45,8 @@ class Service:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._generations = Lane("generations", 1, 0)
         self._presence = Lane("presence", 1, 0)
+        self._attention = Lane("attention", 1, 0)
+        self._erased = asyncio.Event()
         self._lanes = (self.answers, self.changes, self.explanations, self.inspections, self.removals, self.proofs)
         self.metrics = Metrics(lambda: self.engine, self._lanes)
 
@@ -57,6 +60,11 @@ class Service:
         if self.engine is None:
             raise NotReady("The service is still loading; try again in a moment.")
         return self.engine
+
+    @property
+    def term(self) -> int | None:
+        """The engine's term. Without an engine there is none."""
+        return None if self.engine is None else self.engine.term()
 
     def load(self, open_engine: Callable[[], Engine]) -> None:
         """Open the engine and make it known to the others; the service is ready afterwards."""
@@ -76,9 +84,18 @@ class Service:
         """
         self._loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(self.limits.refresh_seconds)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._erased.wait(), self.limits.refresh_seconds)
+            self._erased.clear()
             if self.engine is not None:
                 await self._generations.run(self.refresh, self.engine)
+
+    async def attend_removals(self) -> None:
+        """Follow every removal at once, whatever a refresh waits for, until cancelled."""
+        while True:
+            await asyncio.sleep(self.limits.attend_seconds)
+            if self.engine is not None and await self._attention.run(self.attend, self.engine):
+                self._erased.set()  # files are cleaned by a refresh
 
     async def remain_present(self) -> None:
         """Say now and then that the service runs, until cancelled: a refresh that loads a model may take long."""
@@ -106,6 +123,14 @@ class Service:
         except Exception as error:  # the next attempt is soon
             self.log.error("presence_failed", code=getattr(error, "code", type(error).__name__))
 
+    def attend(self, engine: Engine) -> bool:
+        """Follow a removal; if that fails, log it and go on."""
+        try:
+            return engine.attend()
+        except Exception as error:  # the next attempt is soon; meanwhile the lease runs out and nothing personal leaves
+            self.log.error("attention_failed", code=getattr(error, "code", type(error).__name__))
+            return False
+
     async def let_earlier_answers_leave(self, *, cut_off: bool) -> None:
         """Wait until no personal answer that was begun by now can leave any more, but not for too long.
 
@@ -124,7 +149,7 @@ class Service:
 
     def close(self) -> None:
         """End the threads once their calls are done, and close the engine."""
-        for lane in (self._generations, self._presence, *self._lanes):
+        for lane in (self._generations, self._presence, self._attention, *self._lanes):
             lane.close()
         if self.engine is not None:
             self.engine.close()

@@ -9,7 +9,7 @@ from rag_rec.errors import InvalidInput
 from rag_rec.store.protocol import Store
 
 
-def put_to_use(store: Store, compact: CompactStore, chosen: InUse) -> None:
+def put_to_use(store: Store, compact: CompactStore, chosen: InUse, place: str | None = None) -> None:
     """Make a base, and an adapter that fits it, the ones in use. An adapter that was in use before is destroyed if it
     saw somebody who was forgotten: it could never come back.
 
@@ -24,7 +24,7 @@ def put_to_use(store: Store, compact: CompactStore, chosen: InUse) -> None:
                 "This adapter saw somebody who was forgotten since: run `rag-rec adapter retrain`, or activate `none`."
             )
         compact.set_current(chosen.base, chosen.adapter)
-    destroy_unused(compact, store)
+    destroy_unused(compact, store, place)
 
 
 def _saw_forgotten(store: Store, compact: CompactStore, adapter: str) -> bool:

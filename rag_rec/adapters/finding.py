@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from functools import cached_property
 
 from rag_rec.adapters.lineage import adapter_in_use, unrecorded
@@ -10,9 +11,10 @@ from rag_rec.adapters.memory import lingering
 from rag_rec.adapters.policy import serves_until
 from rag_rec.compact.folder import CompactStore
 from rag_rec.forgetting.layers import Finding, Layer, Status
+from rag_rec.places.awaited import awaited, named
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
-from rag_rec.store.records import ForgetRecord
+from rag_rec.store.records import ForgetRecord, Place
 
 
 class AdapterFindings:
@@ -23,10 +25,11 @@ class AdapterFindings:
     many they are.
     """
 
-    def __init__(self, store: Store, compact: CompactStore, settings: Settings) -> None:
+    def __init__(self, store: Store, compact: CompactStore, settings: Settings, place: str | None = None) -> None:
         self._store = store
         self._compact = compact
         self._settings = settings
+        self._place = place
         self._owing = Counter(debt.request_id for debt in store.debts())
 
     def of(self, record: ForgetRecord) -> Finding:
@@ -36,11 +39,17 @@ class AdapterFindings:
         unknown = self._unfinished + sum(epoch < record.epoch_after for epoch in self._unrecorded)
         if unknown or self._in_memory:
             return self._pending(record, 0, unknown, self._in_memory)
+        if waiting := awaited(self._places, record.epoch_after, self._place):
+            return self._elsewhere(record, waiting)
         return self._proven(record)
 
     @cached_property
+    def _places(self) -> list[Place]:
+        return self._store.places()
+
+    @cached_property
     def _in_memory(self) -> int:
-        return len(lingering(self._store, self._compact))
+        return len(lingering(self._store, self._compact, self._place))
 
     @cached_property
     def _unfinished(self) -> int:
@@ -72,6 +81,10 @@ class AdapterFindings:
         detail: dict[str, str | int | float | None] = {"policy": settings.adapter_policy}
         detail |= {"owing": owing, "unknown": unknown, "in_memory": in_memory}
         return Finding(Layer.ADAPTER, Status.PENDING, why, until, detail)
+
+    def _elsewhere(self, record: ForgetRecord, waiting: Sequence[Place]) -> Finding:
+        why = f"Adapters were not looked at since in {len(waiting)} other data folders: {named(waiting)}."
+        return Finding(Layer.ADAPTER, Status.PENDING, why, record.deadline, {"places": len(waiting)})
 
     def _proven(self, record: ForgetRecord) -> Finding:
         adapters = len(self._epochs)

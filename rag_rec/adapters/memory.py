@@ -8,23 +8,29 @@ from typing import Final
 
 from rag_rec.compact.folder import CompactStore
 from rag_rec.forgetting.replicas import is_running
+from rag_rec.places.awaited import adapters_elsewhere
 from rag_rec.store.protocol import Store
 
 POLL_SECONDS: Final = 0.02
 
 
-def lingering(store: Store, compact: CompactStore) -> set[str]:
-    """Digests of the adapters that running services have in memory and that are not on disk any more.
+def lingering(store: Store, compact: CompactStore, place: str | None = None) -> set[str]:
+    """Digests of the adapters that running services have in memory and that are on no disk any more.
 
     Nobody can tell any more whom such an adapter saw. Only its digest is left.
     """
     services = [replica for replica in store.replicas() if is_running(replica)]
     held = {adapter for service in services for adapter in service.adapters}
-    return held.difference(compact.adapter_digests())
+    missing = held.difference(compact.adapter_digests())
+    return missing - adapters_elsewhere(store, place) if missing else missing
 
 
 def wait_for_release(
-    store: Store, compact: CompactStore, wait_ms: int, pause: Callable[[float], None] = time.sleep
+    store: Store,
+    compact: CompactStore,
+    wait_ms: int,
+    pause: Callable[[float], None] = time.sleep,
+    place: str | None = None,
 ) -> None:
     """Give the running services some time to let go of adapters that are gone.
 
@@ -33,8 +39,9 @@ def wait_for_release(
         compact: the adapters on disk.
         wait_ms: milliseconds after which nobody is waited for any more.
         pause: waits for so many seconds.
+        place: the id of this folder, if it is a place.
     """
     attempts = int(wait_ms / 1000 / POLL_SECONDS)
-    while attempts and lingering(store, compact):
+    while attempts and lingering(store, compact, place):
         pause(POLL_SECONDS)
         attempts -= 1

@@ -8,6 +8,7 @@ from rag_rec.adapters.lineage import outdated, owing, unrecorded
 from rag_rec.artifacts.destruction import destroy
 from rag_rec.compact.folder import CompactStore, InUse
 from rag_rec.errors import CorruptIndex
+from rag_rec.places.awaited import adapters_elsewhere
 from rag_rec.store.protocol import Store
 
 
@@ -37,11 +38,17 @@ class Removal(Protocol):
         """
 
 
-def destroy_unused(compact: CompactStore, store: Store) -> list[str]:
+def destroy_unused(compact: CompactStore, store: Store, place: str | None = None) -> list[str]:
     """Overwrite and remove the adapters that are not in use and saw, or may have seen, somebody who was forgotten, and
     what is left of adapters whose writing was cut short. Then drop the debts of those that are gone.
 
-    Nothing is destroyed as long as nobody can tell which one is in use.
+    Nothing is destroyed as long as nobody can tell which one is in use. The debts of an adapter that another place
+    holds stay: that one has to go there too.
+
+    Args:
+        compact: the adapters of this folder.
+        store: knows their debts.
+        place: the id of this folder, if it is a place.
 
     Returns:
         The digests of those destroyed.
@@ -49,8 +56,9 @@ def destroy_unused(compact: CompactStore, store: Store) -> list[str]:
     debtors = owing(store)
     gone = _destroy(compact, store, debtors) if compact.adapters.is_dir() else []
     vanished = debtors.difference(compact.adapter_digests())  # also those of which a crash or a restore left no folder
-    if gone or vanished:
-        store.drop_lineage(sorted({*gone, *vanished}))
+    nowhere = {*gone, *vanished}
+    if nowhere and (nowhere := nowhere - adapters_elsewhere(store, place)):
+        store.drop_lineage(sorted(nowhere))
     return gone
 
 

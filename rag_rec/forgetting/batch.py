@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from rag_rec.forgetting.opening import tend
 from rag_rec.forgetting.proof.harm import assess, photograph
 from rag_rec.forgetting.proof.twin import build_twin
 from rag_rec.forgetting.request import ForgetRequest
@@ -32,6 +33,7 @@ def forget_batch(settings: Settings, request: ForgetRequest, embedder: Embedder 
     """
     store = existing_store_of(settings)
     try:
+        tend(settings, store, thorough=True)
         embedder = embedder or open_embedder(settings.embedding_model, settings.embedding_threads)
         live = Live.load(Generations(settings.generations).current(), store, settings, embedder)
         saga = Saga(open_system(settings, store, open_pseudonyms(settings), live))

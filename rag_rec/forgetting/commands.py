@@ -14,7 +14,7 @@ import typer
 from rag_rec.cli import Json, command
 from rag_rec.errors import InvalidInput
 from rag_rec.forgetting.batch import forget_batch, report_in_words
-from rag_rec.forgetting.opening import open_saga
+from rag_rec.forgetting.opening import open_saga, tend
 from rag_rec.forgetting.plan import IN_MEMORY
 from rag_rec.forgetting.receipts.records import (
     described,
@@ -166,6 +166,7 @@ def _saga() -> Iterator[Saga]:
     store = existing_store_of(settings)
     try:
         yield open_saga(settings, store)
+        tend(settings, store)  # this folder was cleaned by the removal: others need not wait for it
     finally:
         store.close()
 

@@ -2,13 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import structlog
+
+from rag_rec.errors import RagRecError
+from rag_rec.forgetting.cleaning import Cleaner
 from rag_rec.forgetting.saga import Saga
 from rag_rec.forgetting.system import open_system
 from rag_rec.keys import open_pseudonyms
+from rag_rec.places.occupation import Occupation, needs_place
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 
+log = structlog.get_logger()
+
 
 def open_saga(settings: Settings, store: Store) -> Saga:
-    """The saga over an open store, without anything in memory. Raises ``WrongKey``."""
+    """The saga over an open store, without anything in memory.
+
+    Raises:
+        WrongKey: as :func:`rag_rec.forgetting.system.open_system`.
+        ForeignFolder: the data folder belongs to another store.
+        CopiedFolder: it is a copy of one that is open.
+    """
+    tend(settings, store)
     return Saga(open_system(settings, store, open_pseudonyms(settings)))
+
+
+def tend(settings: Settings, store: Store, *, thorough: bool = False) -> None:
+    """Register a data folder that holds files of people as a place, clean it and report it.
+
+    What cannot be cleaned at present keeps back no removal: it is logged, and other folders' receipts go on naming it.
+
+    Raises:
+        ForeignFolder: the data folder belongs to another store.
+        CopiedFolder: it is a copy of one that is open.
+    """
+    if needs_place(settings):
+        with closing(Occupation(settings, store)) as place:
+            _clean(settings, store, place, thorough=thorough)
+
+
+@contextmanager
+def occupied(settings: Settings, store: Store) -> Iterator[Occupation]:
+    """A data folder while files of people are made in it: known to every removal from the beginning on, and clean."""
+    with closing(Occupation(settings, store)) as place:
+        Cleaner(settings, store, place).clean(thorough=True)
+        try:
+            yield place
+        finally:
+            _clean(settings, store, place)
+
+
+def _clean(settings: Settings, store: Store, place: Occupation, *, thorough: bool = False) -> None:
+    try:
+        place.beat()
+        Cleaner(settings, store, place).clean(thorough=thorough)
+    except (RagRecError, OSError) as error:
+        log.error("folder_not_clean", code=getattr(error, "code", "disk"))

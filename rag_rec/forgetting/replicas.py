@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -18,7 +20,11 @@ EXPIRY_MS: Final = 15_000
 """A replica that has not been heard of for so long is not running any more."""
 
 
-BEAT_MS: Final = 5_000
+LEASE_MS: Final = 10_000
+"""For so long after it was last heard of a replica may answer. It is shorter than :data:`EXPIRY_MS`, so that nobody
+stops waiting for a replica that still answers; the difference is what the clocks of two hosts may differ by."""
+
+BEAT_MS: Final = 3_000
 """How often a replica is heard of when nothing happens."""
 
 
@@ -39,7 +45,7 @@ def lagging(store: Store, epoch: int, own: str | None) -> list[str]:
         if is_running(replica):
             behind.append(replica.id)
         else:
-            store.leave(replica.id)
+            store.drop_silent(replica)
     return behind
 
 
@@ -57,12 +63,23 @@ def is_running(replica: Replica) -> bool:
     return True
 
 
+def uptime_ms() -> int:
+    """Milliseconds since some moment in the past. They go on while the machine sleeps, where its clock can tell."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime_ns(clock) // 1_000_000
+
+
 def _nothing() -> None:
     """Answers that nobody sends have left when they are made."""
 
 
 class Presence:
-    """This process on the list of live replicas, once it has joined. Thread-safe."""
+    """This process on the list of live replicas, once it has joined. Thread-safe.
+
+    Being on the list is a lease: the others wait for this process as long as it was heard of lately, and it may answer
+    for a shorter time than that. A *term* is an unbroken lease. After a break the process has to follow the store
+    before it is heard of again, and what was begun in an earlier term must not leave any more.
+    """
 
     def __init__(self, store: Store) -> None:
         self.id: str | None = None
@@ -70,6 +87,21 @@ class Presence:
         self._said = present("", -1)
         self._let_answers_leave: Callable[[], None] = _nothing
         self._turn = threading.Lock()
+        self._number = 0
+        self._leased_until = 0
+
+    @property
+    def term(self) -> int | None:
+        """The number of the present term; None while the lease is over. One that never joined has none to lose."""
+        if self.id is None:
+            return self._number
+        number = self._number  # before the lease is looked at: a new term begins with a new number
+        return number if uptime_ms() < self._leased_until else None
+
+    @property
+    def said(self) -> int:
+        """The epoch that was said last; one beyond every other as long as nobody is told anything."""
+        return self._said.epoch if self.id is not None else sys.maxsize
 
     def join(
         self, epoch: int, adapters: tuple[str, ...] = (), let_answers_leave: Callable[[], None] = _nothing
@@ -85,26 +117,32 @@ class Presence:
         with self._turn:
             self._let_answers_leave = let_answers_leave
             self.id = secrets.token_hex(8)
-            self._say(epoch, adapters)
+            self._say(epoch, adapters, self._joined)
 
-    def beat(self, epoch: int, adapters: tuple[str, ...] = ()) -> None:
+    def beat(self, epoch: int, adapters: tuple[str, ...] = ()) -> bool:
         """Say which epoch the memory has reached and which adapters are in it.
 
-        That is said at once if something was removed since, or the adapters are others than before; else now and then.
+        That is said at once if something was removed since, the adapters are others than before, or the lease is over;
+        else now and then. The memory has to have followed the store in this call's term.
+
+        Returns:
+            False where others have taken this process off the list meanwhile: it has to join again.
         """
         with self._turn:
             erased = self._store.erasure_epoch()
             news = self._said.epoch < erased or self._said.adapters != adapters
-            if self.id is not None and (news or self._is_due()):
-                if news:
-                    self._let_answers_leave()
-                self._say(epoch, adapters)
+            if self.id is None or not (news or self.term is None or self._is_due()):
+                return True
+            if news:
+                self._let_answers_leave()
+            return self._say(epoch, adapters, self._store.renew)
 
     def stay(self) -> None:
-        """Say again now and then what was said last: the process runs, and is busy with what takes long."""
+        """Say again now and then what was said last: the process runs, and is busy with what takes long. That does
+        not renew a lease that is over."""
         with self._turn:
-            if self.id is not None and self._is_due():
-                self._say(self._said.epoch, self._said.adapters)
+            if self.id is not None and self._is_due() and self.term is not None:
+                self._say(self._said.epoch, self._said.adapters, self._store.renew)
 
     def leave(self) -> None:
         """Go off the list."""
@@ -116,7 +154,18 @@ class Presence:
     def _is_due(self) -> bool:
         return self._said.seen < now_ms() - BEAT_MS
 
-    def _say(self, epoch: int, adapters: tuple[str, ...]) -> None:
-        replica = present(str(self.id), epoch, adapters)
+    def _joined(self, replica: Replica) -> bool:
         self._store.beat(replica)
+        return True
+
+    def _say(self, epoch: int, adapters: tuple[str, ...], write: Callable[[Replica], bool]) -> bool:
+        begun = uptime_ms()  # before it is written: others count from a time that is no earlier
+        replica = present(str(self.id), epoch, adapters)
+        if not write(replica):
+            self._leased_until = 0
+            return False
+        if uptime_ms() >= self._leased_until:
+            self._number += 1
         self._said = replica
+        self._leased_until = begun + LEASE_MS
+        return True

@@ -30,6 +30,7 @@ from rag_rec.forgetting.receipts.records import summed
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.forgetting.steps.attempt import attempt, noted_in
 from rag_rec.forgetting.steps.database import ScrubDatabase
+from rag_rec.forgetting.steps.elsewhere import waits_for_places
 from rag_rec.forgetting.steps.indices import RewriteIndices
 from rag_rec.forgetting.steps.memory import FollowErasure
 from rag_rec.forgetting.steps.protocol import Step
@@ -37,7 +38,8 @@ from rag_rec.forgetting.steps.reader import ReaderFindings
 from rag_rec.forgetting.steps.remaining import StateRemaining
 from rag_rec.forgetting.steps.temporary import SweepTemporary
 from rag_rec.forgetting.system import System
-from rag_rec.store.records import ForgetRecord, ForgetState
+from rag_rec.places.awaited import awaited
+from rag_rec.store.records import ForgetRecord, ForgetState, Place
 
 LOCK: Final = ".forget.lock"
 LOCK_SECONDS: Final = 60.0
@@ -118,7 +120,10 @@ class Saga:
                 return _outcome(self._in_order(request, self._carry_out(accepted, watch, index)))
 
     def resume(self) -> int:
-        """Finish what was accepted and not finished. Returns how many requests are complete now that were not."""
+        """Finish what was accepted and not finished. Returns how many requests are complete now that were not.
+
+        Where another process is at work, it does nothing: that one finishes its request, and this is called again.
+        """
         failures: list[Exception] = []
         with noted_in(failures):  # a copy that cannot be made keeps back no removal
             self._notary.copy_ledger()
@@ -134,8 +139,10 @@ class Saga:
         they hold for longer, they settle themselves when they have let go.
         """
         if self.pending():
-            wait_for_release(self._store, self._system.compact, self._system.settings.replica_wait_ms)
-        return self.resume()
+            system = self._system
+            wait_for_release(self._store, system.compact, system.settings.replica_wait_ms, place=system.place)
+        with self._alone():
+            return self.resume()
 
     def record(self, request_id: str) -> ForgetRecord:
         """What became of a request. Raises ``UnknownRequest``."""
@@ -163,6 +170,30 @@ class Saga:
             return self._notary.issue([(record, findings)], now_ms(), twin=proof)[0]
 
     @contextmanager
+    def turn_if_free(self) -> Iterator[bool]:
+        """The turn of this folder, which removals take, if nobody has it: whether it was got. Waits for nothing."""
+        self._system.settings.home.mkdir(parents=True, exist_ok=True)
+        if not self._turn.acquire(blocking=False):
+            yield False
+            return
+        try:
+            got = self._locked()
+            try:
+                yield got
+            finally:
+                if got:
+                    self._process.release()
+        finally:
+            self._turn.release()
+
+    def _locked(self) -> bool:
+        try:
+            self._process.acquire(timeout=0)
+        except Timeout:
+            return False
+        return True
+
+    @contextmanager
     def _alone(self) -> Iterator[None]:
         make_private_folder(self._system.settings.home)
         try:
@@ -185,19 +216,30 @@ class Saga:
     def _finish_open(self) -> int:
         if not self._open():
             return 0
-        with self._alone():
-            return sum(record.state is ForgetState.COMPLETE for record in self._resume(self._open()))
+        with self.turn_if_free() as mine:
+            records = self._resume(self._open()) if mine else []
+        return sum(record.state is ForgetState.COMPLETE for record in records)
 
     def _open(self) -> list[ForgetRecord]:
-        """Requests of which something can be done now: not those that wait for an adapter that is still there.
+        """Requests of which something can be done now: not those that wait for an adapter that is still there, or for
+        other places that have not reported yet.
 
         The queries are as many for a thousand waiting requests as for one: a service asks this at every refresh.
         """
         pending = self.pending()
         if not pending:
             return []
-        adapters = self._adapters()
-        return [each for each in pending if each.user_number is not None or _is_final(adapters.of(each))]
+        adapters, places = self._adapters(), self._store.places()
+        return [
+            each
+            for each in pending
+            if (_is_final(adapters.of(each)) if each.user_number is None else not self._waits_elsewhere(each, places))
+        ]
+
+    def _waits_elsewhere(self, record: ForgetRecord, places: Sequence[Place]) -> bool:
+        """Whether other places have to report first, and nothing else is left to do."""
+        waiting = awaited(places, record.epoch_after, self._system.place)
+        return bool(waiting) and waits_for_places(findings_of(record))
 
     def _resume(self, records: Sequence[ForgetRecord]) -> list[ForgetRecord]:
         """Records as they are after another attempt at what is open of them."""
@@ -254,7 +296,7 @@ class Saga:
         return ReaderFindings(self._system.generations)
 
     def _adapters(self) -> AdapterFindings:
-        return AdapterFindings(self._store, self._system.compact, self._system.settings)
+        return AdapterFindings(self._store, self._system.compact, self._system.settings, self._system.place)
 
 
 def all_steps(system: System) -> list[Step]:

@@ -10,6 +10,7 @@ from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.forgetting.memory import Memory
 from rag_rec.generation import Generations
 from rag_rec.keys import open_signer
+from rag_rec.places.occupation import own_place
 from rag_rec.pseudonyms import Pseudonyms
 from rag_rec.settings import Settings
 from rag_rec.signing import Signer
@@ -29,6 +30,7 @@ class System:
         signer: signs them.
         ledger_file: the copy of the ledger.
         live: the state in memory that answers; None where nothing is loaded.
+        place: the id of this data folder, if it is a place.
         replica: the id under which this process is on the list of live replicas, if it is.
     """
 
@@ -41,6 +43,7 @@ class System:
     ledger_file: LedgerFile
     live: Memory | None = None
     replica: str | None = None
+    place: str | None = None
 
 
 def open_system(
@@ -62,6 +65,7 @@ def open_system(
         ledger_file=LedgerFile(settings.ledger_file),
         live=live,
         replica=replica,
+        place=own_place(settings),
     )
 
 

@@ -48,6 +48,10 @@ class _Card(Shape):
     max_model_len: int | None = None
 
 
+class _Version(Shape):
+    version: str = Field(max_length=100)
+
+
 class _Listing(Shape):
     data: list[_Card]
 
@@ -84,9 +88,9 @@ class Server:
     async def outdated(self) -> str | None:
         """What an old server lacks, where it says its version (``GET /version``); None where it lacks nothing."""
         try:
-            response = await self._send("GET", "/version", timeout=httpx.Timeout(HEALTH_SECONDS))
-            version = str(response.json()["version"])
-        except (GeneratorFailure, ValueError, KeyError, TypeError):
+            content = await self._send("GET", "/version", limit=time.monotonic() + HEALTH_SECONDS)
+            version = read_shape(_Version, content, f"{self.url} does not say its version.").version
+        except GeneratorFailure:
             return None
         numbers = re.match(r"v?(\d+)\.(\d+)", version)
         if numbers is None or tuple(map(int, numbers.groups())) >= LEAST_VERSION:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import polars as pl
@@ -45,6 +45,11 @@ class SqlData:
     def changes(self, after: int) -> list[Change]:
         """Changes with ``epoch > after``, oldest first."""
         return self._journal.changes(after)
+
+    def removals(self, after: int) -> Mapping[int, int] | None:
+        """Of everybody of whom something was removed after an epoch, the newest epoch of that; None where the change
+        log does not go back so far."""
+        return self._journal.removals(after)
 
     def counts(self) -> Counts:
         """Rows of each kind."""

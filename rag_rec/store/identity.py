@@ -20,7 +20,7 @@ def peek_identity(connection: Connection) -> str:
     return found
 
 
-def write_identity(connection: Connection, value: str) -> None:
+def replace_identity(connection: Connection, value: str) -> None:
     """Replace the id."""
     connection.execute(delete(identity))
     connection.execute(insert(identity), {"name": _NAME, "value": value})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, func, insert, literal, select, update
 
 from rag_rec.store.database import Database
 from rag_rec.store.records import Change, ChangeKind
@@ -40,6 +40,11 @@ def record(connection: Connection, kind: ChangeKind, numbers: Iterable[int]) -> 
     connection.execute(insert(changes), rows)
 
 
+def _removals() -> Select[tuple[int, int]]:
+    newest = select(changes.c.number, func.max(changes.c.epoch)).group_by(changes.c.number)
+    return newest.where(changes.c.epoch > bindparam("after"), changes.c.kind == literal(ChangeKind.FORGET.value))
+
+
 class Journal:
     """Reads the change log."""
 
@@ -66,6 +71,16 @@ class Journal:
         query = self._database.query("changes", lambda: statement.where(changes.c.epoch > bindparam("after")))
         with self._database.reader() as cursor:
             return [Change(epoch, ChangeKind(kind), number) for epoch, kind, number in query.rows(cursor, after=after)]
+
+    def removals(self, after: int) -> dict[int, int] | None:
+        """Newest epochs of removals after an epoch, by user number; None where the log does not go back so far."""
+        with self._database.reader() as cursor:
+            oldest = self._database.query("oldest change", lambda: select(func.min(changes.c.epoch))).rows(cursor)[0][0]
+            begins = int(oldest) - 1 if oldest is not None else self.epoch()
+            if after < begins:
+                return None
+            rows = self._database.query("removals", _removals).rows(cursor, after=after)
+        return dict(rows)
 
     def _value(self, counter: str) -> int:
         with self._database.reader() as cursor:

@@ -12,9 +12,10 @@ from rag_rec.store.holds import Holds, delete_hold, write_hold
 from rag_rec.store.identity import Identity
 from rag_rec.store.journal import Journal
 from rag_rec.store.lineage import Lineage, delete_lineage, write_lineage
+from rag_rec.store.places import Places, retire, write_place
 from rag_rec.store.protocol import Accepted, Compose
-from rag_rec.store.records import Debt, Erasure, ForgetRecord, Hold, LedgerEntry, LedgerTip, Replica, Suppression
-from rag_rec.store.replicas import Replicas, delete_replica, write_replica
+from rag_rec.store.records import Debt, Erasure, ForgetRecord, Hold, LedgerEntry, LedgerTip, Place, Replica, Suppression
+from rag_rec.store.replicas import Replicas, delete_replica, delete_silent, renew_replica, write_replica
 from rag_rec.store.requests import Requests, write_records
 from rag_rec.store.seals import recognising, seal
 from rag_rec.store.suppressions import SuppressionList, grant
@@ -33,6 +34,7 @@ class SqlPrivacy:
         self._suppressions = SuppressionList(database)
         self._holds = Holds(database)
         self._replicas = Replicas(database)
+        self._places = Places(database)
         self._lineage = Lineage(database)
 
     def identity(self) -> str:
@@ -137,14 +139,40 @@ class SqlPrivacy:
         with self._database.writer() as connection:
             write_replica(connection, replica)
 
+    def renew(self, replica: Replica) -> bool:
+        """Replace what a live replica says of itself; False if it is not on the list any more."""
+        with self._database.writer() as connection:
+            return renew_replica(connection, replica)
+
     def leave(self, replica_id: str) -> None:
         """Take a replica off the list."""
         with self._database.writer() as connection:
             delete_replica(connection, replica_id)
 
+    def drop_silent(self, replica: Replica) -> None:
+        """Take a replica off the list, unless it was heard of since it was read."""
+        with self._database.writer() as connection:
+            delete_silent(connection, replica)
+
     def replicas(self) -> list[Replica]:
         """All replicas on the list, by id."""
         return self._replicas.all()
+
+    def put_place(self, place: Place) -> None:
+        """Insert or replace a place. Durable: others rely on what it says of its files."""
+        with self._database.writer(durable=True) as connection:
+            write_place(connection, place)
+
+    def places(self) -> list[Place]:
+        """All places, retired ones too, by id."""
+        return self._places.all()
+
+    def retire_place(
+        self, place_id: str, time: int, reason: str, ledger: Callable[[LedgerTip, Place], LedgerEntry]
+    ) -> Place:
+        """Take a place out of use, with an entry of the ledger. Raises ``UnknownPlace``."""
+        with self._database.writer(durable=True) as connection:
+            return retire(connection, place_id, time, reason, ledger)
 
     def put_lineage(self, adapter: str, users: Mapping[int, int], epoch: int) -> None:
         """Record whom an adapter saw, and settle its debts.

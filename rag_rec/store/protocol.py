@@ -19,6 +19,7 @@ from rag_rec.store.records import (
     Hold,
     LedgerEntry,
     LedgerTip,
+    Place,
     Replica,
     Selection,
     StoredInteraction,
@@ -49,6 +50,12 @@ class Store(Protocol):
 
     def changes(self, after: int) -> list[Change]:
         """Changes with ``epoch > after``, oldest first."""
+
+    def removals(self, after: int) -> Mapping[int, int] | None:
+        """Of everybody of whom something was removed after an epoch, by user number, the newest epoch of that.
+
+        None where the change log does not go back so far: the store was restored from a backup since.
+        """
 
     def counts(self) -> Counts:
         """Rows of each kind."""
@@ -186,6 +193,28 @@ class Store(Protocol):
 
     def replicas(self) -> list[Replica]:
         """All replicas on the list, by id."""
+
+    def renew(self, replica: Replica) -> bool:
+        """Replace what a live replica says of itself. False, and nothing is written, if it is not on the list any more:
+        others have stopped waiting for it."""
+
+    def drop_silent(self, replica: Replica) -> None:
+        """Take a replica off the list, unless it was heard of since it was read."""
+
+    def put_place(self, place: Place) -> None:
+        """Insert or replace a place."""
+
+    def places(self) -> list[Place]:
+        """All places, retired ones too, by id."""
+
+    def retire_place(
+        self, place_id: str, time: int, reason: str, ledger: Callable[[LedgerTip, Place], LedgerEntry]
+    ) -> Place:
+        """Take a place out of use, and drop the debts of the adapters that only it has, with an entry of the ledger.
+
+        Raises:
+            UnknownPlace: there is no place of this id that is in use.
+        """
 
     def put_lineage(self, adapter: str, users: Mapping[int, int], epoch: int) -> None:
         """Record whom an adapter saw: how many interactions, by user number, as of ``epoch``. Replaces what was there.

@@ -1,4 +1,4 @@
-"""What goes into the store and comes out of it: changes, forget requests, the ledger, suppressions, holds, replicas."""
+"""What goes into the store and comes out of it: changes, forget requests, ledger, suppressions, holds, who is there."""
 
 from __future__ import annotations
 
@@ -204,6 +204,36 @@ class Replica:
     epoch: int
     seen: int
     adapters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A data folder that holds, or may hold, files made from the store's people.
+
+    Attributes:
+        id: random; the folder has it too.
+        host: name of the host that opened the folder last, and after a slash a mark of that host's present start.
+        path: of the folder on that host.
+        epoch: the erasure epoch up to which its files were looked at and hold nobody who was forgotten.
+        seen: when a process that has it open was last heard of, milliseconds; 0 where the last one has ended.
+        adapters: digests of the adapters in the folder, sorted.
+        retired: when it was taken out of use, milliseconds; None while it is in use.
+        reason: why.
+    """
+
+    id: str
+    host: str
+    path: str
+    epoch: int
+    seen: int
+    adapters: tuple[str, ...] = ()
+    retired: int | None = None
+    reason: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Host and last part of the path, for whoever has to find the folder."""
+        return f"{self.host.partition('/')[0]}:{self.path.rstrip('/').rpartition('/')[2] or self.path}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,14 @@ def write_replica(connection: Connection, replica: Replica) -> None:
     connection.execute(insert(replicas), asdict(replica) | {"adapters": orjson.dumps(replica.adapters).decode()})
 
 
+def renew_replica(connection: Connection, replica: Replica) -> bool:
+    """Replace what a replica says of itself, if it is on the list. Returns whether it is."""
+    there = connection.execute(delete(replicas).where(replicas.c.id == replica.id)).rowcount > 0
+    if there:
+        write_replica(connection, replica)
+    return there
+
+
 def read_replica(row: Sequence[Any]) -> Replica:
     """A replica from a row of its table."""
     columns = dict(zip(replicas.c.keys(), row, strict=True))
@@ -29,6 +37,12 @@ def read_replica(row: Sequence[Any]) -> Replica:
 def delete_replica(connection: Connection, replica_id: str) -> None:
     """Take a replica off the list."""
     connection.execute(delete(replicas).where(replicas.c.id == replica_id))
+
+
+def delete_silent(connection: Connection, replica: Replica) -> None:
+    """Take a replica off the list, unless it was heard of since."""
+    same = (replicas.c.id == replica.id) & (replicas.c.seen == replica.seen)
+    connection.execute(delete(replicas).where(same))
 
 
 class Replicas:

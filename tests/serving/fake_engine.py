@@ -62,6 +62,8 @@ class FakeEngine:
     closed: bool = False
     stays: int = 0
     generator: Condition = OFF
+    present_term: int | None = 0
+    attended: int = 0
     losses: int = 0
     generation: str = "first"
     next_generation: str | None = None
@@ -70,6 +72,13 @@ class FakeEngine:
     entered: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     gate: threading.Event | None = None
     chat: BaseChatModel | None = None
+
+    def term(self) -> int | None:
+        return self.present_term
+
+    def attend(self) -> bool:
+        self.attended += 1
+        return False
 
     def recommend(self, request: RecommendationRequest) -> Recommendation:
         self.requests.append(request)

@@ -34,6 +34,10 @@ class ReferenceStore(ReferencePrivacy):
     def changes(self, after: int) -> list[Change]:
         return [change for change in self.log if change.epoch > after]
 
+    def removals(self, after: int) -> dict[int, int] | None:
+        gone = [change for change in self.log if change.kind is ChangeKind.FORGET and change.epoch > after]
+        return {change.number: change.epoch for change in gone}
+
     def counts(self) -> Counts:
         return Counts(len(self.people), len(self.catalogue), len(self.rows))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rag_rec.domain import Interaction, User
-from rag_rec.errors import BrokenLedger, Busy, LegalHold, PlanChanged, UnknownUser
+from rag_rec.errors import BrokenLedger, Busy, LegalHold, PlanChanged, UnknownPlace, UnknownUser
 from rag_rec.pseudonyms import Pseudonyms
 from rag_rec.store.protocol import Accepted, Compose
 from rag_rec.store.records import (
@@ -19,6 +19,7 @@ from rag_rec.store.records import (
     Hold,
     LedgerEntry,
     LedgerTip,
+    Place,
     Replica,
     Suppression,
 )
@@ -37,6 +38,7 @@ class ReferencePrivacy:
     listed: dict[str, Suppression] = field(default_factory=dict)
     on_hold: dict[str, Hold] = field(default_factory=dict)
     alive: dict[str, Replica] = field(default_factory=dict)
+    folders: dict[str, Place] = field(default_factory=dict)
     seen: dict[tuple[str, int], int] = field(default_factory=dict)
     owed: set[tuple[str, str]] = field(default_factory=set)
     name: str = field(default_factory=lambda: secrets.token_hex(16))
@@ -129,6 +131,36 @@ class ReferencePrivacy:
 
     def beat(self, replica: Replica) -> None:
         self.alive[replica.id] = replica
+
+    def renew(self, replica: Replica) -> bool:
+        if replica.id not in self.alive:
+            return False
+        self.alive[replica.id] = replica
+        return True
+
+    def drop_silent(self, replica: Replica) -> None:
+        if self.alive.get(replica.id) == replica:
+            del self.alive[replica.id]
+
+    def put_place(self, place: Place) -> None:
+        self.folders[place.id] = place
+
+    def places(self) -> list[Place]:
+        return [self.folders[name] for name in sorted(self.folders)]
+
+    def retire_place(
+        self, place_id: str, time: int, reason: str, ledger: Callable[[LedgerTip, Place], LedgerEntry]
+    ) -> Place:
+        known = self.folders.get(place_id)
+        if known is None or known.retired is not None:
+            raise UnknownPlace("no such place")
+        retired = replace(known, retired=time, reason=reason)
+        self._extend([ledger(self._tip(), retired)])
+        self.folders[place_id] = retired
+        elsewhere = {name for place in self.folders.values() if place.retired is None for name in place.adapters}
+        owing = {name for _, name in self.owed}
+        self.drop_lineage([name for name in retired.adapters if name in owing and name not in elsewhere])
+        return retired
 
     def leave(self, replica_id: str) -> None:
         self.alive.pop(replica_id, None)

@@ -20,7 +20,7 @@ from rag_rec.store.journal import take
 from rag_rec.store.records import Erasure, ForgetRecord, ForgetState, Hold, LedgerEntry
 from rag_rec.store.removal import remove_rows, remove_users
 from rag_rec.store.requests import write_records
-from rag_rec.store.schema import events, forget_requests, interactions, items, suppressions, users
+from rag_rec.store.schema import events, forget_requests, interactions, items, places, suppressions, users
 from rag_rec.store.seals import seal
 from rag_rec.store.suppressions import suppress
 
@@ -51,6 +51,7 @@ class Replay:
             "hold": self._hold,
             "release": self._release,
             ACTION: lambda *_: None,  # it changed no row
+            "retirement": self._retire,
         }
 
     def apply(self, entry: LedgerEntry) -> None:
@@ -127,6 +128,10 @@ class Replay:
     def _hold(self, _: LedgerEntry, body: dict[str, Any]) -> None:
         seal(self._connection, self._pseudonyms)
         write_hold(self._connection, Hold(body["subject"], body["reason"], body["time"]))
+
+    def _retire(self, _: LedgerEntry, body: dict[str, Any]) -> None:
+        gone = {"retired": body["time"], "reason": body["reason"]}
+        self._connection.execute(update(places).where(places.c.id == body["place"]).values(gone))
 
     def _release(self, _: LedgerEntry, body: dict[str, Any]) -> None:
         delete_hold(self._connection, body["subject"])

@@ -7,12 +7,12 @@ transaction that also replays it is committed. What was made from the old store'
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import orjson
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from rag_rec.errors import Busy, WrongKey
 from rag_rec.forgetting.copies.backup import Advance, Backup, open_backup
@@ -23,14 +23,16 @@ from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.forgetting.replicas import is_running
 from rag_rec.generation import Generations
 from rag_rec.keys import existing_pseudonyms, existing_signer
+from rag_rec.places.folder import NOTHING, read_identity, write_identity
 from rag_rec.pseudonyms import Pseudonyms
 from rag_rec.settings import Settings
 from rag_rec.store.archive import ARCHIVED, clear, load, read_counters, write_counters
-from rag_rec.store.identity import peek_identity, write_identity
+from rag_rec.store.identity import peek_identity, replace_identity
 from rag_rec.store.place import place_for
-from rag_rec.store.records import LedgerEntry
+from rag_rec.store.places import peek_places, write_place
+from rag_rec.store.records import LedgerEntry, Place
 from rag_rec.store.replicas import read_replica
-from rag_rec.store.schema import counters, identity, ledger, replicas
+from rag_rec.store.schema import counters, identity, ledger, places, replicas
 from rag_rec.store.scrubbing import scrub
 
 _NEVER_BACK: Final = ("user", "interaction", "suppressed")
@@ -67,12 +69,13 @@ class Restored:
     warning: str | None
 
 
-def restore(
+def restore(  # noqa: PLR0913 - one parameter per option of the command, and what a drill needs
     path: Path,
     settings: Settings,
     ledgers: Sequence[Entries] = (),
     *,
     without_later_erasures: bool = False,
+    elsewhere: bool = False,
     advance: Advance = lambda _: None,
 ) -> Restored:
     """Replace the system's store by a backup.
@@ -82,6 +85,8 @@ def restore(
         settings: of the system.
         ledgers: copies of the ledger beside those in the store that is replaced and in ``settings.ledger_file``.
         without_later_erasures: go on where no ledger is known that is at least as new as the backup.
+        elsewhere: it is not the system that is restored, but another one made from its data: the data folders of the
+            system are not its own, and no removal in it waits for them.
         advance: told of the rows restored.
 
     Raises:
@@ -100,8 +105,9 @@ def restore(
             with database.writer(durable=True) as connection:
                 known = [*ledgers, *_known(connection, settings)]
                 newest = newest_ledger(backup.ledger(), known, verifier, own_suffices=without_later_erasures)
-                restored = _Replacement(connection, backup, newest).carry_out(pseudonyms, settings, advance)
+                restored = _Replacement(connection, backup, newest, elsewhere).carry_out(pseudonyms, settings, advance)
                 discard_derived(settings, generations)
+                _rename(settings, peek_identity(connection))
             LedgerFile(settings.ledger_file).extend(newest)
             scrub(database)
     return restored
@@ -110,7 +116,8 @@ def restore(
 class _Replacement:
     """The rows of one transaction: those of a backup in place of those that were there."""
 
-    def __init__(self, connection: Connection, backup: Backup, newest: Entries) -> None:
+    def __init__(self, connection: Connection, backup: Backup, newest: Entries, elsewhere: bool) -> None:
+        self._elsewhere = elsewhere
         self._connection = connection
         self._backup = backup
         self._newest = newest
@@ -120,10 +127,12 @@ class _Replacement:
         _refuse_while_running(self._connection)
         values = self._counters(read_counters(self._connection))
         known = self._backup.identity() or peek_identity(self._connection)
+        present = peek_places(self._connection)
         clear(self._connection)
-        write_identity(self._connection, known)
+        replace_identity(self._connection, known)
         self._load(advance)
         write_counters(self._connection, values)
+        self._keep_places(present)
         replay = Replay(self._connection, pseudonyms, settings.forget_days)
         for entry in self._newest[manifest.ledger.sequence :]:
             replay.apply(entry)
@@ -137,6 +146,13 @@ class _Replacement:
             epoch=values["epoch"],
             warning=_NOT_NEWER if len(self._newest) == manifest.ledger.sequence else None,
         )
+
+    def _keep_places(self, present: Sequence[Place]) -> None:
+        """The data folders are those that were there and those of the backup. None has been looked at since."""
+        if self._elsewhere:
+            self._connection.execute(delete(places))
+        for place in present:
+            write_place(self._connection, place)
 
     def _load(self, advance: Advance) -> None:
         for table in ARCHIVED:
@@ -153,6 +169,13 @@ class _Replacement:
         epoch = 1 + max(old["epoch"], values["epoch"], *erased)
         higher = {name: max(old[name], values[name]) for name in _NEVER_BACK}
         return values | higher | {"epoch": epoch, "erasure": epoch, "scrub": 1}
+
+
+def _rename(settings: Settings, store: str) -> None:
+    """The data folder is the restored store's; nothing in it has been looked at since."""
+    known = read_identity(settings.home)
+    if known is not None:
+        write_identity(settings.home, replace(known, store=store, verified=NOTHING))
 
 
 def _check(backup: Backup, pseudonyms: Pseudonyms) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from rag_rec.errors import BrokenLedger
-from rag_rec.forgetting.layers import FINAL, Finding, Layer, Status, is_complete
+from rag_rec.forgetting.layers import FINAL, Finding, Layer, is_complete
 from rag_rec.forgetting.ledger.chain import make_entry, tip_after
 from rag_rec.forgetting.receipts.document import Facts, findings_in, read_receipt, receipt_digest, write_receipt
 from rag_rec.forgetting.system import System
@@ -23,7 +23,7 @@ def state_of(findings: Sequence[Finding]) -> ForgetState:
     """How far a request has come, by what was found. A layer of which nothing is said keeps it back."""
     status = {finding.layer: finding.status for finding in findings}
     reached = ForgetState.HIDDEN
-    if all(status.get(layer) is Status.PROVEN for layer in PHYSICAL):
+    if all(status.get(layer) in FINAL for layer in PHYSICAL):
         reached = ForgetState.ERASED
     if reached is ForgetState.ERASED and all(status.get(layer) in FINAL for layer in IN_FORCE):
         reached = ForgetState.EFFECTIVE
@@ -80,7 +80,12 @@ class Notary:
 
         def compose(tip: LedgerTip) -> tuple[Sequence[LedgerEntry], Sequence[ForgetRecord]]:
             entries: list[LedgerEntry] = []
-            for record, findings in concluded:
+            for concluded_record, findings in concluded:
+                record = self._store_has_another(concluded_record)
+                if record is not None and twin is None:
+                    issued.append(record)  # another folder's process was faster: its receipt stands
+                    continue
+                record = record or concluded_record
                 facts = _facts(record, findings, now, (before, after), twin)
                 receipt = self._write(facts, tip)
                 entry = make_entry(tip, "receipt", receipt, self._system.signer)
@@ -92,6 +97,12 @@ class Notary:
         self._system.store.extend_ledger(compose)
         self.copy_ledger()
         return issued
+
+    def _store_has_another(self, record: ForgetRecord) -> ForgetRecord | None:
+        """The record as it is by now, where somebody has issued a receipt since it was read. Called while nobody else
+        can write."""
+        present = self._system.store.forget_record(record.request_id)
+        return None if present is None or present.receipt == record.receipt else present
 
     def copy_ledger(self) -> None:
         """Bring the copy of the ledger up to date.

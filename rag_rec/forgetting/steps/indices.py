@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rag_rec.forgetting.layers import Finding, Layer
+from rag_rec.forgetting.steps.elsewhere import in_every_place
 from rag_rec.forgetting.steps.files import erase_from_files, left_in_files
-from rag_rec.forgetting.steps.protocol import Group, deadline_of, found, is_whole
+from rag_rec.forgetting.steps.protocol import Group, deadline_of, erased_at, found, is_whole
 from rag_rec.forgetting.system import System
+from rag_rec.places.awaited import wait_for_open
 
 
 class RewriteIndices:
@@ -16,14 +18,18 @@ class RewriteIndices:
     name = "files"
 
     def __init__(self, system: System) -> None:
+        self._system = system
         self._generations = system.generations
 
     def act(self, group: Group) -> None:
-        """Rewrite the files of every generation and unfinished build from before the erasure."""
+        """Rewrite the files of every generation and unfinished build from before the erasure, and give the other places
+        that are open the time of ``RAGREC_REPLICA_WAIT_MS`` to do the same."""
         erase_from_files(self._generations, _epochs(group))
+        system = self._system
+        wait_for_open(system.store, erased_at(group), system.place, system.settings.replica_wait_ms)
 
     def verify(self, group: Group) -> Sequence[Finding]:
-        """No file from before the erasure holds anybody of the group."""
+        """No file from before the erasure holds anybody of the group, here or in another place."""
         left = left_in_files(self._generations, _epochs(group))
         generations = len(self._generations.names())
         proof = (
@@ -33,7 +39,8 @@ class RewriteIndices:
             proof += " Files made since then hold what the person has kept, or nothing."
         rest = "An index file from before the erasure still holds the person."
         detail = {"generations": generations, "files": len(left)}
-        return [found(Layer.INDICES, not left, proof, rest, deadline_of(group), **detail)]
+        finding = found(Layer.INDICES, not left, proof, rest, deadline_of(group), **detail)
+        return [in_every_place(finding, group, self._system.store.places(), self._system.place)]
 
 
 def _epochs(group: Group) -> dict[int, int]:

@@ -1,0 +1,23 @@
+"""This host, so that two folders that call themselves the same can be told from one."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+@cache
+def _boot() -> str:
+    with suppress(OSError):
+        return _BOOT.read_text().strip()[:8]
+    return ""
+
+
+def this_host() -> str:
+    """The name of this host, and a mark of its present start: a copy of a machine has the same name only."""
+    return f"{socket.gethostname()}/{_boot()}"
