@@ -99,7 +99,7 @@ sbom: supply ## Write a bill of materials (CycloneDX) of what the images install
 	    --pyproject pyproject.toml --output-reproducible --output-file $(SBOM) -
 
 audit: supply ## Look for known vulnerabilities in what the locks pin (needs PyPI's vulnerability service)
-	TORCH="$(TORCH)" $(VENV_SUPPLY)/bin/python -m tools.audit
+	ALSO="$(TORCH) $(firstword $(VLLM))" $(VENV_SUPPLY)/bin/python -m tools.audit
 
 docker-secrets: ## Make docker/.env and the keys in docker/secrets, where they are missing
 	python3 -m tools.docker_secrets

@@ -115,10 +115,11 @@ def signature_of(generation: Generation, settings: Settings) -> Signed | None:
 def check_generation(generation: Generation, settings: Settings) -> None:
     """Check every byte of a generation before it is used: against its manifest, and that against its signature.
 
-    One without a signature, as earlier versions made them, is used; the log says so.
+    One without a signature, as earlier versions made them, is used unless the settings say otherwise; the log says so.
 
     Raises:
-        CorruptIndex: a file does not match, or the manifest was changed after it was signed.
+        CorruptIndex: a file does not match, or the manifest was changed after it was signed, or is not signed and
+            should be.
     """
     verify_files(generation)
     found = signature_of(generation, settings)
@@ -126,6 +127,11 @@ def check_generation(generation: Generation, settings: Settings) -> None:
         raise CorruptIndex(
             f"The manifest of index generation {generation.id} was changed after it was signed, or another system "
             "signed it: activate another one (`rag-rec index list`), or run `rag-rec index rebuild`."
+        )
+    if found is Signed.UNSIGNED and settings.unsigned_index == "refuse":
+        raise CorruptIndex(
+            f"Index generation {generation.id} is not signed, and RAGREC_UNSIGNED_INDEX refuses such: an earlier "
+            "version made it, or its signature was removed. Run `rag-rec index rebuild`."
         )
     if found is Signed.UNSIGNED:
         log.warning("index_not_signed", generation=generation.id, advice="rag-rec index rebuild")

@@ -40,6 +40,11 @@ class Settings(BaseSettings):
         ge=0,
         description="Largest catalogue for which the dense matrix P of EASE is kept (8 bytes x items squared).",
     )
+    unsigned_index: Literal["warn", "refuse"] = Field(
+        default="warn",
+        description="What is done with an index without a signature: earlier versions made such, and anyone who can "
+        "write in the folder can remove one. `refuse` once all have been built anew.",
+    )
     candidates: Annotated[int, Field(ge=1, le=500)] = Field(
         default=50, description="How many candidates reach the generator (N)."
     )

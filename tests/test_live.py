@@ -344,6 +344,9 @@ def test_an_index_of_an_earlier_version_is_used_and_the_log_says_that_it_is_not_
     with capture_logs() as logs:
         Live.load(generation, store, settings, HashEmbedder())
     assert [line["event"] for line in logs] == ["index_not_signed"]
+    strict = settings.model_copy(update={"unsigned_index": "refuse"})
+    with pytest.raises(CorruptIndex, match="RAGREC_UNSIGNED_INDEX"):
+        Live.load(generation, store, strict, HashEmbedder())
 
 
 def test_a_link_in_place_of_an_index_file_is_refused(settings: Settings, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Looks for known vulnerabilities in every version that the locks pin.
 
-``python -m tools.audit`` asks PyPI's vulnerability service through pip-audit. It ends with 0 only if every package was
-looked up and nothing is known, with 1 if something is, and with 2 if some could not be looked up: pip-audit itself
-passes over those, and without a service it would find nothing wrong with anything.
+``python -m tools.audit`` asks PyPI's vulnerability service through pip-audit; ``ALSO`` in the environment names what
+stands in no lock. It ends with 0 only if every package was looked up and nothing is known, with 1 if something is, and
+with 2 if some could not be looked up: pip-audit itself passes over those, and without a service it would find nothing
+wrong with anything.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def read(dependencies: Sequence[dict[str, Any]]) -> Audit:
 def main() -> int:
     """Look every lock up, and say what was found."""
     pinned = {line for lock in (LOCK, SUPPLY_LOCK, VLLM_LOCK) for line in pinned_in(lock)}
-    found = audit(sorted({*pinned, *filter(None, [os.environ.get("TORCH")])}))
+    found = audit(sorted({*pinned, *os.environ.get("ALSO", "").split()}))
     for line in found.vulnerable:
         sys.stdout.write(f"{line}\n")
     sys.stdout.write(f"{found.checked} packages looked up, {len(found.vulnerable)} vulnerabilities known.\n")
