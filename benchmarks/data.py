@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from rag_rec.events.rule import POSITIVE as LIKED
 from rag_rec.history import HISTORY_DTYPE, History, PositiveRule
 from rag_rec.settings import Settings
 from rag_rec.vectors.embedding import open_embedder
@@ -158,7 +159,7 @@ def _histories(
     rows = np.zeros(len(users), dtype=HISTORY_DTYPE)
     rows["interaction"], rows["item"], rows["time"] = np.arange(len(users)), items[order], times[order]
     numbers, starts = np.unique(users[order], return_index=True)
-    rule = PositiveRule(minimum={})
+    rule = PositiveRule({"choice": LIKED})
     parts = np.split(rows, starts[1:])
     return [(int(user), rule.positives(part, ["choice"])) for user, part in zip(numbers, parts, strict=True)]
 

@@ -14,7 +14,8 @@ from indexer.compact_commands import app as compact_app
 from indexer.datasets import DATASETS, fetch
 from indexer.generator_commands import app as generator_app
 from indexer.index_commands import app as index_app
-from indexer.ingest import Ingest, IngestResult, Reading
+from indexer.ingest import Ingest, Reading
+from indexer.ingest_report import report
 from indexer.progress import Bars
 from indexer.sources.batch import Kind, Source
 from indexer.sources.csv import CsvSource
@@ -23,12 +24,14 @@ from indexer.sources.jsonl import JsonlSource
 from indexer.sources.movielens import movielens_1m, movielens_100k
 from indexer.sources.parquet import ParquetSource
 from indexer.times import TimeUnit
+from indexer.tolerance import Tolerance
 from rag_rec.cli import Json, command
 from rag_rec.clock import now_ms
 from rag_rec.errors import InvalidInput
+from rag_rec.events.tally import Tally
 from rag_rec.home import store_of
 from rag_rec.settings import Settings
-from rag_rec.validation import Limits
+from rag_rec.validation import Limits, event_problem
 
 app = typer.Typer(no_args_is_help=True)
 dataset_app = typer.Typer(help="Get public data sets.", no_args_is_help=True)
@@ -49,7 +52,6 @@ class Format(StrEnum):
     MOVIELENS_1M = "movielens-1m"
 
 
-_OUTCOMES = ("accepted", "duplicates", "suppressed", "rejected")
 _FIXED_LAYOUTS = (Format.MOVIELENS_100K, Format.MOVIELENS_1M)
 
 
@@ -82,9 +84,21 @@ UnitOption = Annotated[
         help="How times are written. auto: numbers below 1e11 are seconds, others milliseconds, else ISO 8601."
     ),
 ]
-EventOption = Annotated[str, typer.Option(help="Event of rows that name none.")]
+EventOption = Annotated[
+    str | None,
+    typer.Option(help="Event of rows that name none. Default: rating for rows with a value, interaction for others."),
+]
 RejectsOption = Annotated[
     Path | None, typer.Option(help="Where to list rows that cannot be stored. Default: RAGREC_HOME/rejects/.")
+]
+TolerateOption = Annotated[
+    str,
+    typer.Option(
+        "--max-rejects",
+        metavar="NUMBER|PERCENT",
+        help="How many rows may be rejected (20), or which share of them (5%), before the command counts as failed; 0 "
+        "for none. Every row that can be stored is stored in either case.",
+    ),
 ]
 BatchOption = Annotated[int, typer.Option(min=1, help="Rows in one transaction.", hidden=True)]
 
@@ -98,18 +112,21 @@ def ingest(  # noqa: PLR0913 - one parameter for each option
     columns: MapOption = None,
     list_column: ListOption = None,
     time_unit: UnitOption = TimeUnit.AUTO,
-    event: EventOption = "rating",
+    event: EventOption = None,
     rejects: RejectsOption = None,
+    max_rejects: TolerateOption = "5%",
     batch_rows: BatchOption = 100_000,
     json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
     """Store items, users or interactions from a file. Safe to repeat and to interrupt."""
-    settings = Settings()
+    settings, tolerance = Settings(), Tolerance.parse(max_rejects)
     reading = Reading(tuple(columns or ()), frozenset(list_column or ()), event, time_unit)
     if file_format in _FIXED_LAYOUTS and reading != Reading():
         raise InvalidInput(
             f"--map, --list-column, --time-unit and --event do not apply to {file_format}: leave them out."
         )
+    if event is not None and (problem := event_problem(event, Limits(events=settings.event_rules))):
+        raise InvalidInput(f"--event {problem}.")
     sources = _sources(path, file_format, kind)
     store = store_of(settings)
     try:
@@ -117,7 +134,7 @@ def ingest(  # noqa: PLR0913 - one parameter for each option
             limits = Limits.at(now_ms(), settings)
             job = Ingest(store, limits, progress, batch_rows, reading)
             results = [job.run(source, rejects or _rejects_path(settings, path, source.kind)) for source in sources]
-        return _summary(results, store.epoch())
+        return report(results, tolerance, store.epoch(), Tally.of(store, settings.event_rules))
     finally:
         store.close()
 
@@ -150,29 +167,3 @@ def _sources(path: Path, file_format: Format, kind: Kind) -> Sequence[Source]:
 
 def _rejects_path(settings: Settings, path: Path, kind: Kind) -> Path:
     return settings.home / "rejects" / f"{path.resolve().name}.{kind}.jsonl"
-
-
-def _summary(results: Sequence[IngestResult], epoch: int) -> Mapping[str, Any]:
-    totals = {name: sum(getattr(result, name) for result in results) for name in _OUTCOMES}
-    seconds = sum(result.seconds for result in results)
-    return {
-        "ok": totals["rejected"] < sum(totals.values()) or totals["rejected"] == 0,
-        **totals,
-        "seconds": round(seconds, 3),
-        "rows_per_s": round(sum(totals.values()) / max(seconds, 1e-9)),
-        "epoch": epoch,
-        "parts": [_part(result) for result in results],
-    }
-
-
-def _part(result: IngestResult) -> Mapping[str, Any]:
-    return {
-        "kind": str(result.kind),
-        "accepted": result.accepted,
-        "duplicates": result.duplicates,
-        "suppressed": result.suppressed,
-        "rejected": result.rejected,
-        "resumed": result.resumed,
-        "seconds": round(result.seconds, 3),
-        "rejects": str(result.rejects) if result.rejects else None,
-    }

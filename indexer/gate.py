@@ -70,10 +70,10 @@ class Question:
     positives: History
     answer: int
 
-    def query(self) -> Query:
+    def query(self, live: Live) -> Query:
         """What the candidate model is asked."""
         rest = self.positives
-        return Query(rest, np.unique(self.history["item"]), None, None, self.user, int(rest["time"][-1]))
+        return Query(rest, live.met(self.history), None, None, self.user, int(rest["time"][-1]))
 
 
 class GateMeasurement:
@@ -111,7 +111,7 @@ class GateMeasurement:
         opinions, answers = scores.copy(), np.full(len(questions), -1)
         for start in range(0, len(questions), BATCH):
             batch = questions[start : start + BATCH]
-            found = [candidates.candidates(question.query(), width) for question in batch]
+            found = [candidates.candidates(question.query(self._live), width) for question in batch]
             prompts = [self._prompt(question, each) for question, each in zip(batch, found, strict=True)]
             for row, (question, each, opinion) in enumerate(zip(batch, found, self._ask(prompts), strict=True), start):
                 scores[row, : len(each)] = each.scores

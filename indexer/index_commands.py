@@ -12,6 +12,7 @@ from indexer.build import Builder
 from indexer.progress import Bars
 from indexer.verify import verify_generation
 from rag_rec.cli import Json, command
+from rag_rec.events.tally import Tally
 from rag_rec.generation import Generation, Generations
 from rag_rec.home import check_system, existing_store_of, generations_of
 from rag_rec.settings import Settings
@@ -83,6 +84,8 @@ def _build(*, fresh: bool) -> Mapping[str, Any]:
     store = existing_store_of(settings)
     started = time.perf_counter()
     try:
+        tally = Tally.of(store, settings.event_rules)
+        tally.check()
         embedder = open_embedder(settings.embedding_model, settings.embedding_threads)
         with Bars() as bars:
             builder = Builder(store, generations_of(settings), settings, embedder, bars)
@@ -95,6 +98,8 @@ def _build(*, fresh: bool) -> Mapping[str, Any]:
         "epoch": generation.manifest.epoch,
         "seconds": seconds,
         **generation.manifest.counts,
+        "positive": tally.positive,
+        **({} if tally.warning is None else {"warning": tally.warning}),
     }
 
 

@@ -22,7 +22,7 @@ from indexer.entity_rows import AttributeTypes, Entity, EntityRows, item_rows, o
 from indexer.interaction_rows import InteractionRows
 from indexer.mapping import ColumnMap
 from indexer.progress import Progress
-from indexer.rejects import RejectsFile
+from indexer.rejects import RejectsFile, first_rejects
 from indexer.sources.batch import Batch, Kind, Reject, Source
 from indexer.times import TimeUnit
 from rag_rec.domain import Item
@@ -32,6 +32,9 @@ from rag_rec.store.records import AppendResult
 from rag_rec.validation import Limits
 
 BATCH_ROWS = 100_000
+
+SHOWN = 5
+"""So many rejected rows of a source are shown; the rejects file has all of them."""
 
 Write = Callable[[Batch, RejectsFile, Checkpoint], Checkpoint]
 """Stores a batch after the checkpoint before it; returns the checkpoint after it."""
@@ -43,7 +46,7 @@ class Reading:
 
     columns: Sequence[str] = ()  # FIELD=COLUMN, see ColumnMap
     lists: frozenset[str] = frozenset()
-    event: str = "rating"
+    event: str | None = None  # of rows that name none; None: a rating where there is a value, else an interaction
     time_unit: TimeUnit = TimeUnit.AUTO
 
     def key(self, source: Source) -> str:
@@ -68,11 +71,12 @@ class IngestResult:
     resumed: int
     seconds: float
     rejects: Path | None
+    first_rejects: Sequence[Reject] = ()
 
     @property
-    def rows_per_s(self) -> float:
-        """Rows that this run handled per second."""
-        return (self.accepted + self.duplicates + self.suppressed + self.rejected) / max(self.seconds, 1e-9)
+    def rows(self) -> int:
+        """Rows of the source."""
+        return self.accepted + self.duplicates + self.suppressed + self.rejected
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ class Ingest:
             resumed=start.position,
             seconds=time.perf_counter() - began,
             rejects=rejects if done.rejected else None,
+            first_rejects=first_rejects(rejects, SHOWN) if done.rejected else (),
         )
 
     def _batches(self, source: Source, start: Checkpoint, rejects: RejectsFile) -> Checkpoint:

@@ -11,6 +11,7 @@ import polars as pl
 from indexer.mapping import ColumnMap
 from indexer.sources.batch import Batch, Reject
 from indexer.times import TimeUnit, milliseconds
+from rag_rec.events.known import INTERACTION, RATING
 from rag_rec.validation import Limits, interaction_problems
 
 KnownItems = Callable[[Sequence[str]], Collection[str]]
@@ -19,12 +20,15 @@ KnownItems = Callable[[Sequence[str]], Collection[str]]
 
 @dataclass(frozen=True)
 class InteractionRows:
-    """The rules by which rows become interactions. A row without an event gets ``event``."""
+    """The rules by which rows become interactions.
+
+    A row that names no event gets ``event``; where that is None, it is a rating if it has a value, else an interaction.
+    """
 
     columns: ColumnMap
     limits: Limits
     known_items: KnownItems
-    event: str = "rating"
+    event: str | None = None
     time_unit: TimeUnit = TimeUnit.AUTO
 
     def read(self, batch: Batch) -> tuple[pl.DataFrame, list[Reject]]:
@@ -33,7 +37,7 @@ class InteractionRows:
         frame = raw.select(
             "user_id",
             "item_id",
-            pl.col("event").fill_null(self.event),
+            pl.coalesce("event", self._unnamed()).alias("event"),
             pl.col("value").cast(pl.Float64, strict=False),
             "text",
             milliseconds(raw["time"], self.time_unit).alias("time"),
@@ -52,6 +56,12 @@ class InteractionRows:
         frame = pl.DataFrame(series)
         blank = pl.when(pl.all().str.len_bytes() > 0).then(pl.all())
         return frame.with_columns(blank.name.keep()) if len(frame) else frame
+
+    def _unnamed(self) -> pl.Expr:
+        """The event of a row that names none."""
+        if self.event is not None:
+            return pl.lit(self.event)
+        return pl.when(pl.col("value").is_null()).then(pl.lit(INTERACTION)).otherwise(pl.lit(RATING))
 
     def _problems(self, raw: pl.DataFrame, frame: pl.DataFrame) -> pl.Series:
         written = raw.select(

@@ -12,6 +12,7 @@ import orjson
 
 from rag_rec.artifacts.destruction import destroy
 from rag_rec.artifacts.private import make_private_folder
+from rag_rec.events.rule import rules_document
 from rag_rec.generation import BUILDING, Generations
 from rag_rec.settings import Settings
 
@@ -37,8 +38,7 @@ class Plan:
 def make_plan(epoch: int, embedding: str, settings: Settings, *, fresh: bool) -> Plan:
     """The plan for building the store at this epoch."""
     relevant = {
-        "positive_minimum": dict(settings.positive_minimum),
-        "ignored_events": sorted(settings.ignored_events),
+        "events": rules_document(settings.event_rules),
         "interest_clusters": settings.interest_clusters,
         "dense_items_limit": settings.dense_items_limit,
         "seed": settings.seed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import orjson
@@ -49,6 +50,12 @@ class RejectsFile:
             for _ in range(kept):
                 stream.readline()
             stream.truncate(stream.tell())
+
+
+def first_rejects(path: Path, count: int) -> list[Reject]:
+    """The first rows of a rejects file."""
+    with path.open("rb") as stream:
+        return [Reject(**orjson.loads(line)) for line in islice(stream, count)]
 
 
 def _lists_rejects(path: Path) -> bool:

@@ -17,12 +17,14 @@ import orjson
 import structlog
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from rich.console import Console
 from typer.exceptions import TyperException
 
 from rag_rec.artifacts.private import OTHERS
-from rag_rec.errors import InvalidInput, RagRecError
+from rag_rec.errors import InvalidInput, InvalidSettings, RagRecError
 from rag_rec.printing import in_words
+from rag_rec.settings import settings_problem
 
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
 """The option that every command has. A command returns its result as a mapping; :func:`command` prints it."""
@@ -45,8 +47,8 @@ def command(function: Callable[P, Mapping[str, Any]]) -> Callable[P, None]:
         except RagRecError as error:
             print_failure(error, as_json)
             raise typer.Exit(1) from None
-        except ValidationError as error:
-            print_failure(InvalidInput(_settings_message(error)), as_json)
+        except (SettingsError, ValidationError) as error:
+            print_failure(InvalidSettings(settings_problem(error)), as_json)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             print_failure(RagRecError("Interrupted; run the same command again to resume."), as_json)
@@ -72,11 +74,6 @@ def print_failure(error: RagRecError, as_json: bool) -> None:
         sys.stdout.write(orjson.dumps({"error": {"code": error.code, "message": str(error)}}).decode() + "\n")
     else:
         typer.echo(f"{typer.style('error', fg=typer.colors.RED, bold=True)} ({error.code}): {error}", err=True)
-
-
-def _settings_message(error: ValidationError) -> str:
-    places = (f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())
-    return "Settings cannot be used: " + "; ".join(places)
 
 
 def build_app() -> typer.Typer:

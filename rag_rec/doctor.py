@@ -15,6 +15,8 @@ from rag_rec.cli import Json, command
 from rag_rec.clock import iso, now_ms
 from rag_rec.domain import Candidate, Item, User
 from rag_rec.errors import NoSystem, RagRecError
+from rag_rec.events.rule import rules_document
+from rag_rec.events.tally import Tally
 from rag_rec.forgetting.ledger.comparison import compare, verified
 from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.forgetting.system import signer_of
@@ -71,6 +73,7 @@ def examine(settings: Settings) -> list[Finding]:
     try:
         checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
             ("store", lambda: _store(store)),
+            ("events", lambda: _events(store, settings)),
             ("keys", lambda: _keys(settings, store)),
             ("ledger", lambda: _ledger(settings, store)),
             ("forgetting", lambda: _forgetting(store)),
@@ -93,6 +96,21 @@ def _store(store: Store) -> Iterator[Finding]:
     counts = store.counts()
     text = f"{counts.users} users, {counts.items} items, {counts.interactions} interactions, epoch {store.epoch()}"
     yield Finding("store", State.OK, text)
+
+
+def _events(store: Store, settings: Settings) -> Iterator[Finding]:
+    tally = Tally.of(store, settings.event_rules)
+    if tally.unknown:
+        named = ", ".join(f"{name} ({rows})" for name, rows in tally.unknown.items())
+        text = f"some have no rule and say nothing: {named}. RAGREC_EVENTS gives them one."
+        yield Finding("events", State.NOTE, text)
+    if tally.unvalued:
+        text = f"{tally.unvalued} without the value that their event needs, from an earlier version, count as positive"
+        yield Finding("events", State.NOTE, text)
+    if tally.warning is not None:
+        yield Finding("events", State.NOTE if tally.positive else State.FAILED, tally.warning)
+    else:
+        yield Finding("events", State.OK, f"{tally.positive} of {tally.stored} interactions are positive")
 
 
 def _keys(settings: Settings, store: Store) -> Iterator[Finding]:
@@ -132,6 +150,9 @@ def _index(settings: Settings, store: Store) -> Iterator[Finding]:
         yield Finding("index", State.NOTE, f"{text}; not signed: {advice}")
     else:
         yield Finding("index", State.OK, f"{text}, {'no key to check a signature' if found is None else found}")
+    if generation.manifest.settings.get("events") != rules_document(settings.event_rules):
+        text = "it was built with other rules of events: run `rag-rec index build`, or profiles follow the old rules."
+        yield Finding("index", State.NOTE, text)
 
 
 def _generator(settings: Settings, store: Store) -> Iterator[Finding]:

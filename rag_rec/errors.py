@@ -20,6 +20,19 @@ class InvalidInput(RagRecError):
     status = 422
 
 
+class InvalidSettings(InvalidInput):
+    """A setting has a value that cannot be used."""
+
+    code = "invalid_settings"
+
+
+class NothingPositive(RagRecError):
+    """There are interactions, and none of them speaks for an item."""
+
+    code = "nothing_positive"
+    status = 409
+
+
 class UnknownUser(RagRecError):
     """No such user."""
 

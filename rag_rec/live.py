@@ -109,6 +109,14 @@ class Live:
         """The positive rows of a history, each item once."""
         return self._rule.positives(history, self.events)
 
+    def liked(self, history: History) -> npt.NDArray[np.bool_]:
+        """Whether each row of a history is positive, bool [n]."""
+        return self._rule.mask(history, self.events)
+
+    def met(self, history: History) -> npt.NDArray[np.int32]:
+        """Numbers of the items that are not to be proposed to whom a history belongs, ascending."""
+        return self._rule.met(history, self.events)
+
     def follow(self) -> None:
         """Bring everything up to the store's epoch by replaying its change log.
 
@@ -213,7 +221,7 @@ class Live:
         """Make the profiles of those who met these items anew, because the items' texts have changed."""
         for user, history in self.people.histories() if len(items) else ():
             if np.isin(history["item"], items).any():
-                self.people.put(user, history, self._rule.mask(history, self.events), self.people.own_vectors(user))
+                self.people.put(user, history, self.liked(history), self.people.own_vectors(user))
 
     def _sync_users(self, users: Sequence[int]) -> None:
         afresh = len(users) >= max(MANY, MANY_SHARE * len(self.people))
@@ -235,7 +243,7 @@ class Live:
         if statistics is not None:
             statistics.replace(self._neighbour(user), positives)
         self._remember(user, positives)  # at once: what was counted must be what a later call takes out again
-        self.people.put(user, new, self._rule.mask(new, self.events), own)
+        self.people.put(user, new, self.liked(new), own)
 
     def _meet(self, history: History) -> None:
         """Take up items and event types that the store got after the changes that are being followed were read."""

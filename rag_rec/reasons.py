@@ -20,7 +20,8 @@ def cite(
 
     Support is the sum of two cosines in [0, 1]: of the texts (item and interaction), and of the people who liked both
     (G_ij / sqrt(G_ii G_jj), from the co-occurrence counts). A reason's weight is its share of the support by all the
-    evidence. Only the evidence of the same user is looked at, so nobody else can be cited.
+    positive evidence: what the user did not like is no reason. Only the evidence of the same user is looked at, so
+    nobody else can be cited.
 
     Args:
         live: the state to read vectors and counts from.
@@ -31,6 +32,7 @@ def cite(
     Returns:
         k tuples of at most :data:`REASONS` reasons, strongest first; empty where nothing supports an item.
     """
+    chosen = chosen[live.liked(memory.history[chosen])]
     if not len(chosen) or not len(items):
         return [() for _ in items]
     history = memory.history[chosen]

@@ -167,7 +167,7 @@ def question(live: Live, context: Context, allowed: npt.NDArray[np.bool_] | None
     positives = context.positives
     return Query(
         positives=positives,
-        seen=np.unique(context.history["item"]),
+        seen=live.met(context.history),
         allowed=allowed,
         profile=live.people.profile(context.number),
         user=context.number,

@@ -6,19 +6,25 @@ Each comes from the environment (``RAGREC_...``) or the caller; the help text is
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from rag_rec.events.known import KNOWN
+from rag_rec.events.rule import NEGATIVE, POSITIVE, EventRule
 from rag_rec.history import PositiveRule
+
+_QUOTED: Final = re.compile(r'"(\w+)"')
 
 
 class Settings(BaseSettings):
     """Settings of the library, the batch jobs and the service."""
 
-    model_config = SettingsConfigDict(env_prefix="RAGREC_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="RAGREC_", env_ignore_empty=True, extra="ignore", frozen=True)
 
     home: Path = Field(default=Path(".rag-rec"), description="Folder that holds the store and the index generations.")
     store_url: str | None = Field(
@@ -28,12 +34,19 @@ class Settings(BaseSettings):
         default="all-MiniLM-L6-v2",
         description="Embedding model: the packaged all-MiniLM-L6-v2, or any sentence-transformers name or folder.",
     )
-    positive_minimum: dict[str, float] = Field(
+    events: dict[str, EventRule] = Field(
+        default_factory=dict,
+        description="Events of your own, and what they mean: `positive`, `neutral`, `negative` or `impression`; "
+        'for example {"test_drive": "positive", "listened_seconds": {"means": "positive", "minimum": 30}}. They are '
+        "added to those that are known already, or replace them. Other events are refused.",
+    )
+    positive_minimum: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(
         default={"rating": 4.0},
-        description="Events that count as positive only from this value on. Other events always count.",
+        description="Events that count as positive only from this value on, and need one. RAGREC_EVENTS goes first.",
     )
     ignored_events: frozenset[str] = Field(
-        default=frozenset({"dislike", "skip"}), description="Events that never count as positive."
+        default=frozenset({"dislike", "skip"}),
+        description="Events that never count as positive. RAGREC_EVENTS goes first.",
     )
     dense_items_limit: int = Field(
         default=8000,
@@ -75,7 +88,11 @@ class Settings(BaseSettings):
         default=None, description="Name under which vLLM serves the model. Default: the name it lists first."
     )
     generator_key: SecretStr | None = Field(default=None, description="Bearer key of the vLLM servers.")
-    generator_device: str = Field(default="auto", description="Where a local model runs: `auto`, `cpu` or `cuda`.")
+    generator_device: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="Where a local model runs: `auto`, `cpu` or `cuda`.",
+    )
     generator_timeout_ms: int = Field(
         default=2000, ge=1, description="Longest time that an answer waits for the LLM before it goes out without it."
     )
@@ -183,4 +200,39 @@ class Settings(BaseSettings):
     @property
     def positive_rule(self) -> PositiveRule:
         """The rule that says which interactions are positive."""
-        return PositiveRule(self.positive_minimum, self.ignored_events)
+        return PositiveRule(self.event_rules)
+
+    @property
+    def event_rules(self) -> Mapping[str, EventRule]:
+        """What every event means that may be stored, by name."""
+        return {
+            **KNOWN,
+            **{name: POSITIVE.model_copy(update={"minimum": value}) for name, value in self.positive_minimum.items()},
+            **dict.fromkeys(self.ignored_events, NEGATIVE),
+            **self.events,
+        }
+
+
+def settings_problem(error: SettingsError | ValidationError) -> str:
+    """Which settings cannot be used, why, and what each is for, in one line that repeats no value."""
+    if isinstance(error, SettingsError):
+        found = _QUOTED.search(str(error))
+        return _about(found[1] if found else "", ["is not JSON"])
+    problems: dict[str, list[str]] = {}
+    for problem in error.errors(include_input=False, include_url=False):
+        name, *place = map(str, problem["loc"] or ("",))
+        shown = "" if _is_secret(name) else "".join(f"{part}: " for part in place)
+        problems.setdefault(name, []).append(shown + problem["msg"].removeprefix("Value error, "))
+    return " ".join(_about(name, dict.fromkeys(messages)) for name, messages in problems.items())
+
+
+def _about(name: str, messages: Iterable[str]) -> str:
+    field = Settings.model_fields.get(name)
+    meaning = f" Its meaning: {field.description}" if field is not None else ""
+    return f"RAGREC_{name.upper()} cannot be used: {'; '.join(messages)}.{meaning}"
+
+
+def _is_secret(name: str) -> bool:
+    """Whether a setting holds secrets; those of the API keys are the names in a JSON object."""
+    field = Settings.model_fields.get(name)
+    return field is None or "Secret" in str(field.annotation)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
 from rag_rec.domain import Attributes, Interaction, Item, User
 from rag_rec.errors import InvalidInput
+from rag_rec.events.rule import EventRule
 from rag_rec.settings import Settings
 
 MAX_ID_CHARACTERS = 256
@@ -35,18 +36,26 @@ _text_forbidden = re.compile(_TEXT_FORBIDDEN)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits that a deployment may change. ``latest_time`` is the newest time accepted, None for any."""
+    """Limits that a deployment may change.
+
+    ``latest_time`` is the newest time accepted, ``events`` the rules of the events accepted; None stands for any.
+    """
 
     max_text_characters: int = 20_000
     latest_time: int | None = None
+    events: Mapping[str, EventRule] | None = None
 
     @classmethod
     def at(cls, now_ms: int, settings: Settings) -> Limits:
-        """The limits at a moment: a time may lie in the future only by the allowed clock skew."""
-        return cls(settings.max_text_characters, now_ms + 1000 * settings.clock_skew_seconds)
+        """The limits for what arrives at a moment: its time may lie in the future only by the allowed clock skew, and
+        its event must be known."""
+        latest = now_ms + 1000 * settings.clock_skew_seconds
+        return cls(settings.max_text_characters, latest, settings.event_rules)
 
 
 DEFAULT_LIMITS = Limits()
+
+NEEDS_VALUE = "is missing, and the event counts from a value on; without a value, name no event or another one"
 
 
 def id_problem(value: object, limit: int = MAX_ID_CHARACTERS) -> str | None:
@@ -71,6 +80,16 @@ def text_problem(value: object, limits: Limits = DEFAULT_LIMITS) -> str | None:
     if _text_forbidden.search(value):
         return "contains a control character"
     return "is not valid Unicode" if _SURROGATE.search(value) else None
+
+
+def event_problem(name: str, limits: Limits = DEFAULT_LIMITS) -> str | None:
+    """Why an event may not be stored although its name is well formed, None if it may."""
+    return _unknown_event(limits.events) if limits.events is not None and name not in limits.events else None
+
+
+def absent_value_problem(name: str, value: float | None, limits: Limits = DEFAULT_LIMITS) -> str | None:
+    """Why an event may not be stored without a value, None if it may or has one."""
+    return NEEDS_VALUE if value is None and name in _needing_a_value(limits) else None
 
 
 def value_problem(value: object) -> str | None:
@@ -131,6 +150,8 @@ def interaction_problem(interaction: Interaction, limits: Limits = DEFAULT_LIMIT
             ("user_id", id_problem(interaction.user_id)),
             ("item_id", id_problem(interaction.item_id)),
             ("event", id_problem(interaction.event, MAX_EVENT_CHARACTERS)),
+            ("event", event_problem(interaction.event, limits)),
+            ("value", absent_value_problem(interaction.event, interaction.value, limits)),
             ("value", None if interaction.value is None else value_problem(interaction.value)),
             ("text", None if interaction.text is None else text_problem(interaction.text, limits)),
             ("time", time_problem(interaction.time, limits)),
@@ -162,6 +183,7 @@ def interaction_problems(frame: pl.DataFrame, limits: Limits = DEFAULT_LIMITS) -
         *_id_rules("user_id", MAX_ID_CHARACTERS),
         *_id_rules("item_id", MAX_ID_CHARACTERS),
         *_id_rules("event", MAX_EVENT_CHARACTERS),
+        *_event_rules(limits),
         (pl.col("value").is_not_null() & ~_finite("value"), "value: is not a finite number"),
         *_text_rules("text", limits),
         *_time_rules(limits),
@@ -179,6 +201,23 @@ def _id_rules(name: str, limit: int) -> list[tuple[pl.Expr, str]]:
         (too_long, f"{name}: is longer than {limit} characters"),
         (column.str.contains(_ID_FORBIDDEN), f"{name}: contains a control character"),
     ]
+
+
+def _event_rules(limits: Limits) -> list[tuple[pl.Expr, str]]:
+    if limits.events is None:
+        return []
+    column = pl.col("event")
+    needing = column.is_in(sorted(_needing_a_value(limits))) & pl.col("value").is_null()
+    unknown = ~column.is_in(sorted(limits.events))
+    return [(unknown, f"event: {_unknown_event(limits.events)}"), (needing, f"value: {NEEDS_VALUE}")]
+
+
+def _unknown_event(known: Iterable[str]) -> str:
+    return f"is none of those that are known ({', '.join(sorted(known))}); RAGREC_EVENTS adds one"
+
+
+def _needing_a_value(limits: Limits) -> set[str]:
+    return {name for name, rule in (limits.events or {}).items() if rule.minimum is not None}
 
 
 def _text_rules(name: str, limits: Limits) -> list[tuple[pl.Expr, str]]:

@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from rag_rec.domain import Attributes, Interaction, Item, RecommendationRequest, Strategy, User
 from rag_rec.errors import InvalidInput
+from rag_rec.events.known import unnamed
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.store.records import Selection
 from rag_rec.validation import MAX_ATTRIBUTES, MAX_EVENT_CHARACTERS, MAX_ID_CHARACTERS, MAX_TIME
@@ -132,7 +133,13 @@ class Event(Body):
     )
 
     item_id: Id
-    event: EventName = "rating"
+    event: Annotated[
+        EventName | None,
+        Field(
+            description="What happened, one of the events that are known. If left out: `rating` with a value, "
+            "`interaction` without one."
+        ),
+    ] = None
     value: Number | None = None
     text: Annotated[str | None, Field(description="What the user wrote, if anything.")] = None
     time: Annotated[Time | None, Field(description="When it happened; now, if left out.")] = None
@@ -140,7 +147,8 @@ class Event(Body):
     def interaction(self, user_id: str, now_ms: int) -> Interaction:
         """The interaction of this user, at ``now_ms`` if the event states no time."""
         time = now_ms if self.time is None else self.time
-        return Interaction(user_id, self.item_id, time, self.event, self.value, self.text)
+        event = unnamed(self.value) if self.event is None else self.event
+        return Interaction(user_id, self.item_id, time, event, self.value, self.text)
 
 
 def _one_or_many(value: object) -> str:

@@ -62,7 +62,10 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def _unusable(host: str, port: int, error: OSError) -> InvalidInput:
-    return InvalidInput(f"Cannot listen on {host}:{port} ({error.strerror}); choose others with --host and --port.")
+    return InvalidInput(
+        f"Cannot listen on {host}:{port} ({error.strerror}); choose others with --host and --port, or "
+        "with RAGREC_HOST and RAGREC_PORT."
+    )
 
 
 def address_of(listener: socket.socket) -> Address:

@@ -72,7 +72,7 @@ def test_settings_that_cannot_be_used_are_named(
 ) -> None:
     monkeypatch.setenv("RAGREC_PORT", "many")
     assert call(monkeypatch, home, "index", "list", "--json") == 1
-    assert "port" in orjson.loads(capsys.readouterr().out)["error"]["message"]
+    assert "RAGREC_PORT" in orjson.loads(capsys.readouterr().out)["error"]["message"]
 
 
 def test_the_log_of_the_library_stays_off_stdout(

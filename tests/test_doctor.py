@@ -24,7 +24,7 @@ from tests.indexer.compact_homes import LOG, build_compact
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
 
 
-PRIVATE = dict.fromkeys(("keys", "ledger", "forgetting"), State.OK)
+PRIVATE = dict.fromkeys(("events", "keys", "ledger", "forgetting"), State.OK)
 
 
 def states(settings: Settings) -> dict[str, State]:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from rag_rec.domain import Interaction, User
 from rag_rec.errors import Forgotten
 from rag_rec.pseudonyms import Pseudonyms
+from rag_rec.store.earlier import earlier_form
 from rag_rec.store.journal import take
 from rag_rec.store.records import Suppression
 from rag_rec.store.seals import recognising
@@ -88,6 +89,12 @@ def _without_rows(frame: pl.DataFrame, listed: dict[str, list[Suppression]], key
     if not refused:
         return frame
     touched = frame.with_row_index("at").filter(pl.col("user_id").is_in(list(listed)))
-    rows = touched.select("at", "user_id", "item_id", "time", "event").iter_rows()
-    dropped = [at for at, *row in rows if key.interaction(Interaction(*row)) in refused]
+    rows = touched.select("at", "user_id", "item_id", "time", "event", "value").iter_rows()
+    dropped = [at for at, *row in rows if _is_refused(Interaction(*row), refused, key)]
     return frame.with_row_index("at").filter(~pl.col("at").is_in(dropped)).drop("at")
+
+
+def _is_refused(row: Interaction, refused: set[str], key: Pseudonyms) -> bool:
+    """Whether an interaction was forgotten, under its own event or under that of an earlier version."""
+    earlier = earlier_form(row)
+    return key.interaction(row) in refused or (earlier is not None and key.interaction(earlier) in refused)

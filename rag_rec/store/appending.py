@@ -12,6 +12,7 @@ from rag_rec.domain import Interaction
 from rag_rec.errors import InvalidInput, UnknownItem
 from rag_rec.store.catalogue import item_numbers
 from rag_rec.store.database import chunks
+from rag_rec.store.earlier import without_stored_ratings
 from rag_rec.store.journal import peek, record, take
 from rag_rec.store.people import create_users, user_numbers
 from rag_rec.store.records import AppendResult, ChangeKind
@@ -68,7 +69,9 @@ def append_rows(connection: Connection, frame: pl.DataFrame) -> AppendResult:
         _numbers(frame["item_id"], item_map).alias("item_number"),
         _numbers(frame["event"], _event_codes(connection, frame["event"])).alias("event_code"),
     )
-    rows = _rows(numbered, peek(connection, "interaction"))
+    rows = _rows(without_stored_ratings(connection, numbered), peek(connection, "interaction"))
+    if rows.is_empty():
+        return AppendResult(0, len(frame))
     accepted = _insert(connection, rows)
     if accepted:
         first = take(connection, "interaction", len(rows))

@@ -18,7 +18,7 @@ from rag_rec.store.database import Database
 from rag_rec.store.histories import Histories
 from rag_rec.store.journal import Journal
 from rag_rec.store.people import People, write_users
-from rag_rec.store.records import AppendResult, Change, Counts, Selection, StoredInteraction
+from rag_rec.store.records import AppendResult, Change, Counts, EventCount, Selection, StoredInteraction
 from rag_rec.validation import Limits, check_interaction, check_item, check_user
 
 
@@ -58,6 +58,10 @@ class SqlData:
     def events(self) -> Sequence[str]:
         """Event names by code."""
         return self._histories.events()
+
+    def event_counts(self, minimum: Mapping[str, float]) -> list[EventCount]:
+        """How many interactions carry each event."""
+        return self._histories.event_counts(minimum)
 
     def put_items(self, items: Sequence[Item], checkpoint: Checkpoint | None = None) -> int:
         """Insert or replace items."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import and_, bindparam, case, false, func, or_, select
 
 from rag_rec.domain import Interaction
 from rag_rec.history import HISTORY_DTYPE, History
 from rag_rec.store.database import Database
-from rag_rec.store.records import Counts, Selection, StoredInteraction
+from rag_rec.store.records import Counts, EventCount, Selection, StoredInteraction
 from rag_rec.store.schema import events, interactions, items, users
 
 _ROWS_PER_READ = 50_000
@@ -42,6 +42,15 @@ class Histories:
         """Event names by code."""
         with self._database.reader() as cursor:
             return [name for (name,) in self._events.rows(cursor)]
+
+    def event_counts(self, minimum: Mapping[str, float]) -> list[EventCount]:
+        """How many interactions carry each event, by code, and how many of these reach its ``minimum``."""
+        names = self.events()
+        asked = {code: minimum[name] for code, name in enumerate(names) if name in minimum}
+        query = self._database.query(("event counts", *asked.items()), lambda: _event_statement(asked))
+        with self._database.reader() as cursor:
+            found = {code: counts for code, *counts in query.rows(cursor)}
+        return [EventCount(name, *map(int, found.get(code, (0, 0, 0)))) for code, name in enumerate(names)]
 
     def history(self, user_number: int) -> History:
         """A user's interactions as an array, by (time, number)."""
@@ -108,6 +117,15 @@ def _counts_statement() -> Any:
 def _page_statement() -> Any:
     page = select(_stored.user_number, *_HISTORY).where(_stored.user_number > bindparam("after"))
     return page.order_by(_stored.user_number).limit(bindparam("limit"))
+
+
+def _event_statement(minimum: Mapping[int, float]) -> Any:
+    reached = or_(
+        false(), *(and_(_stored.event_code == code, _stored.value >= least) for code, least in minimum.items())
+    )
+    none = func.count() - func.count(_stored.value)
+    counts = (func.count(), none, func.coalesce(func.sum(case((reached, 1), else_=0)), 0))
+    return select(_stored.event_code, *counts).group_by(_stored.event_code)
 
 
 def _full_statement() -> Any:

@@ -15,6 +15,7 @@ from rag_rec.store.records import (
     Counts,
     Debt,
     Erasure,
+    EventCount,
     ForgetRecord,
     Hold,
     LedgerEntry,
@@ -62,6 +63,10 @@ class Store(Protocol):
 
     def events(self) -> Sequence[str]:
         """Event names; the position is the event's code in a history."""
+
+    def event_counts(self, minimum: Mapping[str, float]) -> list[EventCount]:
+        """How many interactions carry each event, by code; ``minimum`` is the value that is asked for, by event. Reads
+        every interaction once."""
 
     def put_items(self, items: Sequence[Item]) -> int:
         """Insert or replace items; equal items are left alone. Returns how many were inserted or changed."""

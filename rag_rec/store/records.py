@@ -65,6 +65,16 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class EventCount:
+    """How many interactions carry an event; how many of these have no value, and how many reach the asked minimum."""
+
+    name: str
+    rows: int
+    without_value: int
+    reaching: int
+
+
+@dataclass(frozen=True, slots=True)
 class StoredInteraction:
     """An interaction with its number."""
 

@@ -38,7 +38,7 @@ def test_rows_of_a_csv_file_become_interactions(store: SqlStore, tmp_path: Path)
     assert (result.accepted, result.duplicates, result.rejected) == (3, 0, 0)
     assert stored(store) == [
         Interaction("u", "i0", 1_000_000, "rating", 4.5),
-        Interaction("u", "i1", 1_001_000, "rating", None, "two\nlines, quoted"),
+        Interaction("u", "i1", 1_001_000, "interaction", None, "two\nlines, quoted"),
         Interaction("v", "i0", 1_000_000_000_000, "view"),
     ]
     assert not (tmp_path / "r").exists()
@@ -94,7 +94,7 @@ def test_rows_about_the_forgotten_are_left_out_counted_and_listed_nowhere(tmp_pa
     assert (result.accepted, result.duplicates, result.suppressed, result.rejected) == (1, 0, 2, 0)
     assert not (tmp_path / "r2").exists()
     assert store.user("gone") is None
-    assert stored(store) == [Interaction("u", "i0", 2000)]
+    assert stored(store) == [Interaction("u", "i0", 2000, "interaction")]
     store.close()
 
 
@@ -132,7 +132,7 @@ def test_parquet_keeps_its_types_and_counts_rows_as_lines(store: SqlStore, tmp_p
     table = table.with_columns(pl.from_epoch("time", "s").dt.replace_time_zone("UTC"))
     table.write_parquet(tmp_path / "f")
     ingest(store, ParquetSource(tmp_path / "f", Kind.INTERACTIONS), tmp_path / "r", rows=2)
-    assert stored(store) == [Interaction("1", "i0", 5000)]
+    assert stored(store) == [Interaction("1", "i0", 5000, "interaction")]
     assert [line for line, _ in rejected(tmp_path / "r")] == [2, 3]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +13,7 @@ from rag_rec.domain import Interaction, Item, User
 from rag_rec.errors import Forgotten, UnknownItem
 from rag_rec.history import HISTORY_DTYPE, History
 from rag_rec.store.encoding import encode_attributes
-from rag_rec.store.records import AppendResult, Change, ChangeKind, Counts, Selection, StoredInteraction
+from rag_rec.store.records import AppendResult, Change, ChangeKind, Counts, EventCount, Selection, StoredInteraction
 from rag_rec.validation import check_interaction, check_item, check_user
 from tests.store.reference_privacy import ReferencePrivacy
 
@@ -80,7 +81,8 @@ class ReferenceStore(ReferencePrivacy):
         admitted = [row for row in interactions if self._admits(row)]
         if any(self.item(row.item_id) is None for row in admitted):
             raise UnknownItem("no such item")
-        distinct = {(row.user_id, row.item_id, row.event, row.time): row for row in reversed(admitted)}
+        fresh = [row for row in admitted if not self._is_stored_as_a_rating(row)]
+        distinct = {(row.user_id, row.item_id, row.event, row.time): row for row in reversed(fresh)}
         ordered = sorted(distinct.values(), key=admitted.index)
         accepted = [at for at, row in enumerate(ordered, self.next_interaction) if self._append(at, row)]
         if accepted:  # what turns out to be stored already leaves a gap in the numbers
@@ -114,6 +116,15 @@ class ReferenceStore(ReferencePrivacy):
         mine = [StoredInteraction(number, row) for number, (user, row) in self.rows.items() if user == user_number]
         chosen = [stored for stored in mine if numbers is None or stored.number in numbers]
         return sorted(chosen, key=lambda stored: (stored.interaction.time, stored.number))
+
+    def event_counts(self, minimum: Mapping[str, float]) -> list[EventCount]:
+        counts = []
+        for name in self.names:
+            values = [row.value for _, row in self.rows.values() if row.event == name]
+            least = minimum.get(name, math.inf)
+            reaching = sum(value is not None and value >= least for value in values)
+            counts.append(EventCount(name, len(values), values.count(None), reaching))
+        return counts
 
     def history(self, user_number: int) -> History:
         rows = [
@@ -177,6 +188,15 @@ class ReferenceStore(ReferencePrivacy):
 
     def close(self) -> None:
         """There is nothing to release."""
+
+    def _is_stored_as_a_rating(self, row: Interaction) -> bool:
+        if row.event != "interaction" or row.value is not None:
+            return False
+        rating = (row.user_id, row.item_id, "rating", row.time, None)
+        stored = [(old.user_id, old.item_id, old.event, old.time, old.value) for _, old in self.rows.values()]
+        if rating in stored and row.event not in self.names:
+            self.names.append(row.event)
+        return rating in stored
 
     def _append(self, at: int, row: Interaction) -> bool:
         known = self.user(row.user_id)

@@ -198,6 +198,10 @@ class ReferencePrivacy:
         entry = self.listed.get(PSEUDONYMS.user(row.user_id))
         if PSEUDONYMS.interaction(row) in self.listed:
             return False
+        if row.event == "interaction" and row.value is None:
+            rating = replace(row, event="rating")
+            if PSEUDONYMS.interaction(rating) in self.listed:
+                return False
         return entry is None or (entry.consented is not None and row.time >= entry.consented)
 
     def _accepted(self, erasure: Erasure, after: int) -> ForgetRecord:

@@ -14,7 +14,7 @@ from rag_rec.errors import InvalidInput, UnknownItem
 from rag_rec.history import HISTORY_DTYPE
 from rag_rec.store import SqlStore
 from rag_rec.store.protocol import Store
-from rag_rec.store.records import AppendResult, Change, ChangeKind, Counts, Selection
+from rag_rec.store.records import AppendResult, Change, ChangeKind, Counts, EventCount, Selection
 from tests.store.removing import delete_interactions, delete_user
 
 ITEMS = [Item(f"i{n}", f"title {n}", {"genres": ("a", "b"), "year": 1990 + n}, f"p{n % 2}") for n in range(5)]
@@ -99,6 +99,26 @@ def test_of_several_with_one_id_the_last_counts(store: Store) -> None:
     assert store.item("i") == (0, Item("i", "last"))
     assert store.put_users([User("u", {"n": 1}), User("u", {"n": 2})]) == 1
     assert store.user("u") == (0, User("u", {"n": 2}))
+
+
+def test_interactions_are_counted_by_event(store: Store) -> None:
+    assert store.event_counts({"rating": 4.0}) == []
+    store.put_items(ITEMS)
+    rows = [("rating", 4.0), ("rating", 3.5), ("view", None), ("rating", None), ("view", 9.0)]
+    store.append([Interaction("u", "i0", at, event, value) for at, (event, value) in enumerate(rows)])
+    counts = store.event_counts({"rating": 4.0, "absent": 1.0})
+    assert counts == [EventCount("rating", 3, 1, 1), EventCount("view", 2, 1, 0)]
+
+
+def test_what_an_earlier_version_stored_as_a_rating_without_value_is_not_stored_again(store: Store) -> None:
+    store.put_items(ITEMS)
+    store.append([Interaction("u", "i0", 1, "rating"), Interaction("u", "i1", 1, "rating", 5.0)])
+    same = Interaction("u", "i0", 1, "interaction")
+    assert store.append([same]) == AppendResult(0, 1)
+    others = [Interaction("u", "i0", 2, "interaction"), Interaction("u", "i1", 1, "interaction")]
+    assert store.append([same, *others]) == AppendResult(2, 1)
+    number, _ = store.user("u") or (-1, None)
+    assert sorted(row.interaction.event for row in store.interactions(number)) == ["interaction"] * 2 + ["rating"] * 2
 
 
 def test_appending_creates_users_and_events_and_writes_one_change_per_user(store: Store) -> None:

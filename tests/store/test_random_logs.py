@@ -31,7 +31,7 @@ interactions = st.builds(
     st.sampled_from(USER_IDS),
     st.sampled_from(ITEM_IDS),
     st.integers(0, 3),
-    st.sampled_from(["rating", "view"]),
+    st.sampled_from(["rating", "view", "interaction"]),
     st.none() | st.sampled_from([1.0, 4.5]),
     st.none() | st.just("words"),
 )
