@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
 
-from benchmarks.report import write_results
+from benchmarks.report import without_options, write_results
 from rag_rec.domain import Strategy
 from rag_rec.evidence import EvidenceStrategy, Memory, strategy
 from rag_rec.evidence.diversity import coverage, upper_bound
@@ -78,6 +78,7 @@ def _unit(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def main() -> None:
     """Measure every strategy at every size and write the results."""
+    without_options(__doc__)
     budget = Settings().evidence_tokens
     with threadpool_limits(limits=1):
         rows = [measure(name, size, budget) for name in Strategy for size in SIZES]

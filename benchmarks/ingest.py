@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 import polars as pl
 
-from benchmarks.report import Row, write_results
+from benchmarks.report import Row, without_options, write_results
 
 SEED = 0
 ROWS, USERS, ITEMS = 1_000_000, 6_000, 4_000
@@ -23,6 +23,7 @@ MOVIELENS_1M = Path(__file__).resolve().parents[2] / "shared" / "data" / "ml-1m"
 
 def main() -> None:
     """Measure and write the results."""
+    without_options(__doc__)
     with tempfile.TemporaryDirectory() as folder:
         rows = list(_measurements(Path(folder)))
     path = write_results("ingest", rows, SEED)

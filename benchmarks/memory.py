@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.home import BENCH, KEY, build_home, building, is_current, prepared_home, running_service, user_ids
 from benchmarks.load import Target, run_load
-from benchmarks.report import Row, write_results
+from benchmarks.report import Row, without_options, write_results
 
 DATASET = "ml-1m"
 SEED = 0
@@ -20,6 +20,7 @@ MIB = 2**20
 
 def main() -> None:
     """Measure and write ``benchmarks/results/memory.json``."""
+    without_options(__doc__)
     users = user_ids(DATASET)
     baseline = measure(_catalogue_home(), users)
     loaded = measure(prepared_home(DATASET), users)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from benchmarks.home import copied_home
-from benchmarks.report import Row, write_results
+from benchmarks.report import Row, without_options, write_results
 from indexer.build import Builder
 from rag_rec.candidates.statistics import Statistics
 from rag_rec.engine import Engine
@@ -83,6 +83,7 @@ def loading(settings: Settings) -> list[Row]:
 
 def main() -> None:
     """Measure and write the results."""
+    without_options(__doc__)
     with copied_home("ml-1m") as home:
         settings = Settings(home=home)
         rows = rebuild(settings) + loading(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import platform
 import subprocess
 import sys
@@ -14,6 +15,11 @@ import psutil
 
 RESULTS = Path(__file__).parent / "results"
 Row = Mapping[str, Any]
+
+
+def without_options(description: str | None) -> None:
+    """Read the command line of a benchmark that has no options: answer ``--help``, and refuse anything else."""
+    argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
 
 
 def write_results(

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from benchmarks.home import KEY, prepared_home, running_service, user_ids
 from benchmarks.load import Load, Target, run_load
-from benchmarks.report import Row, write_results
+from benchmarks.report import Row, without_options, write_results
 from rag_rec.domain import Strategy
 
 DATASET = "ml-1m"
@@ -30,6 +30,7 @@ STRATEGIES = tuple(Strategy)
 
 def main() -> None:
     """Measure and write ``benchmarks/results/serving.json``."""
+    without_options(__doc__)
     home, users = prepared_home(DATASET), user_ids(DATASET)
     with running_service(home, **_settings()) as url:
         target = Target(url, KEY)

@@ -17,7 +17,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from benchmarks.report import Row, write_results
+from benchmarks.report import Row, without_options, write_results
 from rag_rec.history import HISTORY_DTYPE, History
 from rag_rec.people import People
 from rag_rec.shards import read_people, rewrite_without, shard_files, write_people
@@ -39,6 +39,7 @@ Histories = dict[int, History]
 
 def main() -> None:
     """Measure and write ``benchmarks/results/vector_indices.json``."""
+    without_options(__doc__)
     faiss.omp_set_num_threads(1)
     name, texts, histories = ml_1m() if ML_1M.is_dir() else seeded()
     vectors = open_embedder(PACKAGED, 2).embed(texts)

@@ -21,6 +21,7 @@ from pydantic_settings import SettingsError
 from rich.console import Console
 from typer.exceptions import TyperException
 
+from rag_rec import __version__
 from rag_rec.artifacts.private import OTHERS
 from rag_rec.errors import InvalidInput, InvalidSettings, RagRecError
 from rag_rec.printing import in_words
@@ -76,6 +77,12 @@ def print_failure(error: RagRecError, as_json: bool) -> None:
         typer.echo(f"{typer.style('error', fg=typer.colors.RED, bold=True)} ({error.code}): {error}", err=True)
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"rag-rec {__version__}")
+        raise typer.Exit
+
+
 def build_app() -> typer.Typer:
     """The command line application with the commands of every installed package."""
     app = typer.Typer(
@@ -84,9 +91,18 @@ def build_app() -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )
+    app.callback()(_options)
     for entry in sorted(entry_points(group="rag_rec.commands"), key=lambda entry: entry.name):
         app.add_typer(entry.load())
     return app
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Recommend from retrieved evidence; forget a person completely."""
 
 
 def main() -> None:

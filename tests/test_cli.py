@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 
 import orjson
@@ -56,6 +57,13 @@ def test_a_success_is_one_json_object_and_exit_code_0(
 ) -> None:
     assert call(monkeypatch, home, "index", "list", "--json") == 0
     assert orjson.loads(capsys.readouterr().out) == {"current": None, "generations": []}
+
+
+def test_the_version_is_that_of_the_package(
+    monkeypatch: pytest.MonkeyPatch, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, home, "--version") == 0
+    assert capsys.readouterr().out == f"rag-rec {version('rag-rec')}\n"
 
 
 def test_without_json_errors_are_words_on_stderr(
