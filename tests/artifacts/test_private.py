@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-import rag_rec.artifacts.private
 from rag_rec.artifacts.private import (
     check_private,
     close_off,
@@ -99,7 +98,7 @@ def test_a_secret_that_others_can_read_or_change_is_refused(tmp_path: Path, loos
 def test_a_secret_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "key"
     path.touch(mode=0o600)
-    monkeypatch.setattr(rag_rec.artifacts.private.os, "geteuid", lambda: path.stat().st_uid + 1)
+    monkeypatch.setattr("rag_rec.artifacts.private.os.geteuid", lambda: path.stat().st_uid + 1)
     if path.stat().st_uid == 0:
         check_private(path, "a key")  # root could do anything anyway
         os.chown(path, 4321, -1)

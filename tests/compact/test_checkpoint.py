@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-import rag_rec.artifacts.destruction
 from rag_rec.compact.checkpoint import Checkpoint, Checkpoints, TrainingState, from_before
 
 
@@ -53,7 +52,7 @@ def test_old_checkpoints_are_overwritten_before_they_are_removed(
     def noted(name: str, _: int) -> None:
         overwritten.append(name)
 
-    monkeypatch.setattr(rag_rec.artifacts.destruction, "_overwrite", noted)
+    monkeypatch.setattr("rag_rec.artifacts.destruction._overwrite", noted)
     checkpoints.save(checkpoint(1))
     checkpoints.save(checkpoint(2))
     assert overwritten == ["000001.safetensors"]

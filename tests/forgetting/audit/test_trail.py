@@ -10,7 +10,6 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-import rag_rec.forgetting.audit.actor
 from rag_rec.cli import build_app
 from rag_rec.errors import LegalHold
 from rag_rec.forgetting.audit.actor import Actor, ActorKind, acting, current_actor
@@ -107,5 +106,5 @@ def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> N
     def nameless() -> str:
         raise KeyError
 
-    monkeypatch.setattr(rag_rec.forgetting.audit.actor.getpass, "getuser", nameless)
+    monkeypatch.setattr("rag_rec.forgetting.audit.actor.getpass.getuser", nameless)
     assert current_actor().name.startswith("uid ")
