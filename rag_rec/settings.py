@@ -160,6 +160,16 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address that the service binds to.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port that the service listens on.")
+    max_connections: int = Field(
+        default=1000,
+        ge=1,
+        description="Most connections open at once; fewer where the process may not open so many files.",
+    )
+    max_connections_per_address: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="Most connections open at once from one address. Default: no limit of its own, because behind a "
+        "proxy all callers have one address.",
+    )
     max_k: int = Field(default=100, ge=1, description="Largest k that a recommendation may ask for.")
 
     @property

@@ -170,7 +170,8 @@ _ERRORS = {
     404: "No such user, item or request.",
     409: "Not done, and the code says why: the confirmation or the plan is missing or out of date, a legal hold "
     "stands, or the person was forgotten.",
-    413: "The body is too large.",
+    408: "The body took too long to arrive.",
+    413: "The body is too large, or holds too many values.",
     415: "The body is not declared as application/json.",
     422: "A value cannot be accepted; nothing was changed.",
     500: "The service failed.",

@@ -27,7 +27,6 @@ def create_app(service: Service) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.service = service
-    # The longer address comes first: an identifier may contain slashes, so the shorter one matches it too.
     for router in (
         recommendations.router,
         explanations.router,

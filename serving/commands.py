@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any
@@ -17,9 +18,10 @@ from rag_rec.errors import InvalidInput
 from rag_rec.settings import Settings
 from serving.app import create_app
 from serving.auth import Keyring
+from serving.descriptors import most_connections
 from serving.engine import Engine
 from serving.key_file import open_keyring
-from serving.limits import limits_for
+from serving.limits import Limits, limits_for
 from serving.logs import capture_libraries, open_log
 from serving.server import address_of, bind
 from serving.server import serve as run_server
@@ -50,11 +52,11 @@ def serve(
 ) -> Mapping[str, Any]:
     """Serve the HTTP interface until interrupted. Logs go to stderr, one JSON object per line."""
     settings = _settings(generator, base_url)
-    log = open_log()
-    service = Service(settings, open_keyring(settings, log), log, limits=limits_for(settings))
+    log, limits = open_log(), _within_open_files(limits_for(settings))
+    service = Service(settings, open_keyring(settings, log), log, limits=limits)
     capture_libraries()
     started = time.monotonic()
-    listener = bind(settings.host if host is None else host, settings.port if port is None else port)
+    listener = bind(settings.host if host is None else host, settings.port if port is None else port, limits.backlog)
     address = address_of(listener)
     run_server(service, listener, partial(_open_engine, settings))
     return {
@@ -64,6 +66,12 @@ def serve(
         "requests": service.metrics.answered(),
         "seconds": round(time.monotonic() - started, 3),
     }
+
+
+def _within_open_files(limits: Limits) -> Limits:
+    """The limits with as many connections as the process may open."""
+    most = most_connections(limits.connections)
+    return replace(limits, connections=most, connections_of_address=min(most, limits.connections_of_address))
 
 
 def _settings(generator: GeneratorKind | None, base_url: list[str] | None) -> Settings:

@@ -6,6 +6,7 @@ is there only where single fields are at fault. Bodies and values are never repe
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -19,6 +20,7 @@ from starlette.routing import Match
 from rag_rec.errors import InvalidInput, RagRecError, Unauthorized
 
 JSON = "application/json"
+RETRY_SECONDS = 3
 DETAILS = 20  # fields named in one answer; a body of a thousand bad events needs no thousand lines
 
 
@@ -41,6 +43,13 @@ class UnsupportedMediaType(InvalidInput):
 
     code = "unsupported_media_type"
     status = 415
+
+
+class RequestTimeout(InvalidInput):
+    """The caller takes too long to send the request."""
+
+    code = "request_timeout"
+    status = 408
 
 
 class Overloaded(RagRecError):
@@ -75,8 +84,13 @@ def error_response(error: RagRecError, details: Sequence[Mapping[str, str]] = ()
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
     if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["Retry-After"] = "1"
+        headers["Retry-After"] = retry_after()
     return json_response(error_body(error.code, str(error), details), error.status, headers)
+
+
+def retry_after() -> str:
+    """Seconds until a refused caller may come again, drawn, so that those refused together do not come together."""
+    return str(1 + secrets.randbelow(RETRY_SECONDS))
 
 
 def error_body(code: str, message: str, details: Sequence[Mapping[str, str]] = ()) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from rag_rec.domain import Recommendation
 from rag_rec.errors import BrokenLedger, Busy, RagRecError, Unfinished, WrongKey
 from rag_rec.forgetting.request import ForgetOutcome
 from serving.clock import ForgetClock
+from serving.connections import Connections
 from serving.engine import Engine
 from serving.lanes import Lane
 
@@ -26,7 +27,7 @@ SERVER_ERRORS = (RagRecError, Unfinished, Busy, WrongKey, BrokenLedger)
 class Metrics:
     """The metrics of one service."""
 
-    def __init__(self, engine: Callable[[], Engine | None], lanes: Sequence[Lane]) -> None:
+    def __init__(self, engine: Callable[[], Engine | None], lanes: Sequence[Lane], connections: Connections) -> None:
         registry = self.registry = CollectorRegistry()
         labels = ["method", "route"]
         self.requests = Counter("ragrec_http_requests", "Requests answered.", [*labels, "status"], registry=registry)
@@ -67,11 +68,16 @@ class Metrics:
         registry.register(self.forgetting)
         ProcessCollector(registry=registry)
         registry.register(StatusCollector(engine, lanes))
+        registry.register(ConnectionCollector(connections))
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answered request; ``route`` is its template."""
         self.requests.labels(method, route, str(status)).inc()
         self.seconds.labels(method, route).observe(seconds)
+
+    def count_refusal(self, method: str, route: str) -> None:
+        """Count a request that was refused at the gate, in no time."""
+        self.requests.labels(method, route, "503").inc()
 
     def answered(self) -> int:
         """How many requests were answered so far."""
@@ -154,3 +160,23 @@ class StatusCollector(Collector):
             refused.add_metric([lane.name], lane.refused)
         yield pending
         yield refused
+
+
+class ConnectionCollector(Collector):
+    """Looks at the open connections when the metrics are read."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing, like the others."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics of the moment."""
+        yield GaugeMetricFamily("ragrec_connections", "Open connections.", len(self._connections))
+        ended = CounterMetricFamily("ragrec_connections_ended", "Connections that the service ended.", labels=["why"])
+        ended.add_metric(["refused"], self._connections.refused)
+        ended.add_metric(["evicted"], self._connections.evicted)
+        ended.add_metric(["expired"], self._connections.expired)
+        yield ended

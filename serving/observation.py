@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 from fastapi import Response
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rag_rec.errors import InvalidInput, RagRecError
@@ -57,6 +58,8 @@ class Observation:
                 await self._app(scope, receive, watch)
                 if passage.entered:
                     await _sent(scope)
+        except ClientDisconnect:
+            return  # nobody is there to answer to
         except AnswerVoid as error:
             if watch.begun:
                 _drop(scope)

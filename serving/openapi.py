@@ -24,6 +24,7 @@ def describe(app: FastAPI, service: Service) -> dict[str, Any]:
             title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes, tags=app.openapi_tags
         )
         _state_largest_k(document, service.settings.max_k)
+        _state_most_events(document, service.limits.events)
         components = document.setdefault("components", {})
         components["securitySchemes"] = {
             "bearer": {"type": "http", "scheme": "bearer"},
@@ -31,6 +32,13 @@ def describe(app: FastAPI, service: Service) -> dict[str, Any]:
         }
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _state_most_events(document: dict[str, Any], events: int) -> None:
+    body = document["paths"]["/v1/users/{user_id}/interactions"]["post"]["requestBody"]
+    for option in body["content"]["application/json"]["schema"]["oneOf"]:
+        if option.get("type") == "array":
+            option["maxItems"] = events
 
 
 def _state_largest_k(document: dict[str, Any], max_k: int) -> None:

@@ -11,10 +11,12 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Discriminator,
+    FailFast,
     Field,
     StringConstraints,
     Tag,
     WithJsonSchema,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -25,6 +27,15 @@ from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.store.records import Selection
 from rag_rec.validation import MAX_ATTRIBUTES, MAX_EVENT_CHARACTERS, MAX_ID_CHARACTERS, MAX_TIME
 
+
+class _FirstFault(FailFast):
+    """Stops at the first fault of a list. Unlike the base it can stand in a union, which wants a hash."""
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+
+FIRST_FAULT = _FirstFault()
 NO_CONTROL = r"^[^\x00-\x1f\x7f-\x9f]*$"
 MAX_DEADLINE_MS = 60_000
 MAX_FILTER_CHARACTERS = 4_000
@@ -32,13 +43,17 @@ MAX_REASON_CHARACTERS = 1_000
 MAX_BATCH = 10_000
 LISTED = 1_000
 MAX_NUMBER = 2**63 - 1
+MAX_LISTED = 1_000
+MAX_FIELDS = 32
+"""More fields than any body has: their names are not looked at."""
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARACTERS, pattern=NO_CONTROL)]
 EventName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_EVENT_CHARACTERS, pattern=NO_CONTROL)]
 Whole = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Yes = Annotated[bool, Field(strict=True)]
-Attribute = Annotated[str, Field(strict=True)] | Yes | Whole | Number | list[str]
+Listed = Annotated[list[str], Field(max_length=MAX_LISTED), FIRST_FAULT]
+Attribute = Annotated[str, Field(strict=True)] | Yes | Whole | Number | Listed
 Scope = Literal["user", "interactions"]
 Filters = Annotated[
     str | None,
@@ -75,6 +90,15 @@ def _list_of(what: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _few(value: object) -> object:
+    """Refuse too many attributes before each is validated."""
+    if isinstance(value, dict) and len(value) > MAX_ATTRIBUTES:
+        raise PydanticCustomError(
+            "too_long", "Dictionary should have at most {max_length} items", {"max_length": MAX_ATTRIBUTES}
+        )
+    return value
+
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = datetime(1970, 1, 1, 0, 0, 0, 1000) - datetime(1970, 1, 1)
 _TIME_SCHEMA: dict[str, Any] = {
@@ -84,10 +108,21 @@ _TIME_SCHEMA: dict[str, Any] = {
 Time = Annotated[Whole, BeforeValidator(_milliseconds), AfterValidator(_in_range), WithJsonSchema(_TIME_SCHEMA)]
 
 
+AttributeValues = Annotated[dict[Id, Attribute], BeforeValidator(_few), Field(max_length=MAX_ATTRIBUTES)]
+
+
 class Body(BaseModel):
     """Base of all bodies."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_fields(cls, value: object) -> object:
+        """Refuse a body of many unknown fields with one error instead of one for each."""
+        if isinstance(value, dict) and len(value) > MAX_FIELDS:
+            raise PydanticCustomError("extra_forbidden", "Input has fields that are not known")
+        return value
 
 
 class RecommendationBody(Body):
@@ -156,7 +191,7 @@ def _one_or_many(value: object) -> str:
 
 
 Events = Annotated[
-    Annotated[Event, Tag("one")] | Annotated[list[Event], Tag("many"), Field(min_length=1)],
+    Annotated[Event, Tag("one")] | Annotated[list[Event], Tag("many"), Field(min_length=1), FIRST_FAULT],
     Discriminator(_one_or_many),
 ]
 
@@ -166,7 +201,7 @@ class UserBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"attributes": {"age": 25, "occupation": "writer"}}]})
 
-    attributes: Annotated[dict[Id, Attribute], Field(max_length=MAX_ATTRIBUTES)] = {}
+    attributes: AttributeValues = {}
 
     def user(self, user_id: str) -> User:
         """The user with these attributes."""
@@ -181,7 +216,7 @@ class ItemBody(Body):
     )
 
     text: Annotated[str, Field(description="What is embedded and shown.")]
-    attributes: Annotated[dict[Id, Attribute], Field(max_length=MAX_ATTRIBUTES)] = {}
+    attributes: AttributeValues = {}
     provider: Id | None = None
 
     def item(self, item_id: str) -> Item:
@@ -211,17 +246,19 @@ class ForgetBody(Body):
 
     user_id: Annotated[Id | None, Field(description="The user; or give user_ids.")] = None
     user_ids: Annotated[
-        Annotated[list[Id], Field(min_length=1, max_length=MAX_BATCH)] | None,
+        Annotated[list[Id], Field(min_length=1, max_length=MAX_BATCH), FIRST_FAULT] | None,
         Field(description='A batch of users, for the scope "user"; or give user_id.'),
     ] = None
     scope: Scope
     interaction_ids: Annotated[
         frozenset[Annotated[Whole, Field(ge=0, le=MAX_NUMBER)]],
+        FIRST_FAULT,
         _list_of("numbers"),
         Field(max_length=MAX_BATCH, description="Only these interactions, by the `id` that an export shows."),
     ] = frozenset()
     item_ids: Annotated[
         frozenset[Id],
+        FIRST_FAULT,
         _list_of("texts"),
         Field(max_length=MAX_BATCH, description="Only interactions with these items."),
     ] = frozenset()

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -16,6 +17,7 @@ import uvicorn
 from rag_rec.errors import InvalidInput, RagRecError
 from serving.app import create_app
 from serving.engine import Engine
+from serving.gate import Gate
 from serving.protocol import ServiceProtocol
 from serving.service import Service
 
@@ -25,6 +27,10 @@ SWITCH_SECONDS = 0.0001
 Every array operation of an answer gives the interpreter away and waits for it again. An answer has hundreds of them,
 and each waits this long while another thread computes.
 """
+
+
+SWEEP_SECONDS = 0.5
+"""How often connections are looked for whose callers take too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,7 @@ class Address:
         return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, backlog: int = 1024) -> socket.socket:
     """A listening socket; port 0 takes any free port.
 
     Raises:
@@ -54,7 +60,7 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(1024)
+        listener.listen(backlog)
     except OSError as error:
         listener.close()
         raise _unusable(host, port, error) from None
@@ -85,9 +91,17 @@ class Server(uvicorn.Server):
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until told to stop, or until the engine turns out not to open."""
-        loading = asyncio.create_task(self._load())
-        await super().serve(sockets)
+        loading, sweeping = asyncio.create_task(self._load()), asyncio.create_task(self._sweep())
+        try:
+            await super().serve(sockets)
+        finally:
+            sweeping.cancel()
         await loading
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self._service.connections.sweep()
 
     async def _load(self) -> None:
         try:
@@ -118,15 +132,16 @@ class Server(uvicorn.Server):
 
 def _config(service: Service) -> uvicorn.Config:
     return uvicorn.Config(
-        create_app(service),
-        http=ServiceProtocol,
+        Gate(create_app(service), service),
+        http=partial(ServiceProtocol, service.connections, service.limits),  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=30,
+        backlog=service.limits.backlog,
+        timeout_keep_alive=service.limits.idle_seconds,
         timeout_graceful_shutdown=service.limits.drain_seconds,
     )
 

@@ -14,6 +14,7 @@ from rag_rec.settings import Settings
 from serving.auth import Keyring
 from serving.barrier import Barrier
 from serving.clock import names_of
+from serving.connections import Connections
 from serving.engine import Engine
 from serving.lanes import Lane
 from serving.limits import Limits
@@ -22,7 +23,7 @@ from serving.metrics import Metrics
 
 
 class Service:
-    """Engine, keys, limits, lanes and metrics of one process.
+    """Engine, keys, limits, lanes and metrics of one process; ``body_bytes`` counts the bodies in memory.
 
     The engine may arrive late (``engine`` is None while it loads): the process is alive at once and ready once it has.
     """
@@ -35,20 +36,31 @@ class Service:
         self.log = log
         self.engine = engine
         self.limits = limits or Limits()
-        self.answers = Lane("answers", self.limits.answer_threads, self.limits.waiting)
-        self.changes = Lane("changes", self.limits.change_threads, self.limits.waiting)
-        self.explanations = Lane("explanations", self.limits.explanation_threads, self.limits.waiting)
+        self.body_bytes = 0
+        patience, waiting = self.limits.answer_wait_seconds, self.limits.waiting
+        self.bodies = Lane("bodies", 1, waiting)
+        self.answers = Lane("answers", self.limits.answer_threads, waiting, patience)
+        self.changes = Lane("changes", self.limits.change_threads, waiting, self.limits.change_wait_seconds)
+        self.explanations = Lane("explanations", self.limits.explanation_threads, waiting, patience)
         self.inspections = Lane("inspections", self.limits.inspection_threads, self.limits.waiting)
         self.removals = Lane("removals", self.limits.removal_threads, self.limits.waiting)
         self.proofs = Lane("proofs", self.limits.proof_threads, 1)
         self.barrier = Barrier()
+        self.connections = Connections(
+            self.limits.connections, self.limits.connections_of_address, self.limits.unread_seconds
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._generations = Lane("generations", 1, 0)
         self._presence = Lane("presence", 1, 0)
         self._attention = Lane("attention", 1, 0)
         self._erased = asyncio.Event()
-        self._lanes = (self.answers, self.changes, self.explanations, self.inspections, self.removals, self.proofs)
-        self.metrics = Metrics(lambda: self.engine, self._lanes)
+        working = (self.answers, self.changes, self.explanations, self.inspections, self.removals, self.proofs)
+        self._lanes = (self.bodies, *working)
+        self.metrics = Metrics(lambda: self.engine, self._lanes, self.connections)
+
+    def lane(self, name: str) -> Lane:
+        """The lane with this name."""
+        return next(lane for lane in self._lanes if lane.name == name)
 
     @property
     def ready_engine(self) -> Engine:

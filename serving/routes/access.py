@@ -19,7 +19,7 @@ router = APIRouter(
 )
 
 
-@router.get("/v1/users/{user_id:path}/export", response_model=ExportAnswer)
+@router.get("/v1/users/{user_id:id}/export", response_model=ExportAnswer)
 async def export(user_id: Annotated[Id, Path()], service: CurrentService) -> Response:
     """Everything stored about a user."""
     engine = service.ready_engine

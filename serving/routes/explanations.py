@@ -19,7 +19,9 @@ from serving.schemas import ExplanationBody
 from serving.service import CurrentService, Service
 from serving.streaming import EventStream, Stopped, server_event, stream
 
-router = APIRouter(route_class=needing(Role.RECOMMEND, answers_personally=True), tags=["recommendations"])
+router = APIRouter(
+    route_class=needing(Role.RECOMMEND, answers_personally=True, answered_on="explanations"), tags=["recommendations"]
+)
 
 
 @router.post(

@@ -14,6 +14,7 @@ from rag_rec.store.records import ForgetRecord
 from serving.admission import KEYED, PROTECTED, WITH_BODY, needing
 from serving.answers import errors
 from serving.auth import Role
+from serving.bodies import takes
 from serving.errors import JSON, json_response
 from serving.forget_answers import (
     PROOF,
@@ -25,14 +26,15 @@ from serving.forget_answers import (
     PlanAnswer,
     RequestsAnswer,
 )
-from serving.schemas import DeleteQuery, FindBody, ForgetBody, Id, RequestsQuery
+from serving.limits import MIB
+from serving.schemas import MAX_BATCH, DeleteQuery, FindBody, ForgetBody, Id, RequestsQuery
 from serving.service import CurrentService, Service
 
 router = APIRouter(route_class=needing(Role.PRIVACY), tags=["privacy"], responses=PROTECTED)
 key = APIRouter(route_class=needing(None), tags=["privacy"], responses={**KEYED, **errors(503)})
 
 
-@router.delete("/v1/users/{user_id:path}", response_model=PlanAnswer | ForgetAnswer, responses=errors(404, 409))
+@router.delete("/v1/users/{user_id:id}", response_model=PlanAnswer | ForgetAnswer, responses=errors(404, 409))
 async def delete_user(
     user_id: Annotated[Id, Path()], query: Annotated[DeleteQuery, Query()], service: CurrentService
 ) -> Response:
@@ -45,6 +47,7 @@ async def delete_user(
 
 
 @router.post("/v1/forget", response_model=PlanAnswer | ForgetAnswer, responses={**WITH_BODY, **errors(404, 409)})
+@takes(4 * MIB, values=3 * MAX_BATCH + 64)
 async def forget(body: ForgetBody, service: CurrentService) -> Response:
     """Forget a user, a batch of users, or some of a user's interactions. It cannot be undone.
 
@@ -68,7 +71,7 @@ async def find(body: FindBody, service: CurrentService) -> Response:
     return json_response({"requests": [_shown(record) for record in records]})
 
 
-@router.get("/v1/forget/{request}", response_model=ForgetRecordAnswer | BatchAnswer, responses=errors(404))
+@router.get("/v1/forget/{request:request}", response_model=ForgetRecordAnswer | BatchAnswer, responses=errors(404))
 async def forget_status(request: Annotated[Id, Path()], service: CurrentService) -> Response:
     """How far a forget request has come, or every request of a batch."""
     records = await service.inspections.run(service.ready_engine.forget_records, request)
@@ -78,14 +81,14 @@ async def forget_status(request: Annotated[Id, Path()], service: CurrentService)
     return json_response({"batch": request, "requests": shown})
 
 
-@router.get("/v1/forget/{request}/receipt", response_class=Response, responses={**RECEIPT, **errors(404)})
+@router.get("/v1/forget/{request:request}/receipt", response_class=Response, responses={**RECEIPT, **errors(404)})
 async def receipt(request: Annotated[Id, Path()], service: CurrentService) -> Response:
     """The signed receipt of a request, its latest revision. `rag-rec receipt verify` checks it without the service."""
     text = await service.inspections.run(service.ready_engine.receipt, request)
     return Response(text.encode(), media_type=JSON)
 
 
-@router.post("/v1/forget/{request}/prove", response_class=Response, responses={**PROOF, **errors(404)})
+@router.post("/v1/forget/{request:request}/prove", response_class=Response, responses={**PROOF, **errors(404)})
 async def prove(request: Annotated[Id, Path()], service: CurrentService) -> Response:
     """Compare the system with one that never knew the person, and add the table to the receipt. It takes long."""
     return json_response(await service.proofs.run(service.ready_engine.prove, request))

@@ -19,7 +19,7 @@ router = APIRouter(route_class=needing(Role.PRIVACY), tags=["privacy"], response
 
 
 @router.put(
-    "/v1/users/{user_id:path}/hold",
+    "/v1/users/{user_id:id}/hold",
     status_code=204,
     response_class=Response,
     responses={**WITH_BODY, **errors(404)},
@@ -30,13 +30,13 @@ async def hold(user_id: Annotated[Id, Path()], body: HoldBody, service: CurrentS
     return Response(status_code=204)
 
 
-@router.delete("/v1/users/{user_id:path}/hold", status_code=204, response_class=Response, responses=errors(404))
+@router.delete("/v1/users/{user_id:id}/hold", status_code=204, response_class=Response, responses=errors(404))
 async def release(
     user_id: Annotated[Id, Path()],
     _: Annotated[NoQuery, Query()],
     service: CurrentService,
 ) -> Response:
-    """Lift a legal hold. In an id that itself ends in `/hold`, encode that slash (`%2F`)."""
+    """Lift a legal hold."""
     await service.changes.run(service.ready_engine.release, user_id)
     return Response(status_code=204)
 
@@ -48,7 +48,7 @@ async def holds(service: CurrentService) -> Response:
     return json_response({"holds": [asdict(each) for each in listed]})
 
 
-@router.post("/v1/users/{user_id:path}/consent", response_model=ConsentAnswer, responses=errors(404))
+@router.post("/v1/users/{user_id:id}/consent", response_model=ConsentAnswer, responses=errors(404))
 async def consent(user_id: Annotated[Id, Path()], service: CurrentService) -> Response:
     """Record that a forgotten person wants to come back: a new identity, to which nothing from before is added."""
     opened = await service.changes.run(service.ready_engine.consent, user_id)

@@ -11,14 +11,19 @@ from rag_rec.errors import InvalidInput
 from serving.admission import PROTECTED, WITH_BODY, needing
 from serving.answers import AppendAnswer, errors
 from serving.auth import Role
+from serving.bodies import takes
 from serving.errors import json_response
+from serving.limits import EVENTS, MIB
 from serving.schemas import Event, Events, Id, ItemBody, UserBody
 from serving.service import CurrentService
 
-router = APIRouter(route_class=needing(Role.INGEST), tags=["ingest"], responses={**PROTECTED, **WITH_BODY})
+router = APIRouter(
+    route_class=needing(Role.INGEST, answered_on="changes"), tags=["ingest"], responses={**PROTECTED, **WITH_BODY}
+)
 
 
-@router.post("/v1/users/{user_id:path}/interactions", response_model=AppendAnswer, responses=errors(404))
+@router.post("/v1/users/{user_id:id}/interactions", response_model=AppendAnswer, responses=errors(404))
+@takes(4 * MIB, values=8 * EVENTS + 64)
 async def add_interactions(user_id: Annotated[Id, Path()], events: Events, service: CurrentService) -> Response:
     """Store one event or a list of them, all or none. The next recommendation knows them.
 
@@ -33,14 +38,16 @@ async def add_interactions(user_id: Annotated[Id, Path()], events: Events, servi
     return json_response(await service.changes.run(service.ready_engine.add_interactions, user_id, interactions))
 
 
-@router.put("/v1/users/{user_id:path}", status_code=204, response_class=Response, responses=errors(409))
+@router.put("/v1/users/{user_id:id}", status_code=204, response_class=Response, responses=errors(409))
+@takes(MIB, values=20_000)
 async def put_user(user_id: Annotated[Id, Path()], body: UserBody, service: CurrentService) -> Response:
     """Insert a user, or replace a user's attributes. A forgotten person needs a new consent first."""
     await service.changes.run(service.ready_engine.put_user, body.user(user_id))
     return Response(status_code=204)
 
 
-@router.put("/v1/items/{item_id:path}", status_code=204, response_class=Response)
+@router.put("/v1/items/{item_id:id}", status_code=204, response_class=Response)
+@takes(MIB, values=20_000)
 async def put_item(item_id: Annotated[Id, Path()], body: ItemBody, service: CurrentService) -> Response:
     """Insert or replace an item. It can be recommended at once."""
     await service.changes.run(service.ready_engine.put_item, body.item(item_id))

@@ -16,7 +16,9 @@ from serving.errors import json_response
 from serving.schemas import Id, RecommendationBody, SimilarQuery
 from serving.service import CurrentService, Service
 
-router = APIRouter(route_class=needing(Role.RECOMMEND, answers_personally=True), tags=["recommendations"])
+router = APIRouter(
+    route_class=needing(Role.RECOMMEND, answers_personally=True, answered_on="answers"), tags=["recommendations"]
+)
 
 
 @router.post(
@@ -46,7 +48,7 @@ async def _recommend_within(service: Service, request: RecommendationRequest, de
     return await service.answers.run_within(deadline_ms / 1000, answer)
 
 
-@router.get("/v1/items/{item_id:path}/similar", response_model=SimilarAnswer, responses={**PROTECTED, **errors(404)})
+@router.get("/v1/items/{item_id:id}/similar", response_model=SimilarAnswer, responses={**PROTECTED, **errors(404)})
 async def similar(
     item_id: Annotated[Id, Path()], query: Annotated[SimilarQuery, Query()], service: CurrentService
 ) -> Response:

@@ -24,7 +24,8 @@ class Contract:
     def __init__(self, document: dict[str, Any]) -> None:
         self.document = document
         self.seen: set[tuple[str, str, int]] = set()
-        self._patterns = {path: re.compile(re.sub(r"\{\w+\}", "(.+)", path)) for path in document["paths"]}
+        patterns = {path: re.sub(r"\{\w+\}", "([^/]*)", path) for path in document["paths"]}
+        self._patterns = {path: re.compile(pattern) for path, pattern in patterns.items()}
 
     def check(self, method: str, path: str, response: httpx.Response) -> None:
         """Fail unless the answer is one that the document promises."""
@@ -46,7 +47,9 @@ class Contract:
             self.conforms(response.json(), media[kind].get("schema", {}), "$")
 
     def template(self, method: str, path: str) -> str | None:
-        """The longest documented path that matches, as the routes prefer it."""
+        """The documented path that matches, if it has the method; one without parameters hides the others."""
+        if path in self._patterns:
+            return path if method.lower() in self.document["paths"][path] else None
         matching = [
             template
             for template, pattern in self._patterns.items()

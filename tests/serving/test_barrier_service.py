@@ -121,7 +121,7 @@ def test_a_repetition_cuts_nothing_off(api: Api, engine: FakeEngine) -> None:
     ("method", "path", "body", "personal"),
     [
         ("POST", "/v1/recommendations", {"user_id": "u1"}, True),
-        ("POST", "/v1/recommendations", {"user_id": ""}, True),
+        ("POST", "/v1/recommendations", {"user_id": ""}, False),
         ("POST", "/v1/recommendations/explain", {"user_id": "u1"}, True),
         ("GET", "/v1/users/u1/export", None, True),
         ("DELETE", "/v1/users/u1?dry_run=true", None, False),

@@ -162,6 +162,38 @@ def test_a_refused_method_lists_the_ones_that_work(api: Api) -> None:
     assert error_code(response) == "method_not_allowed"
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/v1/users/x/interactions", "POST"),
+        ("/v1/users/x/hold", "DELETE, PUT"),
+        ("/v1/users/x/export", "GET"),
+        ("/v1/users/x/consent", "POST"),
+        ("/v1/items/x/similar", "GET"),
+        ("/v1/users/x%2Finteractions", "DELETE, PUT"),
+        ("/v1/forget", "GET, POST"),
+        ("/v1/forget/find", "POST"),
+        ("/v1/forget/r1", "GET"),
+        ("/v1/recommendations/explain", "POST"),
+        ("/healthz", "GET"),
+    ],
+)
+def test_an_address_answers_to_its_own_methods_and_names_them(
+    api: Api, engine: FakeEngine, path: str, allowed: str
+) -> None:
+    for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} - set(allowed.split(", ")):
+        response = api.call(method, path, json={"attributes": {}})
+        assert (response.status_code, response.headers["allow"]) == (405, allowed), method
+    assert set(engine.users) == {"u1"}
+
+
+def test_a_plain_slash_is_no_part_of_an_id(api: Api, engine: FakeEngine) -> None:
+    assert error_code(api.call("PUT", "/v1/users/x/y", json={})) == "unknown_route"
+    assert error_code(api.call("PUT", "/v1/items/x/", json={"text": "x"})) == "unknown_route"
+    assert api.call("PUT", "/v1/users/x%2Finteractions", json={}).status_code == 204
+    assert "x/interactions" in engine.users
+
+
 def test_details_name_the_field_and_do_not_repeat_the_value(api: Api) -> None:
     body = [{"item_id": "i1"}, {"item_id": "i1", "value": "secret-value"}]
     response = api.call("POST", "/v1/users/u1/interactions", json=body)

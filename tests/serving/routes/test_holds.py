@@ -45,7 +45,7 @@ def test_a_removal_of_a_user_whose_id_ends_in_hold_lifts_no_hold(api: Api, engin
 def test_an_encoded_slash_is_part_of_the_id(api: Api, engine: FakeEngine) -> None:
     engine.users |= {name: User(name) for name in ("a/b", "a/b/hold", "a/b/export")}
     engine.hold("a/b", "case 17")
-    for user_id in ("a%2Fb%2Fhold", "a/b%2fhold"):
+    for user_id in ("a%2Fb%2Fhold", "a%2fb%2fhold"):
         engine.users["a/b/hold"] = User("a/b/hold")
         plan = api.call("DELETE", f"/v1/users/{user_id}?dry_run=true").json()["plan"]
         assert api.call("DELETE", f"/v1/users/{user_id}?confirm=a/b/hold&plan={plan}").status_code == 200
@@ -55,10 +55,10 @@ def test_an_encoded_slash_is_part_of_the_id(api: Api, engine: FakeEngine) -> Non
     assert api.call("GET", "/v1/users/a%2Fb%2Fexport/export").json()["user"]["id"] == "a/b/export"
     assert api.call("PUT", "/v1/users/a%2Fb%2Fexport/hold", json={"reason": "case 18"}).status_code == 204
     assert set(engine.held) == {"a/b", "a/b/export"}
-    for user_id in ("a%2Fb", "a/b"):
-        engine.hold("a/b", "case 17")
-        assert api.call("DELETE", f"/v1/users/{user_id}/hold").status_code == 204
-        assert "a/b" not in engine.held
+    assert api.call("DELETE", "/v1/users/a/b/hold").status_code == 404
+    assert "a/b" in engine.held
+    assert api.call("DELETE", "/v1/users/a%2Fb/hold").status_code == 204
+    assert "a/b" not in engine.held
 
 
 def test_a_slash_that_was_encoded_twice_is_no_slash(api: Api, engine: FakeEngine) -> None:

