@@ -21,6 +21,10 @@ from rag_rec.errors import InvalidInput, RagRecError, Unauthorized
 
 JSON = "application/json"
 RETRY_SECONDS = 3
+REQUEST_ID = "rag_rec.request_id"
+"""Name of the request's number in its scope."""
+
+INTERNAL = "The service failed; the log has the request under its X-Request-ID."
 DETAILS = 20  # fields named in one answer; a body of a thousand bad events needs no thousand lines
 
 
@@ -101,11 +105,6 @@ def error_body(code: str, message: str, details: Sequence[Mapping[str, str]] = (
     return {"error": content}
 
 
-def internal_error() -> Response:
-    """The response for a defect: it tells the caller nothing about the inside."""
-    return error_response(RagRecError("The service failed; the log has the request under its X-Request-ID."))
-
-
 def register(app: FastAPI) -> None:
     """Give every error raised under ``app`` the one shape."""
     app.add_exception_handler(RagRecError, _on_error)
@@ -113,9 +112,8 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http)
 
 
-async def _on_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RagRecError)  # noqa: S101 - tells the type checker what the registration guarantees
-    return error_response(error)
+async def _on_error(request: Request, error: Exception) -> Response:
+    return error_response(request.app.state.service.disclose(error, request.scope[REQUEST_ID]))
 
 
 async def _on_invalid(_: Request, error: Exception) -> Response:

@@ -70,5 +70,5 @@ def _guarded(app: FastAPI, service: Service) -> Iterator[_Guarded]:
     for route in app.routes:
         lane = service.lane(route.lane) if isinstance(route, ProtectedRoute) and route.lane else None
         if lane is not None and isinstance(route, ProtectedRoute):
-            for method in route.methods:
+            for method in route.methods or ():
                 yield _Guarded(method, route.path_regex, route.path_format, lane)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, Protocol, TextIO
 
@@ -37,6 +38,12 @@ def open_log(stream: BinaryIO | None = None) -> Log:
         cache_logger_on_first_use=True,
     )
     return log
+
+
+def place_of(error: BaseException) -> str:
+    """File and line where an exception was raised: its text may quote personal data, so it is not logged."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown"
 
 
 class JsonFormatter(logging.Formatter):

@@ -5,8 +5,8 @@ Pure ASGI, because it runs around every request.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-import traceback
 from collections.abc import Callable
 from time import perf_counter
 from urllib.parse import unquote_to_bytes
@@ -16,10 +16,10 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rag_rec.errors import InvalidInput, RagRecError
+from rag_rec.errors import InvalidInput
 from serving.addresses import keep_slashes
 from serving.barrier import PASSAGE
-from serving.errors import AnswerVoid, MalformedRequest, error_response, internal_error
+from serving.errors import REQUEST_ID, AnswerVoid, MalformedRequest, error_response
 from serving.protocol import WAY_OUT
 from serving.service import Service
 
@@ -41,6 +41,7 @@ class Observation:
             await self._app(scope, receive, send)
             return
         watch = _Watch(send)
+        scope[REQUEST_ID] = watch.request_id
         self._service.metrics.in_flight.inc()
         try:
             await self._answer(scope, receive, watch)
@@ -65,14 +66,13 @@ class Observation:
                 _drop(scope)
             else:
                 await watch.answer(error_response(error), scope, receive)
-        except RagRecError as error:
-            await watch.answer(error_response(error), scope, receive)
-        except Exception as error:  # the outermost layer: nothing may pass
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # the outermost layer: nothing may pass, and a panic of Rust is no Exception
             if watch.fenced:
                 await self._fence(scope, receive, watch)
                 return
-            self._service.log.error("defect", request=watch.request_id, error=type(error).__name__, at=_place(error))
-            await watch.answer(internal_error(), scope, receive)
+            await watch.answer(error_response(self._service.disclose(error, watch.request_id)), scope, receive)
 
     async def _fence(self, scope: Scope, receive: Receive, watch: _Watch) -> None:
         """What becomes of an answer that was held back: an error, or an end where it had begun already."""
@@ -169,9 +169,3 @@ def _check_address(scope: Scope) -> None:
         ord(character) < 32 or 127 <= ord(character) < 160 for character in scope["path"]
     ):
         raise InvalidInput("Identifiers may not contain control characters.")
-
-
-def _place(error: Exception) -> str:
-    """File and line where an exception was raised: its text may quote personal data, so it is not logged."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown"

@@ -15,10 +15,11 @@ from serving.auth import Keyring
 from serving.barrier import Barrier
 from serving.clock import names_of
 from serving.connections import Connections
+from serving.disclosure import Disclosure
 from serving.engine import Engine
 from serving.lanes import Lane
 from serving.limits import Limits
-from serving.logs import Log
+from serving.logs import Log, place_of
 from serving.metrics import Metrics
 
 
@@ -49,6 +50,7 @@ class Service:
         self.connections = Connections(
             self.limits.connections, self.limits.connections_of_address, self.limits.unread_seconds
         )
+        self._disclosure = Disclosure(settings)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._generations = Lane("generations", 1, 0)
         self._presence = Lane("presence", 1, 0)
@@ -57,6 +59,18 @@ class Service:
         working = (self.answers, self.changes, self.explanations, self.inspections, self.removals, self.proofs)
         self._lanes = (self.bodies, *working)
         self.metrics = Metrics(lambda: self.engine, self._lanes, self.connections)
+
+    def disclose(self, error: BaseException, request_id: str) -> RagRecError:
+        """The error that a caller sees. What the caller does not see is in the log, under the request's number.
+
+        The text of an error that nobody expected may quote personal data: its place is logged, and not the text.
+        """
+        shown = self._disclosure.of(error)
+        if not isinstance(error, RagRecError):
+            self.log.error("defect", request=request_id, error=type(error).__name__, at=place_of(error))
+        elif shown is not error or error.status == RagRecError.status:
+            self.log.error("failure", request=request_id, code=error.code, message=str(error))
+        return shown
 
     def lane(self, name: str) -> Lane:
         """The lane with this name."""

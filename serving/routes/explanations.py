@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from rag_rec.domain import RecommendationRequest
-from rag_rec.errors import InvalidInput, RagRecError
+from rag_rec.errors import InvalidInput
 from rag_rec.explanation import Explanation
 from serving.admission import PROTECTED, WITH_BODY, needing
 from serving.answers import errors
 from serving.auth import Role
 from serving.engine import Engine
-from serving.errors import error_body
+from serving.errors import REQUEST_ID, error_body
 from serving.schemas import ExplanationBody
 from serving.service import CurrentService, Service
 from serving.streaming import EventStream, Stopped, server_event, stream
@@ -34,7 +34,7 @@ router = APIRouter(
         **errors(504),
     },
 )
-async def explain(body: ExplanationBody, service: CurrentService) -> Response:
+async def explain(body: ExplanationBody, service: CurrentService, request: Request) -> Response:
     """Recommend, and let an LLM say why, from nothing but the user's own interactions that the answer cites.
 
     The answer is a stream of server-sent events, each with JSON as its data. For each item: `item` (the item and its
@@ -44,15 +44,15 @@ async def explain(body: ExplanationBody, service: CurrentService) -> Response:
     """
     if body.k > service.settings.max_k:
         raise InvalidInput(f"k is {body.k}; it must lie between 1 and {service.settings.max_k}.")
-    engine, request = service.ready_engine, body.request()
+    engine, wanted = service.ready_engine, body.request()
 
     def produce(stopped: Stopped) -> Iterator[bytes]:
-        return _events(engine, request, body.item_id, stopped)
+        return _events(engine, wanted, body.item_id, stopped)
 
-    seconds = None if request.deadline_ms is None else request.deadline_ms / 1000
+    seconds = None if wanted.deadline_ms is None else wanted.deadline_ms / 1000
     events = stream(service.explanations, produce, seconds)
     first = await anext(events)  # what fails before the first event is an error like any other
-    return EventStream(_with_errors(first, events, service))
+    return EventStream(_with_errors(first, events, service, request.scope[REQUEST_ID]))
 
 
 def _events(engine: Engine, request: RecommendationRequest, item_id: str | None, stopped: Stopped) -> Iterator[bytes]:
@@ -78,16 +78,15 @@ def _ending(explanation: Explanation) -> dict[str, object]:
     return {"item_id": explanation.item.item_id, **ending}
 
 
-async def _with_errors(first: bytes, events: AsyncGenerator[bytes], service: Service) -> AsyncIterator[bytes]:
+async def _with_errors(
+    first: bytes, events: AsyncGenerator[bytes], service: Service, request_id: str
+) -> AsyncIterator[bytes]:
     """The events; what fails after the first one becomes an event, since the status has been sent."""
     async with aclosing(events):
         try:
             yield first
             async for event in events:
                 yield event
-        except RagRecError as error:
-            yield server_event("error", error_body(error.code, str(error)))
-        except Exception as error:  # nothing may pass, and the text may quote personal data
-            service.log.error("defect", error=type(error).__name__, at="explanation")
-            defect = RagRecError("The service failed; the log has the time of it.")
-            yield server_event("error", error_body(defect.code, str(defect)))
+        except Exception as error:  # nothing may pass
+            shown = service.disclose(error, request_id)
+            yield server_event("error", error_body(shown.code, str(shown)))
