@@ -89,8 +89,8 @@ class Service:
 
     @property
     def term(self) -> int | None:
-        """The engine's term. Without an engine there is none."""
-        return None if self.engine is None else self.engine.term()
+        """The engine's term; before there is an engine nothing personal can be answered."""
+        return 0 if self.engine is None else self.engine.term()
 
     def load(self, open_engine: Callable[[], Engine]) -> None:
         """Open the engine and make it known to the others; the service is ready afterwards."""

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rag_rec.forgetting import replicas
-from rag_rec.forgetting.replicas import BEAT_MS, EXPIRY_MS, Presence, is_running, lagging, present
+from rag_rec.forgetting.replicas import BEAT_MS, EXPIRY_MS, LEASE_MS, Presence, is_running, lagging, present, uptime_ms
 from rag_rec.store import open_store
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import Replica
@@ -36,8 +37,10 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time of day, and that since the machine was started."""
     clock = Clock()
     monkeypatch.setattr(replicas, "now_ms", clock)
+    monkeypatch.setattr(replicas, "uptime_ms", clock)
     return clock
 
 
@@ -157,3 +160,66 @@ def test_another_adapter_is_said_at_once_when_earlier_answers_have_left(store: S
     clock.now += BEAT_MS + 1
     presence.beat(4)
     assert len(told) == 2
+
+
+def test_a_lease_is_shorter_than_the_time_after_which_nobody_waits() -> None:
+    assert BEAT_MS < LEASE_MS <= EXPIRY_MS - 5_000
+
+
+def test_the_clock_of_leases_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 0 < uptime_ms() <= uptime_ms()
+    monkeypatch.delattr(time, "CLOCK_BOOTTIME", raising=False)  # as on systems that do not have it
+    assert 0 < uptime_ms() <= uptime_ms()
+
+
+def test_who_is_silent_for_too_long_is_in_no_term_until_the_memory_has_followed(store: Store, clock: Clock) -> None:
+    presence = Presence(store)
+    assert presence.term == 0  # nobody waits for a process that never joined, and nothing is promised
+    presence.join(3)
+    assert presence.term == 1
+    clock.now += LEASE_MS - 1
+    assert presence.term == 1
+    clock.now += 1
+    assert presence.term is None
+    presence.stay()  # it says nothing of the memory, so that it does not renew what is over
+    assert presence.term is None
+    assert presence.beat(3)
+    assert presence.term == 2
+
+
+def test_signs_of_life_keep_a_term(store: Store, clock: Clock) -> None:
+    presence = Presence(store)
+    presence.join(3)
+    for _ in range(10):
+        clock.now += BEAT_MS + 1
+        presence.stay()
+        assert presence.term == 1
+        clock.now += BEAT_MS + 1
+        assert presence.beat(3)
+        assert presence.term == 1
+
+
+def test_who_was_taken_off_the_list_is_told_and_joins_as_another_one(store: Store, clock: Clock) -> None:
+    presence = Presence(store)
+    presence.join(3)
+    before = presence.id
+    clock.now += EXPIRY_MS + 1
+    assert lagging(store, 5, None) == []
+    assert store.replicas() == []
+    assert not presence.beat(5)
+    assert store.replicas() == []
+    assert presence.term is None
+    presence.join(5)
+    assert presence.term == 2
+    assert presence.id != before
+    assert [replica.epoch for replica in store.replicas()] == [5]
+
+
+def test_who_was_heard_of_meanwhile_is_not_taken_off_the_list(store: Store, clock: Clock) -> None:
+    presence = Presence(store)
+    presence.join(3)
+    (read,) = store.replicas()
+    clock.now += EXPIRY_MS + 1
+    presence.beat(3)
+    store.drop_silent(read)
+    assert [replica.id for replica in store.replicas()] == [presence.id]

@@ -33,7 +33,7 @@ def entered(monkeypatch: pytest.MonkeyPatch) -> list[Passage]:
     """The answers that a removal would wait for."""
     passages: list[Passage] = []
 
-    def enter(passage: Passage) -> None:
+    def enter(passage: Passage, term: int | None = None) -> None:  # noqa: ARG001 - as it is called
         passages.append(passage)
 
     monkeypatch.setattr(Passage, "enter", enter)
