@@ -100,7 +100,7 @@ class Builder:
         target = folder / "reader"
         if target.is_dir():
             return
-        reader = self.reader or self._fit(histories, items)
+        reader = self._fit(histories, items) if self.reader is None else self.reader.taken_over()
         unfinished = folder / "reader-unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         make_private_folder(unfinished)
@@ -113,12 +113,15 @@ class Builder:
         rule, events = self.settings.positive_rule, self.store.events()
         positives = [(user, rule.positives(history, events)) for user, history in histories.items()]
         vectors = items.vectors(items.numbers())
-        dense = len(vectors) <= self.settings.dense_items_limit
+        how = ReaderSettings(dense=len(vectors) <= self.settings.dense_items_limit, seed=self.settings.seed)
         self.progress.stage("reader", 100)
         told = Percent(self.progress)
-        return fit_reader(
-            positives, vectors, len(vectors), ReaderSettings(dense=dense, seed=self.settings.seed), told.share
-        )
+        return fit_reader(positives, vectors, len(vectors), how, told.share, self._user_id)
+
+    def _user_id(self, number: int) -> str:
+        """The caller's id of a user; of one who has just been removed, none that anybody has."""
+        user = self.store.user_by_number(number)
+        return "" if user is None else user.id
 
     def _publish(self, folder: Path, plan: Plan, items: FlatIndex, histories: Mapping[int, History]) -> Generation:
         self.progress.stage("verify and publish", 1)

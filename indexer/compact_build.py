@@ -111,14 +111,19 @@ class CompactBuilder:
             self._put_to_use(base, adapter, people, place)
         return Compact(base, adapter)
 
+    def _held_out(self, people: People) -> float:
+        """The share of the people whose newest item is left out."""
+        given = self.how.adapter.held_out
+        return people.share_to_ask if given is None else given
+
     def _put_to_use(self, base: CompactFolder, adapter: CompactFolder, people: People, place: Occupation) -> None:
         """Also destroys the adapters that still know somebody who was forgotten, be it this one."""
-        compact, how = self.compact, self.how.adapter
+        compact, held_out = self.compact, self._held_out(people)
         try:
             with compact.writing():  # nobody destroys the adapter between these
                 self._refuse_forgotten(compact, people)
                 place.say()  # before it can owe anything: what no place holds is taken to be gone
-                self.store.put_lineage(adapter.digest, people.lineage(how.held_out, how.seed), people.epoch)
+                self.store.put_lineage(adapter.digest, people.lineage(held_out, self.how.adapter.seed), people.epoch)
                 compact.set_current(base.digest, adapter.digest)
         finally:
             gone = compact.prune(outdated=lambda epoch: forgotten_since(self.store, epoch))
@@ -175,12 +180,15 @@ class CompactBuilder:
 
     def _adapter(self, base: CompactFolder, people: People) -> CompactFolder:
         settings, compact = self.how.adapter, self.compact
-        checkpoints = Checkpoints(compact.training, self._key(base))
+        held_out = self._held_out(people)
+        checkpoints = Checkpoints(compact.training, self._key(base, held_out))
         training, width = self._training(Base.load(base.folder), people)
         loss = self._train(training, people, checkpoints)
         rank = width if settings.rank is None else settings.rank
         deltas = training.deltas()
-        counts = {"users": len(people.positives), "interactions": people.interactions}
+        asked = people.held_out(held_out, settings.seed)
+        counts = {"users": len(people.positives), "interactions": people.interactions, "held_out": asked}
+        chosen = {"held_out": held_out, "held_out_given": settings.held_out is not None}
 
         def write(folder: Path) -> None:
             self._refuse_forgotten(compact, people)
@@ -190,7 +198,7 @@ class CompactBuilder:
             write,
             base=base.digest,
             epoch=people.epoch,
-            settings={**asdict(settings), "rank": rank, "loss": loss},
+            settings={**asdict(settings), **chosen, "rank": rank, "loss": loss},
             counts={**counts, "parameters": parameters(deltas, rank)},
         )
         checkpoints.clear()
@@ -198,7 +206,7 @@ class CompactBuilder:
 
     def _training(self, base: Base, people: People) -> tuple[AdapterTraining, int]:
         settings, vocabulary = self.how.adapter, base.vocabulary
-        sequences = people.sequences(vocabulary, settings.held_out, settings.seed)
+        sequences = people.sequences(vocabulary, self._held_out(people), settings.seed)
         room = int(base.model.config.max_position_embeddings)
         longest = max(len(sequence.prefix) for sequence in sequences) + 1
         if settings.context + longest > room:
@@ -237,8 +245,8 @@ class CompactBuilder:
             compact.discard_training()
             raise Busy("Somebody was forgotten while the adapter was trained: run the same command again.")
 
-    def _key(self, base: CompactFolder) -> str:
-        fields = [base.digest, asdict(self.how.adapter), self.how.device]
+    def _key(self, base: CompactFolder, held_out: float) -> str:
+        fields = [base.digest, asdict(self.how.adapter), held_out, self.how.device]
         return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

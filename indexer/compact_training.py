@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,7 +40,12 @@ Rank = Annotated[int | None, typer.Option(min=1, help="Rank of the adapter. Defa
 Context = Annotated[int | None, typer.Option(min=1, help="Most items that the model reads of one person at a time.")]
 HeldOut = Annotated[
     float | None,
-    typer.Option(min=0, max=1, help="Share of the people whose newest item is left for `rag-rec generator gate`."),
+    typer.Option(
+        min=0,
+        max=1,
+        help="Share of the people whose newest item is left out, for `rag-rec generator gate` to ask for. "
+        "Default: enough people to tell a gain from noise.",
+    ),
 ]
 DeviceOption = Annotated[Device, typer.Option(help="Where to train; auto takes a GPU if there is one.")]
 
@@ -91,7 +96,7 @@ def _gate(settings: Settings, store: Store, bars: Bars, embedder: Embedder) -> M
 
     try:
         here = settings.model_copy(update={"generator": "local", "generator_model": None})
-        return asdict(measure(here, store, bars, embedder))
+        return measure(here, store, bars, embedder).document()
     except (GeneratorFailure, InvalidInput, NotReady) as reason:
         return f"not measured: {reason}"
 
@@ -111,6 +116,7 @@ def _summary(compact: CompactStore, digest: str) -> Mapping[str, Any]:
         "adapter_parameters": trained.counts["parameters"],
         "users": trained.counts["users"],
         "interactions": trained.counts["interactions"],
+        "left_out": trained.counts["held_out"],
         **trained_with(adapter),
         "vllm_max_lora_rank": served_rank(trained.settings["rank"]),
     }

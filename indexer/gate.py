@@ -19,9 +19,10 @@ from indexer.progress import Progress
 from rag_rec.candidates.model import CandidateModel
 from rag_rec.candidates.query import CandidateList, Query
 from rag_rec.candidates.statistics import Statistics
-from rag_rec.compact.sequences import is_held_out
+from rag_rec.compact.sequences import ASKED, LEAST_POSITIVES
 from rag_rec.domain import RecommendationRequest, User
 from rag_rec.errors import NotReady
+from rag_rec.evaluation.held_out import is_held_out
 from rag_rec.fusion import Floats, Gate, Trials, fit_gate
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.language_model import LanguageModel
@@ -32,10 +33,10 @@ from rag_rec.prompting import Context, PromptWriter
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 
-LEAST_POSITIVES: Final = 5
 LEAST_USERS: Final = 50
 """With fewer users than this there is nothing to decide by."""
-MOST_USERS: Final = 1000
+MOST_USERS: Final = 2 * ASKED
+"""So many are asked at most: a model whose adapter leaves out everybody's newest choice, or none, has no fewer."""
 BATCH: Final = 64
 UNHEALTHY: Final = frozenset({Reason.LOW_LABEL_MASS, Reason.MISSING_LABELS, Reason.NOT_A_NUMBER})
 """Failures of one answer; any other means that the LLM cannot be asked."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import typer
@@ -38,7 +37,8 @@ def group() -> None:
 def gate(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
     """Measure on held-out choices whether the LLM improves on the candidates' order, and with which weight.
 
-    A running service takes the result up by itself.
+    It takes part only if the whole 95 % interval of its gain lies above zero. A running service takes the result up by
+    itself.
     """
     settings = Settings()
     store = existing_store_of(settings)
@@ -47,7 +47,7 @@ def gate(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the
             measured = measure(settings, store, bars)
     finally:
         store.close()
-    return asdict(measured)
+    return measured.document()
 
 
 def measure(settings: Settings, store: Store, progress: Progress, embedder: Embedder | None = None) -> Gate:

@@ -47,7 +47,9 @@ def settings_in_use(compact: CompactStore, device: str, seed: int) -> CompactSet
     base, adapter = compact.open_current()
     built = dict(base.manifest.settings)
     built["walks"] = WalkSettings(**built["walks"])
-    trained = {"seed": seed} if adapter is None else adapter.manifest.settings
+    trained = {"seed": seed} if adapter is None else dict(adapter.manifest.settings)
+    if not trained.pop("held_out_given", False):  # chosen by the build, or the default of an earlier version
+        trained.pop("held_out", None)
     return CompactSettings(
         BaseSettings(**_known(BaseSettings, built)), AdapterSettings(**_known(AdapterSettings, trained)), device
     )

@@ -53,7 +53,7 @@ class SystemCopy:
 
     def build(self) -> None:
         """Build an index of the copy's store."""
-        reader = Reader.load(self.source.folder / "reader") if self.source else None
+        reader = Reader.load(self.source.folder / "reader", self.source.fitted_in) if self.source else None
         generations = generations_of(self.settings)
         with self.store() as store:
             Builder(store, generations, self.settings, self.embedder, self.progress, reader, self.source).build(

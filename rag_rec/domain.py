@@ -112,11 +112,29 @@ class RecommendedItem:
 
 
 @dataclass(frozen=True, slots=True)
+class GateState:
+    """Whether the LLM may take part, and what was measured to decide it.
+
+    Attributes:
+        open: whether it may.
+        metric: what was measured, of the fusion less the candidates' own order.
+        gain: 95 % interval of that difference over people; None where nothing was measured.
+        people: how many were asked.
+    """
+
+    open: bool
+    metric: str
+    gain: tuple[float, float] | None
+    people: int
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """Where an answer came from, so that anyone can tell what it may still contain.
 
     ``model``, ``adapter`` and ``label_mass`` are those of the LLM where it took part. ``fallback`` says in a word why
     it did not although it was asked, or was not asked although there is one (:mod:`rag_rec.generators.failures`).
+    ``gate`` is None where there is no LLM, or nobody has measured it.
     """
 
     epoch: int
@@ -129,6 +147,7 @@ class Provenance:
     adapter: str | None = None
     label_mass: float | None = None
     fallback: str | None = None
+    gate: GateState | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,11 @@ class Generation:
         """The generation's name."""
         return self.manifest.id
 
+    @property
+    def fitted_in(self) -> str | None:
+        """Name of the generation whose build fitted the reader; None where it was taken over from elsewhere."""
+        return self.manifest.lineage if self.manifest.reader_fitted else None
+
 
 class Generations:
     """All generations under one folder. With a signer, those that are published or rewritten here are signed."""

@@ -82,7 +82,7 @@ class Live:
         check_generation(generation, settings)
         items = ItemSpace.load(generation.folder / "items", store.items(), embedder)
         people = read_people(generation.folder, items.rows())
-        reader = Reader.load(generation.folder / "reader")
+        reader = Reader.load(generation.folder / "reader", generation.fitted_in)
         live = cls(generation, store, settings, embedder, items, people, reader)
         live.follow()
         live._build_statistics()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import log_softmax
 
-from rag_rec.domain import Source
+from rag_rec.domain import GateState, Source
 from rag_rec.fusion import Floats, Gate, fuse
 from rag_rec.generators.failures import Reason
 from rag_rec.generators.fallback import Ladder
@@ -58,6 +58,11 @@ class Ranker:
     def asks(self) -> bool:
         """Whether the LLM will be asked."""
         return self.generator.ranks and self.gate is not None and self.gate.use
+
+    @property
+    def gate_state(self) -> GateState | None:
+        """What the gate says; None where there is no LLM, or nobody has measured it."""
+        return self.gate.state if self.gate is not None and self.generator.ranks else None
 
     @property
     def evidence_cost(self) -> EvidenceCost | None:

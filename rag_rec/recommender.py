@@ -147,6 +147,7 @@ class Recommender:
             adapter=ranking.adapter if ranking else None,
             label_mass=ranking.label_mass if ranking else None,
             fallback=ranked.fallback,
+            gate=self._ranker.gate_state,
         )
 
 

@@ -42,6 +42,17 @@ class RecommendedItemAnswer(Answer):
     reasons: list[ReasonAnswer]
 
 
+class GateAnswer(Answer):
+    """Whether the LLM may take part in answers, and what was measured to decide it."""
+
+    open: Annotated[bool, Field(description="Whether it may: the whole interval of the gain lies above zero.")]
+    metric: Annotated[str, Field(description="What was measured, of the fusion less the candidates' own order.")]
+    gain: Annotated[
+        tuple[float, float] | None, Field(description="95 % interval of the gain. Null: nothing was measured.")
+    ]
+    people: Annotated[int, Field(description="How many people's newest choices were asked for.")]
+
+
 class ProvenanceAnswer(Answer):
     """Where the answer came from."""
 
@@ -55,6 +66,7 @@ class ProvenanceAnswer(Answer):
     adapter: Annotated[str | None, Field(description="Digest of the LLM's adapter.")]
     label_mass: Annotated[float | None, Field(description="Probability the LLM gave to the candidates' labels.")]
     fallback: Annotated[str | None, Field(description="Why the LLM took no part, in a word, where there is one.")]
+    gate: Annotated[GateAnswer | None, Field(description="Null: there is no LLM, or nobody has measured it.")]
 
 
 class RecommendationAnswer(Answer):

@@ -57,11 +57,22 @@ def test_the_gate_is_read_out(tmp_path: Path) -> None:
     target = wanted(settings)
     assert target is not None
     path = gate_path(settings.gates, target.digest, target.adapter_digest)
-    Gate(use=False, weight=8.0, users=70, candidates=0.2, llm=0.1, fused=0.19).save(path)
-    assert "bypassed: it does not improve on its own input order" in detail(settings, "gate")
-    Gate(use=True, weight=1.5, users=70, candidates=0.2, llm=0.1, fused=0.21).save(path)
+    noise = Gate(True, 8.0, users=96, candidates=0.2, llm=0.1, fused=0.205, gain=(-0.0075, 0.0245))
+    noise.save(path)  # as an earlier version did, which had it open
+    assert states(settings)["gate"] is State.NOTE
+    said = detail(settings, "gate")
+    for part in ("bypassed", "closed", "-0.0075 to +0.0245", "96 people", "Few people were asked", "NDCG@10"):
+        assert part in said
+    replace(noise, users=4000).save(path)
+    assert "More people or another LLM" in detail(settings, "gate")
+    replace(noise, gain=(-0.02, -0.01)).save(path)
+    assert "no better than the candidates' order" in detail(settings, "gate")
+    replace(noise, gain=None).save(path)
+    assert "Run `rag-rec generator gate`" in detail(settings, "gate")
+    replace(noise, weight=1.5, gain=(0.001, 0.0245)).save(path)
     assert states(settings)["gate"] is State.OK
     assert "candidates weigh 1.5" in detail(settings, "gate")
+    assert "open, because the whole interval is above zero" in detail(settings, "gate")
 
 
 def test_an_adapter_that_saw_a_forgotten_person_is_reported(tmp_path: Path) -> None:

@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax
 
 from rag_rec.errors import CorruptIndex
-from rag_rec.fusion import MOST_WEIGHT, Gate, Trials, best_weight, discard_gates, fit_gate, fuse, gain_of, gate_path
+from rag_rec.fusion import (
+    METRIC,
+    MOST_WEIGHT,
+    Gate,
+    Trials,
+    cautious_weight,
+    discard_gates,
+    fit_gate,
+    fuse,
+    gain_of,
+    gate_path,
+)
 
 scores = st.lists(st.floats(-20, 20), min_size=1, max_size=12)
 
@@ -64,11 +75,78 @@ def test_an_llm_that_knows_something_else_is_used() -> None:
 def test_an_llm_that_knows_the_opposite_is_bypassed() -> None:
     gate = fit_gate(trials(-4.0), seed=0)
     assert not gate.use
-    assert best_weight(trials(-4.0)) == MOST_WEIGHT
+    assert cautious_weight(trials(-4.0)) == MOST_WEIGHT
 
 
 def test_the_better_the_llm_the_less_the_candidates_weigh() -> None:
-    assert best_weight(trials(6.0)) < best_weight(trials(0.3))
+    assert cautious_weight(trials(6.0)) < cautious_weight(trials(0.3))
+
+
+def test_the_thinner_the_evidence_the_nearer_the_weight_to_the_candidates_order() -> None:
+    def raised(users: int) -> float:
+        samples = [trials(1.0, users=users, seed=seed) for seed in range(8)]
+        return float(np.median([cautious_weight(each) / cautious_weight(each, caution=0.0) for each in samples]))
+
+    thin, some, much = (raised(users) for users in (40, 400, 4000))
+    assert thin > some > much > 1.0
+    assert much < 1.1
+
+
+def test_caution_lowers_the_llms_scale_by_its_standard_error() -> None:
+    """The slow, obvious way: the standard deviation of the scale over many samples of people."""
+    samples = [trials(1.0, users=200, seed=seed) for seed in range(60)]
+    ratios = [1 / cautious_weight(each, caution=0.0) for each in samples]
+    lowered = [1 / cautious_weight(each) for each in samples]
+    assert np.mean(ratios) - np.mean(lowered) == pytest.approx(np.std(ratios), rel=0.4)
+
+
+def test_without_an_answer_among_the_candidates_the_candidates_order_is_kept() -> None:
+    few = trials(2.0, users=60)
+    gate = fit_gate(Trials(few.candidates, few.llm, np.full(60, -1)), seed=0)
+    assert (gate.use, gate.weight, gate.gain) == (False, MOST_WEIGHT, (0.0, 0.0))
+
+
+@pytest.mark.parametrize("knows", [0.2, 0.6, 2.0])
+def test_the_gate_is_open_if_and_only_if_the_whole_interval_is_above_zero(knows: float) -> None:
+    for seed in range(5):
+        gate = fit_gate(trials(knows, users=150, seed=seed), seed)
+        assert gate.gain is not None
+        assert gate.use is (gate.gain[0] > 0)
+
+
+def test_a_mean_gain_within_noise_does_not_open_the_gate() -> None:
+    gates = [fit_gate(trials(0.2, users=90, seed=seed), seed) for seed in range(12)]
+    uncertain = [gate for gate in gates if gate.fused and gate.candidates and gate.fused > gate.candidates]
+    closed = [gate for gate in uncertain if gate.gain and gate.gain[0] <= 0]
+    assert closed
+    assert not any(gate.use for gate in closed)
+
+
+def test_a_gate_of_an_earlier_version_is_judged_by_the_rule_of_this_one(tmp_path: Path) -> None:
+    """As written on ML-100K: open although the interval includes zero."""
+    path = gate_path(tmp_path, "m", "a")
+    written = (
+        '{"use": true, "weight": 2.764, "model": "m", "adapter": "a", "users": 96, "candidates": 0.1207, "llm": 0.0953,'
+        ' "fused": 0.1292, "gain": [-0.0075, 0.0245]}'
+    )
+    path.write_text(written)
+    gate = Gate.load(path)
+    assert gate is not None
+    assert (gate.use, gate.users, gate.weight) == (False, 96, 2.764)
+    path.write_text(written.replace("-0.0075", "0.0005"))
+    assert (found := Gate.load(path)) is not None and found.use
+    path.write_text('{"use": true, "weight": 1.0, "gain": null}')
+    assert (found := Gate.load(path)) is not None and not found.use
+
+
+def test_a_gate_says_in_words_what_was_measured() -> None:
+    gate = Gate(False, 2.0, "m", "a", 96, 0.1207, 0.0953, 0.1292, (-0.0075, 0.0245))
+    for part in ("closed", "NDCG@10", "0.1207", "+0.0085", "-0.0075 to +0.0245", "96 people"):
+        assert part in gate.words
+    assert gate.document()["decision"] == gate.words
+    state = gate.state
+    assert (state.open, state.metric, state.gain, state.people) == (False, METRIC, gate.gain, 96)
+    assert Gate(True, 1.0).words == "open: nothing was measured"
 
 
 def test_the_weight_is_the_likeliest_of_a_fine_grid() -> None:
@@ -82,7 +160,7 @@ def test_the_weight_is_the_likeliest_of_a_fine_grid() -> None:
         for b in scales
     }
     a, b = max(reached, key=lambda pair: reached[pair])
-    assert best_weight(few) == pytest.approx(a / b, rel=0.1)
+    assert cautious_weight(few, caution=0.0) == pytest.approx(a / b, rel=0.1)
 
 
 def test_the_same_trials_give_the_same_gate() -> None:

@@ -56,6 +56,7 @@ class Market:
             for genre in {kind.genre for kind in SUB_GENRES}
         }
         self.most_exposed = np.argsort(-self._exposure(films), kind="stable")[: max(20, len(films) // 30)]
+        self.leads_to = _ways(parameters.seed)
         self._next_part = {(film.series, film.part): number for number, film in enumerate(films) if film.series >= 0}
 
     def sequel(self, film: int) -> int | None:
@@ -76,6 +77,14 @@ class Market:
     @staticmethod
     def _exposure(films: Sequence[Film]) -> npt.NDArray[np.float64]:
         return np.array([film.exposure for film in films])
+
+
+def _ways(seed: int) -> npt.NDArray[np.int64]:
+    """The sub-genre that each one leads to, int64 [sub-genres]: all of them lie on one round."""
+    order = np.random.default_rng([seed, len(SUB_GENRES)]).permutation(len(SUB_GENRES))
+    ways = np.empty_like(order)
+    ways[order] = np.roll(order, -1)
+    return ways
 
 
 class Walk:
@@ -123,8 +132,12 @@ class Walk:
         return None if sequel is None or self._seen[sequel] else sequel
 
     def _kind(self, progress: float) -> int:
-        if self._last is not None and self._random.random() < self._parameters.stay:
-            return int(self._market.kinds[self._last])
+        if self._last is not None:
+            draw, last = self._random.random(), int(self._market.kinds[self._last])
+            if draw < self._parameters.onward:
+                return int(self._market.leads_to[last])
+            if draw < self._parameters.onward + self._parameters.stay:
+                return last
         return int(self._random.choice(len(SUB_GENRES), p=self._person.interests(progress)))
 
     def _among(self, films: npt.NDArray[np.int64], cause: Cause) -> Choice | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -23,15 +23,22 @@ Progress = Callable[[float], None]
 class Choices:
     """Examples to fit on: ``features`` float32 [queries, candidates, features] and the position of the chosen one.
 
-    ``valid`` [queries, candidates] is False where a query has fewer candidates than the others.
+    ``valid`` [queries, candidates] is False where a query has fewer candidates than the others. ``people`` int64
+    [queries] says who chose, where that matters.
     """
 
     features: Weights
     chosen: npt.NDArray[np.int64]
     valid: npt.NDArray[np.bool_]
+    people: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.chosen)
+
+    def part(self, rows: npt.NDArray[np.bool_]) -> Choices:
+        """Some of the choices: those where ``rows`` [queries] is True."""
+        people = self.people[rows] if len(self.people) else self.people
+        return Choices(self.features[rows], self.chosen[rows], self.valid[rows], people)
 
     def standard(self) -> Standard:
         """Mean and scale of the features of valid candidates. A constant feature gets scale 1."""
@@ -45,7 +52,7 @@ class Choices:
         features = np.empty_like(self.features)
         for row, values in enumerate(self.features):
             features[row] = standard.apply(values)
-        return Choices(features, self.chosen, self.valid)
+        return Choices(features, self.chosen, self.valid, self.people)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from safetensors.numpy import save as save_tensors
 from rag_rec.artifacts.private import make_private_folder, write_durably
 from rag_rec.candidates.features import COARSE, FINE
 from rag_rec.errors import CorruptIndex
+from rag_rec.evaluation.membership import Membership
 
 Floats = npt.NDArray[np.float64]
 Weights = npt.NDArray[np.float32]
@@ -88,6 +89,8 @@ class Reader:
     ``networks`` may be empty: then the reader is linear. The scores of the networks are averaged and added to the
     linear one. ``neighbours`` says whether it was fitted with the votes of neighbours by profile; where not, nobody
     needs to search for them. ``examples`` counts the choices that it was fitted on, 0 for the built-in default.
+    ``membership`` says what an attack on the numbers told of the people that they were fitted on; None where nobody has
+    tried.
     """
 
     coarse_standard: Standard
@@ -98,6 +101,7 @@ class Reader:
     neighbours: bool = False
     examples: int = 0
     measures: Mapping[str, float] = field(default_factory=dict)
+    membership: Membership | None = None
 
     @classmethod
     def default(cls) -> Reader:
@@ -110,6 +114,18 @@ class Reader:
     def digest(self) -> str:
         """SHA-256 of the numbers."""
         return hashlib.sha256(save_tensors(_tensors(self))).hexdigest()
+
+    def of(self, generation: str | None) -> Reader:
+        """The same, with the origin of what was measured of it, where none is noted yet."""
+        measured = self.membership
+        if measured is None or measured.generation is not None or generation is None:
+            return self
+        return replace(self, membership=replace(measured, generation=generation))
+
+    def taken_over(self) -> Reader:
+        """The same, to be part of another generation: what was measured goes along only if its origin is noted."""
+        measured = self.membership
+        return replace(self, membership=None) if measured and measured.generation is None else self
 
     def coarse_scores(self, features: Floats) -> Weights:
         """Scores from coarse features [n, COARSE]: one for each item."""
@@ -151,13 +167,23 @@ class Reader:
             "neighbours": self.neighbours,
             "examples": self.examples,
             "measures": dict(self.measures),
+            "membership": self.membership and self.membership.fields(),
         }
         write_durably(folder / TENSORS_FILE, content)
         write_durably(folder / DESCRIPTION_FILE, orjson.dumps(description, option=orjson.OPT_INDENT_2))
 
     @classmethod
-    def load(cls, folder: Path) -> Reader:
-        """Read a reader back. Raises ``CorruptIndex`` for files that are damaged or made for other features."""
+    def load(cls, folder: Path, generation: str | None = None) -> Reader:
+        """Read a reader back.
+
+        Args:
+            folder: where it was saved.
+            generation: name of the index generation whose build fitted it: the origin of what was measured of it,
+                where no other origin was noted.
+
+        Raises:
+            CorruptIndex: the files are damaged or were made for other features.
+        """
         try:
             description = orjson.loads((folder / DESCRIPTION_FILE).read_bytes())
             content = (folder / TENSORS_FILE).read_bytes()
@@ -168,7 +194,7 @@ class Reader:
             )
             if not fits or description["sha256"] != hashlib.sha256(content).hexdigest():
                 raise CorruptIndex(_DAMAGED)
-            return _from_tensors(load_tensors(content), description)
+            return _from_tensors(load_tensors(content), description).of(generation)
         except (OSError, ValueError, KeyError, TypeError):
             raise CorruptIndex(_DAMAGED) from None
 
@@ -201,7 +227,7 @@ def _tensors(reader: Reader) -> dict[str, Weights]:
     return {name: np.ascontiguousarray(values) for name, values in tensors.items()}
 
 
-def _from_tensors(tensors: Mapping[str, Weights], description: Mapping[str, int]) -> Reader:
+def _from_tensors(tensors: Mapping[str, Weights], description: Mapping[str, Any]) -> Reader:
     networks = tuple(
         Network(**{name: tensors[f"network{position}.{name}"] for name in Network.__dataclass_fields__})
         for position in range(description["networks"])
@@ -214,5 +240,6 @@ def _from_tensors(tensors: Mapping[str, Weights], description: Mapping[str, int]
         networks,
         bool(description["neighbours"]),
         description["examples"],
-        description["measures"],  # type: ignore[arg-type]
+        description["measures"],
+        Membership.read(description.get("membership")),
     )

@@ -2,6 +2,9 @@
 
 The last positive of a history is hidden, statistics are counted without it, and the reader learns to find it again;
 then the same one position earlier. So no example has seen its own answer.
+
+Some people may be kept out of the fit (:mod:`rag_rec.candidates.leakage`): their interactions are counted like
+anybody's, but the reader does not learn from their choices, so that what it remembers of the others can be measured.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import numpy.typing as npt
 
 from rag_rec.candidates.features import FINE
 from rag_rec.candidates.fitting import COARSE_LINEAR, Choices, Progress, fit_linear, fit_network
+from rag_rec.candidates.leakage import HeldOutPeople
 from rag_rec.candidates.model import CLOSER_LOOK, CandidateModel
 from rag_rec.candidates.query import Query
 from rag_rec.candidates.reader import Reader
@@ -98,12 +102,13 @@ class KnownProfiles:
         return self.histories[position]
 
 
-def fit_reader(
+def fit_reader(  # noqa: PLR0913 - the data, how, and who is kept out
     histories: Sequence[tuple[int, History]],
     item_vectors: npt.NDArray[np.float32],
     n_items: int,
     settings: ReaderSettings | None = None,
     progress: Progress | None = None,
+    user_id: Callable[[int], str] | None = None,
 ) -> Reader:
     """Fit a reader on positive histories; the built-in one where there are too few.
 
@@ -113,19 +118,26 @@ def fit_reader(
         n_items: size of the catalogue.
         settings: how to fit.
         progress: is told the finished share, from 0 to 1.
+        user_id: the caller's id of a user number. Given, some people are kept out of the fit, and what an attack tells
+            of the others is measured (:class:`rag_rec.candidates.leakage.HeldOutPeople`).
 
     Returns:
         The same reader for the same arguments on the same machine.
     """
     settings = settings or ReaderSettings()
-    if _able(histories, settings) < LEAST_EXAMPLES:
+    able = _able(histories, settings)
+    if able < LEAST_EXAMPLES:
         return Reader.default()
-    splits = count_splits(histories, settings)
-    steps = _Steps(progress, splits)
-    reader, choices = gather(histories, item_vectors, n_items, settings, steps.collecting)
-    if len(choices) < LEAST_EXAMPLES:  # so few answers passed the coarse step that there is nothing to learn
+    numbers = [number for number, _ in histories]
+    apart = HeldOutPeople.choose(min(able, settings.queries), numbers, user_id, settings.seed)
+    steps = _Steps(progress, count_splits(histories, settings))
+    reader, choices = gather(histories, item_vectors, n_items, settings, steps.collecting, apart)
+    learned = apart.learned(choices)
+    if learned.sum() < LEAST_EXAMPLES:  # so few answers passed the coarse step that there is nothing to learn
         return Reader.default()
-    return fit_fine(reader, choices, settings, steps.fitting)
+    everything = choices if learned.all() else choices.part(learned)
+    fitted = fit_fine(reader, everything, settings, steps.fitting)
+    return replace(fitted, membership=apart.attack(fitted, choices) if user_id else None)
 
 
 def count_splits(histories: Sequence[tuple[int, History]], settings: ReaderSettings) -> int:
@@ -134,26 +146,36 @@ def count_splits(histories: Sequence[tuple[int, History]], settings: ReaderSetti
     return min(settings.splits, -(-settings.examples // able))
 
 
-def gather(
+def gather(  # noqa: PLR0913 - the data, how, and who is kept out
     histories: Sequence[tuple[int, History]],
     item_vectors: npt.NDArray[np.float32],
     n_items: int,
     settings: ReaderSettings,
     step: Callable[[int], Progress] | None = None,
+    apart: HeldOutPeople | None = None,
 ) -> tuple[Reader, Choices]:
     """A reader whose coarse step is fitted, and the examples for its fine step.
 
-    ``step(split)`` gives what is told the progress of one split.
+    ``step(split)`` gives what is told the progress of one split. The coarse step is fitted without the people who are
+    kept ``apart``; their choices are among the examples.
     """
     reader, parts = Reader.default(), []
     for hidden in range(1, count_splits(histories, settings) + 1):
         split = make_split(histories, item_vectors, n_items, hidden, settings)
         if hidden == 1:
-            reader = replace(fit_coarse(split, settings), neighbours=settings.neighbours)
+            reader = replace(fit_coarse(_learned(split, apart), settings), neighbours=settings.neighbours)
         split.model.reader = reader
         parts.append(fine_choices(split, step and step(hidden - 1)))
         del split  # its statistics are large, and the next ones are about to be counted
     return reader, join(parts)
+
+
+def _learned(split: Split, apart: HeldOutPeople | None) -> Split:
+    """A split without the examples of people who are kept out of the fit."""
+    if apart is None:
+        return split
+    kept = [example for example in split.examples if example.query.user is None or not apart.holds(example.query.user)]
+    return Split(split.model, kept)
 
 
 def _able(histories: Sequence[tuple[int, History]], settings: ReaderSettings) -> int:
@@ -243,7 +265,8 @@ def fine_choices(split: Split, progress: Progress | None = None) -> Choices:
         if progress and row % 64 == 0:
             progress(row / len(features))
     kept = chosen >= 0
-    return Choices(features[kept], chosen[kept], valid[kept])
+    people = np.array([example.query.user for example in split.examples], dtype=np.int64)
+    return Choices(features[kept], chosen[kept], valid[kept], people[kept])
 
 
 def join(parts: Sequence[Choices]) -> Choices:
@@ -252,6 +275,7 @@ def join(parts: Sequence[Choices]) -> Choices:
         np.concatenate([part.features for part in parts]),
         np.concatenate([part.chosen for part in parts]),
         np.concatenate([part.valid for part in parts]),
+        np.concatenate([part.people for part in parts]),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from rag_rec.compact.sequences import Tokens, TokenSequence, hold_out
+from rag_rec.compact.sequences import Tokens, TokenSequence, hold_out, share_to_ask
 from rag_rec.compact.vocabulary import BOS, Vocabulary
 from rag_rec.domain import User
 from rag_rec.history import PositiveRule
@@ -46,6 +46,15 @@ class People:
     def interactions(self) -> int:
         """Positive interactions of all people."""
         return sum(len(items) for _, items in self.positives)
+
+    @property
+    def share_to_ask(self) -> float:
+        """Share of the people to hold out for the gate."""
+        return share_to_ask([len(items) for _, items in self.positives])
+
+    def held_out(self, share: float, seed: int) -> int:
+        """How many people's newest item is held out of the training."""
+        return self.interactions - sum(self.lineage(share, seed).values())
 
     def sequences(self, vocabulary: Vocabulary, held_out: float, seed: int) -> list[TokenSequence]:
         """What the model learns from, written as :class:`rag_rec.compact.encoder.ItemTokenEncoder` writes prompts.

@@ -7,9 +7,8 @@ ranking meet the same positions. Batches are a function of the seed and the epoc
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,11 +16,22 @@ import numpy as np
 import numpy.typing as npt
 
 from rag_rec.errors import InvalidInput
+from rag_rec.evaluation.held_out import is_held_out
 
 Tokens = npt.NDArray[np.int64]
 
 NO_TARGET: Final = -100
 """Marks positions whose next token is not learned; what PyTorch's cross-entropy leaves out by default."""
+
+LEAST_POSITIVES: Final = 5
+"""People with fewer positives are not asked: what is left would say too little of them."""
+
+ASKED: Final = 2500
+"""People to ask where there are so many. The gain of one person in NDCG@10 has a standard deviation of about .14 on
+ML-1M: so many people show a mean gain of .008, which is 5 % there, four times out of five."""
+
+MOST_LOST: Final = 0.1
+"""Of all choices, the largest share that may be kept from the training."""
 
 BATCHES_TOGETHER: Final = 16
 """Windows are sorted by length within so many batches at a time: little padding, and still a random order."""
@@ -96,13 +106,23 @@ class _Window:
     learned: int
 
 
-def is_held_out(user_id: str, share: float, seed: int) -> bool:
-    """Whether a user belongs to the seeded sample of this share, which does not depend on who else there is.
+def share_to_ask(lengths: Collection[int]) -> float:
+    """The share of the people to hold out so that a gate can tell a gain from noise.
 
-    It goes by the caller's id: user numbers are others in a system that never knew somebody.
+    The smallest of 1, 1/2, 1/4, ... under which at least :data:`ASKED` people can be asked, or 1 where there are not so
+    many; halved further while it would keep more than :data:`MOST_LOST` of all choices from the training. Steps of two,
+    so that one person more or less hardly ever changes it: an adapter trained without somebody equals that of a system
+    which never knew them.
+
+    Args:
+        lengths: how many positives each person has.
     """
-    digest = hashlib.blake2b(f"{seed}:{user_id}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest) < share * 2.0**64
+    able = sum(length >= LEAST_POSITIVES for length in lengths)
+    people, positives = sum(length > 1 for length in lengths), sum(lengths)
+    share = 1.0
+    while able * share >= 2 * ASKED or people * share > max(1.0, MOST_LOST * positives):
+        share /= 2
+    return share
 
 
 def hold_out(

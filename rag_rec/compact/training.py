@@ -47,7 +47,8 @@ class AdapterSettings:
         batch: windows in a batch.
         context: most items in a window.
         rank: of the LoRA matrices; None for the width of the model, which loses nothing.
-        held_out: share of the people whose newest item is not learned, so that a fusion can be validated on it.
+        held_out: share of the people whose newest item is not learned, so that a fusion can be validated on it; None
+            for as many as it takes, see :func:`rag_rec.compact.sequences.share_to_ask`.
         sampled_above: in catalogues larger than this the softmax is estimated from a sample of items.
         negatives: items in that sample, besides those of the batch.
         threads: of PyTorch on a CPU. One gives the same bytes on any number of cores.
@@ -63,7 +64,7 @@ class AdapterSettings:
     batch: int = 64
     context: int = 128
     rank: int | None = None
-    held_out: float = 0.1
+    held_out: float | None = None
     sampled_above: int = 8000
     negatives: int = 2048
     threads: int = 1

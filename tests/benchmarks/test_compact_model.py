@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from benchmarks.methods.compact_model import Trained, likelihoods, next_items, train, untrained
-from benchmarks.methods.membership import Attack, half
+from benchmarks.methods.membership import half
 from rag_rec.compact.adapter import trained_weights
 from rag_rec.compact.base import Base, BaseSettings, initial_model
 from rag_rec.compact.projection import TextProjection
 from rag_rec.compact.training import AdapterSettings
 from rag_rec.compact.vocabulary import BOS, Vocabulary
 from rag_rec.domain import Item
+from rag_rec.evaluation.membership import Attack
 
 ITEMS = 30
 WIDTH = 16

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag_rec.compact.sequences import NO_TARGET, Batch, TokenSequence, Windows, hold_out, is_held_out
+from rag_rec.compact.sequences import NO_TARGET, Batch, TokenSequence, Windows, hold_out
 from rag_rec.errors import InvalidInput
+from rag_rec.evaluation.held_out import is_held_out
 
 PADDING = 1
 FIRST_ITEM = 10

@@ -84,7 +84,7 @@ def opened(settings: Settings, clock: Callable[[], int] | None = None) -> Ranker
 def let_in(settings: Settings, weight: float = 1.0) -> None:
     used = CompactStore(settings.compact).current()
     assert used is not None
-    Gate(use=True, weight=weight, model=used.base, adapter=used.adapter).save(
+    Gate(use=True, weight=weight, model=used.base, adapter=used.adapter, gain=(0.01, 0.03)).save(
         gate_path(settings.gates, used.base, used.adapter)
     )
 
@@ -358,7 +358,7 @@ def test_a_service_that_starts_too_late_does_not_load_it(copied: Settings) -> No
 def test_the_base_answers_alone_where_its_own_gate_lets_it(copied: Settings) -> None:
     used = CompactStore(copied.compact).current()
     assert used is not None
-    Gate(use=True, weight=1.0, model=used.base).save(gate_path(copied.gates, used.base, None))
+    Gate(use=True, weight=1.0, model=used.base, gain=(0.01, 0.03)).save(gate_path(copied.gates, used.base, None))
     forget_in(copied, "user-3")
     with closing(engine_of(copied.model_copy(update={"adapter_policy": "strict"}))) as engine:
         provenance = engine.recommend(RecommendationRequest("user-5", k=3)).provenance

@@ -62,12 +62,13 @@ def _layer(line: Mapping[str, Any]) -> str:
 
 
 def _figures(detail: Mapping[str, Any]) -> str:
-    """What was measured: "membership inference AUC 0.564 [0.527, 0.601], ML-100K" where it is that."""
-    if not {"membership_inference_auc", "low", "high", "measured_on"} <= detail.keys():
+    """What was measured: "membership inference AUC 0.531 [0.492, 0.570] of generation g, 700 members against 150 people
+    kept out" where it is that."""
+    if not {"membership_inference_auc", "low", "high", "members", "held_out", "generation"} <= detail.keys():
         return said(detail)
-    data = str(detail["measured_on"]).partition(",")[0]
     auc, low, high = (f"{detail[name]:.3f}" for name in ("membership_inference_auc", "low", "high"))
-    return f"membership inference AUC {auc} [{low}, {high}], {data}"
+    people = f"{_counted(detail['members'], 'members')} against {detail['held_out']:,} people kept out"
+    return f"membership inference AUC {auc} [{low}, {high}] of generation {detail['generation']}, {people}"
 
 
 def _counted(number: int, kind: str) -> str:

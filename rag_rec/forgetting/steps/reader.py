@@ -5,18 +5,13 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Final
 
+from rag_rec.candidates.reader import Reader
 from rag_rec.errors import RagRecError
+from rag_rec.evaluation.membership import LEAST_PEOPLE, Membership
 from rag_rec.forgetting.layers import Finding, Layer, Status
-from rag_rec.generation import Generations
+from rag_rec.generation import Generation, Generations
 
-READER_ATTACK: Final[dict[str, str | int | float | None]] = {
-    "membership_inference_auc": 0.5642,
-    "low": 0.5273,
-    "high": 0.6007,
-    "measured_on": "ML-100K, the strongest attack of benchmarks.compact_variants",
-}
-"""The reader's membership inference as measured (benchmarks/results/compact_variants.json, "candidate model"). A test
-holds it to that file."""
+REBUILD: Final = "the next rebuild fits them anew"
 
 
 class ReaderFindings:
@@ -26,25 +21,51 @@ class ReaderFindings:
         self._generations = generations
 
     def of(self, erased: int) -> Finding:
-        """PROVEN where it was fitted at or after an erasure epoch, else what an attack on readers has measured."""
-        fitted = self._fitted
-        if fitted is None:
-            return Finding(Layer.READER, Status.PROVEN, "No reader has been fitted.")
-        if fitted >= erased:
-            why = "The reader of the index in use was fitted after the erasure."
-            return Finding(Layer.READER, Status.PROVEN, why)
-        when = "fitted before the erasure" if fitted >= 0 else "perhaps fitted before the erasure"
-        why = f"A few thousand numbers shared by all people, {when}; the next rebuild fits them anew."
-        return Finding(Layer.READER, Status.MEASURED, why, None, dict(READER_ATTACK))
+        """PROVEN where it cannot know what was erased, MEASURED where the build measured what its own reader remembers,
+        and OUT_OF_SCOPE with the reason where it did not.
 
-    @cached_property
-    def _fitted(self) -> int | None:
-        """The epoch at which the reader in use was fitted; -1 where it is not known, None where there is none."""
+        Args:
+            erased: the erasure epoch.
+        """
         name = self._generations.current_id()
         if name is None:
-            return None
+            return Finding(Layer.READER, Status.PROVEN, "No reader has been fitted.")
+        if self._reader is None:
+            why = f"The index in use is damaged, so that its reader cannot be looked at; {REBUILD}."
+            return Finding(Layer.READER, Status.OUT_OF_SCOPE, why)
+        generation, reader = self._reader
+        if not reader.examples:
+            why = "The reader of the index in use is the built-in one, whose numbers were learned from nobody."
+            return Finding(Layer.READER, Status.PROVEN, why)
+        fitted = generation.manifest.epoch if generation.manifest.reader_fitted else None
+        if fitted is not None and fitted >= erased:
+            why = "The reader of the index in use was fitted after the erasure."
+            return Finding(Layer.READER, Status.PROVEN, why)
+        when = "perhaps fitted before the erasure" if fitted is None else "fitted before the erasure"
+        return _remembered(f"A few thousand numbers shared by all people, {when}", reader.membership)
+
+    @cached_property
+    def _reader(self) -> tuple[Generation, Reader] | None:
+        """The generation in use and its reader; None where it is damaged."""
         try:
-            manifest = self._generations.open(name).manifest
-        except RagRecError:  # damaged
-            return -1
-        return manifest.epoch if manifest.reader_fitted else -1
+            generation = self._generations.current()
+            return generation, Reader.load(generation.folder / "reader", generation.fitted_in)
+        except RagRecError:
+            return None
+
+
+def _remembered(what: str, measured: Membership | None) -> Finding:
+    """What is known of what the numbers remember."""
+    if measured is None:
+        why = f"{what}; what they remember was not measured: the index is of an earlier version. {REBUILD.capitalize()}"
+        return Finding(Layer.READER, Status.OUT_OF_SCOPE, f"{why} and measures it.")
+    people = {"members": measured.members, "held_out": measured.held_out, "generation": measured.generation}
+    if measured.auc is None:
+        why = f"{what}; what they remember was not measured: the index has too few people, {LEAST_PEOPLE} are needed in"
+        return Finding(Layer.READER, Status.OUT_OF_SCOPE, f"{why} the fit and {LEAST_PEOPLE} beside it.", None, people)
+    why = (
+        f"{what}; {REBUILD}. Of this system's own reader, an attack tells members from people kept out of its fit with "
+        f"an AUC of {measured.auc:.3f} (95 % interval {measured.low:.3f} to {measured.high:.3f}; .5 is a guess)."
+    )
+    figure = {"membership_inference_auc": measured.auc, "low": measured.low, "high": measured.high}
+    return Finding(Layer.READER, Status.MEASURED, why, None, {**figure, "attack": measured.attack, **people})

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from rag_rec.forgetting.receipts.words import removed_in_words, words
-from rag_rec.forgetting.steps.reader import READER_ATTACK
 
 DOCUMENT: dict[str, Any] = {
     "request": "r1",
@@ -48,7 +47,15 @@ def test_what_was_removed_is_counted(removed: dict[str, int], said: str) -> None
 
 
 def test_the_measured_figure_is_readable() -> None:
-    reader = {"layer": "fusion_reader", "status": "MEASURED", "until": None, "why": "So.", "detail": READER_ATTACK}
-    assert words(DOCUMENT | {"layers": [reader]})["layers"] == [
-        "fusion_reader: MEASURED. So. (membership inference AUC 0.564 [0.527, 0.601], ML-100K)"
-    ]
+    figure = {"membership_inference_auc": 0.531, "low": 0.4921, "high": 0.57, "attack": "likelihood"}
+    detail = {**figure, "members": 1700, "held_out": 150, "generation": "g"}
+    reader = {"layer": "fusion_reader", "status": "MEASURED", "until": None, "why": "So.", "detail": detail}
+    said = "membership inference AUC 0.531 [0.492, 0.570] of generation g, 1,700 members against 150 people kept out"
+    assert words(DOCUMENT | {"layers": [reader]})["layers"] == [f"fusion_reader: MEASURED. So. ({said})"]
+
+
+def test_a_figure_of_an_earlier_version_is_told_as_it_stands() -> None:
+    detail = {"membership_inference_auc": 0.5642, "low": 0.5273, "high": 0.6007, "measured_on": "ML-100K, an attack"}
+    reader = {"layer": "fusion_reader", "status": "MEASURED", "until": None, "why": "So.", "detail": detail}
+    (line,) = words(DOCUMENT | {"layers": [reader]})["layers"]
+    assert "ML-100K, an attack" in line

@@ -6,26 +6,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import orjson
 import pytest
 
-from rag_rec.candidates.reader import Reader
-from rag_rec.domain import Interaction
 from rag_rec.engine import Engine
-from rag_rec.forgetting.layers import Finding, Layer, Status
+from rag_rec.forgetting.layers import Layer, Status
 from rag_rec.forgetting.receipts.document import findings_in
 from rag_rec.forgetting.replicas import present
 from rag_rec.forgetting.steps.database import ScrubDatabase
 from rag_rec.forgetting.steps.indices import RewriteIndices
 from rag_rec.forgetting.steps.memory import POLL_SECONDS, FollowErasure
-from rag_rec.forgetting.steps.reader import READER_ATTACK, ReaderFindings
 from rag_rec.forgetting.steps.temporary import SweepTemporary
 from rag_rec.forgetting.system import System
-from rag_rec.generation import MANIFEST
 from rag_rec.store.records import ForgetRecord, ForgetState, Selection
 from tests.forgetting.asking import forget
-from tests.forgetting.homes import CANARY, DAY, log, number_of
-from tests.homes import ITEMS, build, running
+from tests.forgetting.homes import CANARY, log, number_of
+from tests.homes import ITEMS, running
 from tests.store.removing import delete_user
 
 RESULTS = Path(__file__).parents[3] / "benchmarks" / "results"
@@ -164,52 +159,6 @@ def test_prefixes_in_a_server_are_beyond_reach_and_said_so(engine: Engine) -> No
     _, answers = memory(replace(engine._system(), settings=settings)).verify([record])
     assert answers.status is Status.OUT_OF_SCOPE
     assert "vLLM" in answers.why
-
-
-def reader(engine: Engine, erased: int) -> Finding:
-    return ReaderFindings(engine.generations).of(erased)
-
-
-def test_a_reader_is_proven_when_it_was_fitted_after_the_erasure(engine: Engine) -> None:
-    erased = engine.store.epoch()
-    assert reader(engine, erased).status is Status.PROVEN
-    finding = reader(engine, erased + 1)
-    assert (finding.status, finding.detail) == (Status.MEASURED, READER_ATTACK)
-    engine.store.append([Interaction("user-1", ITEMS[9].id, 300 * DAY, "like")])
-    build(engine.settings)
-    assert reader(engine, erased + 1).status is Status.PROVEN
-
-
-def test_a_reader_that_was_taken_over_may_be_older_than_its_index(engine: Engine) -> None:
-    engine.store.append([Interaction("user-1", ITEMS[9].id, 300 * DAY, "like")])
-    assert ", fitted before" in reader(engine, engine.store.epoch()).why
-    build(engine.settings, reader=Reader.default())
-    assert reader(engine, 0).status is Status.MEASURED
-    assert ", perhaps fitted before" in reader(engine, 0).why
-    forget(engine, CANARY)  # makes a successor of the index
-    assert reader(engine, 0).status is Status.MEASURED
-    build(engine.settings)
-    assert reader(engine, engine.store.epoch()).status is Status.PROVEN
-
-
-def test_a_reader_of_a_damaged_or_missing_index(engine: Engine) -> None:
-    name = engine.generations.current_id()
-    (engine.generations.root / str(name) / MANIFEST).write_bytes(b"{")
-    assert reader(engine, 0).status is Status.MEASURED
-    (engine.generations.root / "CURRENT").unlink()
-    assert reader(engine, 10).status is Status.PROVEN
-
-
-def test_the_attack_on_the_reader_is_the_one_that_was_measured() -> None:
-    rows = orjson.loads((RESULTS / "compact_variants.json").read_bytes())["rows"]
-    measured = next(row for row in rows if row["name"] == "candidate model")
-    low, high = measured["membership auc, other half, interval"]
-    attacks = [
-        value for name, value in measured.items() if name.startswith("membership auc") and "interval" not in name
-    ]
-    assert measured["membership auc, other half"] == max(attacks)
-    assert READER_ATTACK["membership_inference_auc"] == max(attacks)
-    assert (READER_ATTACK["low"], READER_ATTACK["high"]) == (low, high)
 
 
 WHOLE = {
