@@ -152,6 +152,27 @@ class Busy(RagRecError):
     status = 503
 
 
+class StoreLost(RagRecError):
+    """The store that was opened is not there any more, or another one is in its place."""
+
+    code = "store_lost"
+    status = 503
+
+
+class StoreAway(RagRecError):
+    """The store cannot be reached or used at present."""
+
+    code = "store_away"
+    status = 503
+
+
+class DiskFull(RagRecError):
+    """There is no room left on a disk."""
+
+    code = "disk_full"
+    status = 503
+
+
 class Unauthorized(RagRecError):
     """No API key, or one that is not known."""
 

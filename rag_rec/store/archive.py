@@ -14,8 +14,9 @@ import polars as pl
 from sqlalchemy import Connection, Double, Integer, Table, delete, insert, select
 from sqlalchemy.sql.base import Executable
 
-from rag_rec.store.database import Database, translated_errors
+from rag_rec.store.database import Database
 from rag_rec.store.migration import migrate
+from rag_rec.store.partitions import mark_everything
 from rag_rec.store.schema import (
     changes,
     counters,
@@ -87,7 +88,7 @@ def opened(url: str) -> Iterator[Database]:
 @contextmanager
 def snapshot(database: Database) -> Iterator[Snapshot]:
     """One state of a store for as long as the context lasts. Writers go on; on SQLite a scrub waits for its end."""
-    with translated_errors():
+    with database.errors():
         connection = database.fresh_connection()
         try:
             connection.execute("BEGIN" if database.is_sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -98,6 +99,7 @@ def snapshot(database: Database) -> Iterator[Snapshot]:
 
 def clear(connection: Connection) -> None:
     """Delete every row of every table."""
+    mark_everything(connection)
     for table in (*_DROPPED, *reversed(ARCHIVED)):
         connection.execute(delete(table))
 

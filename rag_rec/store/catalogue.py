@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from rag_rec.domain import Item
 from rag_rec.errors import UnknownItem
-from rag_rec.store.database import Database, Query, chunks, translated_errors
+from rag_rec.store.database import Database, Query, chunks
 from rag_rec.store.encoding import decode_attributes, encode_attributes
 from rag_rec.store.journal import record, take
 from rag_rec.store.records import ChangeKind
@@ -83,7 +83,7 @@ class Catalogue:
 
     def known(self, ids: Sequence[str]) -> set[str]:
         """Those of some ids that exist."""
-        with translated_errors(), self._database.engine.connect() as connection:
+        with self._database.errors(), self._database.engine.connect() as connection:
             return set(item_numbers(connection, ids))
 
     def _several(self, count: int) -> Query:

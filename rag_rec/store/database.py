@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, select
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy import Connection, Row, select
+from sqlalchemy.engine import Engine
 from sqlalchemy.sql.base import Executable
 
-from rag_rec.artifacts.private import FILE_MODE, close_off, make_private_folder
-from rag_rec.errors import Busy, IncompatibleStore, InvalidInput
-from rag_rec.store.residue import descriptors
-from rag_rec.store.schema import counters
+from rag_rec.store.connecting import engine_of, place_of
+from rag_rec.store.faults import lost, translated_errors
+from rag_rec.store.schema import counters, identity
+from rag_rec.store.watching import FileWatch, is_stale
 
-BUSY_TIMEOUT_MS = 30_000
-SQLITE_SUFFIXES = ("", "-wal", "-shm")
-"""Of the names of the files that make up a SQLite database."""
-_FOREIGN_FILE = ("file is not a database", "malformed", "file is encrypted")
-
-_SQLITE_PRAGMAS = (
-    f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
-    "PRAGMA auto_vacuum = INCREMENTAL",  # only takes effect on a new file
-    "PRAGMA page_size = 4096",
-    "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = NORMAL",
-    "PRAGMA secure_delete = ON",  # zeros overwrite what is deleted
-    "PRAGMA foreign_keys = ON",
-    "PRAGMA temp_store = MEMORY",  # no personal data in temporary files
-    "PRAGMA cache_size = -65536",
-)
+_IDENTITY = select(identity.c.value).where(identity.c.name == "store")
+_LOCK = select(counters.c.name).order_by(counters.c.name).with_for_update(of=counters)
+_LOCK_AND_IDENTITY = _LOCK.add_columns(_IDENTITY.scalar_subquery())
 
 
 class Query:
@@ -55,20 +41,27 @@ class Query:
 
 
 class Database:
-    """An engine whose writes are serialised across processes, so that the change log is in order of commit."""
+    """An engine whose writes are serialised across processes, so that the change log is in order of commit.
+
+    Reads and writes raise ``StoreAway``, ``DiskFull`` and ``StoreLost``; the last where what was opened is not there
+    any more, or where another store is in its place.
+
+    Attributes:
+        engine: the database's.
+        path: the file of a SQLite store.
+        place: where the database lies, for logs.
+    """
 
     def __init__(self, url: str) -> None:
-        self.engine = _engine(url)
+        self.engine = engine_of(url)
+        self.path = Path(self.engine.url.database or "").absolute()
+        self.place = place_of(self.engine)
         self._idle: deque[Any] = deque()
         self._queries: dict[Any, Query] = {}
         self._closed = False
-        self._lock = threading.Lock()
-        self._descriptor: int | None = None
-
-    @property
-    def path(self) -> Path:
-        """The file of a SQLite store."""
-        return Path(self.engine.url.database or "")
+        self._watch = FileWatch(self.path) if self.is_sqlite else None
+        self._known: str | None = None
+        self._closing = threading.Lock()
 
     @property
     def is_sqlite(self) -> bool:
@@ -82,11 +75,26 @@ class Database:
             query = self._queries[key] = Query(build(), self.engine)
         return query
 
+    def errors(self) -> AbstractContextManager[None]:
+        """Turns the driver's errors into the product's own; the log says that they are of this database."""
+        return translated_errors(self.place)
+
+    def recognise(self) -> None:
+        """Remember which store this is: from now on, another one in its place is refused."""
+        with self.reader() as cursor:
+            self._known = self._identity(cursor)
+
+    def check(self) -> None:
+        """Raise ``StoreLost`` unless this still is the store that was recognised."""
+        with self.reader() as cursor:
+            self._compare(self._identity(cursor))
+
     @contextmanager
     def reader(self) -> Iterator[Any]:
         """A driver's cursor on a connection in autocommit mode; every statement sees the newest commit."""
+        self._check_file()
         connection = self._take_reader()
-        with translated_errors():
+        with self.errors():
             try:
                 cursor = connection.cursor()
                 yield cursor
@@ -97,23 +105,29 @@ class Database:
         self._give_reader(connection)
 
     @contextmanager
-    def writer(self, durable: bool = False) -> Iterator[Connection]:
-        """A write transaction that holds the store's one write lock; ``durable`` survives a power loss on return."""
-        with translated_errors(), self.engine.connect() as connection:
-            if durable and self.is_sqlite:
-                connection.connection.driver_connection.execute("PRAGMA synchronous = FULL")  # type: ignore[union-attr]
+    def writer(self, durable: bool = True) -> Iterator[Connection]:
+        """A write transaction that holds the store's one write lock.
+
+        On return it survives a power loss, as far as the disk keeps its word, unless it is not to be ``durable``.
+        """
+        self._check_file()
+        with self.errors(), self.engine.connect() as connection:
+            if not durable and self.is_sqlite:
+                connection.connection.driver_connection.execute("PRAGMA synchronous = NORMAL")  # type: ignore[union-attr]
             try:
                 with connection.begin():
                     # SQLite is locked by BEGIN IMMEDIATE; elsewhere the rows of the counters are the lock.
-                    connection.execute(select(counters.c.name).order_by(counters.c.name).with_for_update()).all()
+                    self._check_rows(connection.execute(_LOCK if self._known is None else _LOCK_AND_IDENTITY).all())
                     yield connection
             finally:
-                if durable and self.is_sqlite:
-                    connection.connection.driver_connection.execute("PRAGMA synchronous = NORMAL")  # type: ignore[union-attr]
+                if not durable and self.is_sqlite:
+                    connection.connection.driver_connection.execute("PRAGMA synchronous = FULL")  # type: ignore[union-attr]
+        self._check_file()  # what went into a file that was removed meanwhile is lost, and must not be acknowledged
 
     def fresh_connection(self) -> Any:
         """A driver's connection in autocommit mode; the caller closes it."""
-        with translated_errors():
+        self._check_file()
+        with self.errors():
             pooled = self.engine.raw_connection()
             connection: Any = pooled.driver_connection
             pooled.detach()
@@ -124,10 +138,8 @@ class Database:
 
     def descriptor(self) -> int:
         """A descriptor of the SQLite file, open until the store is closed (see :mod:`rag_rec.store.residue`)."""
-        with self._lock:
-            if self._descriptor is None:
-                self._descriptor = descriptors.acquire(self.path)
-            return self._descriptor
+        assert self._watch is not None  # noqa: S101 - only SQLite is a file
+        return self._watch.descriptor
 
     def close(self) -> None:
         """Close every connection."""
@@ -135,15 +147,39 @@ class Database:
         while self._idle:
             self._idle.pop().close()
         self.engine.dispose()
-        with self._lock:
-            if self._descriptor is not None:
-                descriptors.release(self.path)
-                self._descriptor = None
+        with self._closing:
+            watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.close()
+
+    def _check_file(self) -> None:
+        if self._watch is not None:
+            self._watch.check()
+
+    def _check_rows(self, rows: Sequence[Row[Any]]) -> None:
+        if self._known is not None:
+            self._compare(rows[0][1] if rows else None)
+
+    def _compare(self, found: str | None) -> None:
+        if found != self._known:
+            raise lost(self.place, "another store is in its place")
+
+    def _identity(self, cursor: Any) -> str | None:
+        rows = self.query("identity of the store", lambda: _IDENTITY).rows(cursor)
+        return str(rows[0][0]) if rows else None
 
     def _take_reader(self) -> Any:
         with suppress(IndexError):
-            return self._idle.pop()
-        return self.fresh_connection()
+            while True:
+                connection = self._idle.pop()
+                if self.is_sqlite or not is_stale(connection):
+                    return connection
+                connection.close()
+        connection = self.fresh_connection()
+        if self._known is not None:  # the one before may have ended because the database was made anew
+            with self.errors():
+                self._compare(self._identity(connection.cursor()))
+        return connection
 
     def _give_reader(self, connection: Any) -> None:
         self._idle.append(connection)
@@ -151,79 +187,7 @@ class Database:
             self.close()
 
 
-@contextmanager
-def translated_errors() -> Iterator[None]:
-    """Turn the driver's errors that a caller can act on into the product's own."""
-    try:
-        yield
-    except (DBAPIError, sqlite3.Error) as error:
-        message = str(getattr(error, "orig", error))
-        if any(phrase in message for phrase in _FOREIGN_FILE):
-            raise IncompatibleStore(
-                "The store's file is not a SQLite database or is damaged. "
-                "Point RAGREC_HOME or RAGREC_STORE_URL at the right file, or restore it from a backup."
-            ) from None
-        if "locked" in message or "busy" in message:
-            raise Busy("Another process has been writing to the store for too long; try again.") from None
-        if isinstance(error, OperationalError) and "unable to open" in message:
-            raise IncompatibleStore(
-                "The store's file cannot be opened: check that its folder exists and can be written."
-            ) from None
-        raise
-
-
 def chunks(values: Sequence[Any], size: int = 500) -> Iterator[Sequence[Any]]:
     """Slices short enough for an SQL ``IN`` list (SQLite builds allow as few as 999 parameters)."""
     for start in range(0, len(values), size):
         yield values[start : start + size]
-
-
-def file_of(url: str) -> Path | None:
-    """The file of a SQLite store; None for another database, and for a URL that opening will refuse."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        return None
-    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
-
-
-def _engine(url: str) -> Engine:
-    parsed = _parse(url)
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True)
-    _create_file(Path(parsed.database or ""))
-    engine = create_engine(parsed, pool_size=4, max_overflow=-1, connect_args={"check_same_thread": False})
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-    return engine
-
-
-def _parse(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise InvalidInput("RAGREC_STORE_URL is not an SQLAlchemy URL; an example is sqlite:////data/s.db.") from None
-    backend = parsed.get_backend_name()
-    if backend == "sqlite" and parsed.database in {None, "", ":memory:"}:
-        raise InvalidInput("The store needs a file: give a URL such as sqlite:////data/store.sqlite3.")
-    if backend not in {"sqlite", "postgresql"}:
-        raise InvalidInput("The store can be SQLite or PostgreSQL: give a URL with sqlite: or postgresql+psycopg:.")
-    return parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed
-
-
-def _create_file(path: Path) -> None:
-    """Create an empty file that only its owner can read; SQLite gives its journal the same permissions."""
-    try:
-        make_private_folder(path.parent)
-        if not path.exists():
-            path.touch(mode=FILE_MODE)
-    except OSError as error:
-        raise IncompatibleStore(f"The store's file cannot be created: {error.strerror}.") from None
-    for suffix in SQLITE_SUFFIXES:
-        close_off(Path(f"{path.resolve()}{suffix}"))
-
-
-def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # transactions are begun by the "begin" event alone
-    for pragma in _SQLITE_PRAGMAS:
-        connection.execute(pragma)

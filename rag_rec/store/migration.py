@@ -9,14 +9,14 @@ from alembic.config import Config
 from sqlalchemy import Connection, inspect, text
 
 from rag_rec.errors import IncompatibleStore
-from rag_rec.store.database import Database, translated_errors
+from rag_rec.store.database import Database
 
-HEAD = "0004"
-SAME_ROWS = frozenset({"0002", "0003", "0004"})
+HEAD = "0005"
+SAME_ROWS = frozenset({"0002", "0003", "0004", "0005"})
 """The revisions whose tables, as far as they had them, have the columns of this version: their rows can be taken as
 they are."""
 
-_REVISIONS = ("0001", "0002", "0003", "0004")
+_REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 _LOCK = 0x52414752  # an arbitrary key, the same for every process that migrates a PostgreSQL store
 
 
@@ -26,7 +26,7 @@ def migrate(database: Database) -> None:
     Raises:
         IncompatibleStore: for a store that a newer version wrote, and for a database that is something else.
     """
-    with translated_errors(), database.engine.connect() as connection, connection.begin():
+    with database.errors(), database.engine.connect() as connection, connection.begin():
         if not database.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         revision = _revision(connection)

@@ -12,7 +12,8 @@ from rag_rec.artifacts.destruction import overwrite
 from rag_rec.artifacts.private import sync_folder
 from rag_rec.errors import InvalidInput
 from rag_rec.store.archive import opened
-from rag_rec.store.database import SQLITE_SUFFIXES, Database, file_of
+from rag_rec.store.connecting import SQLITE_SUFFIXES, file_of
+from rag_rec.store.database import Database
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from typing import Final
 
 from sqlalchemy import inspect
 
-from rag_rec.store.database import Database, file_of, translated_errors
+from rag_rec.store.connecting import file_of
+from rag_rec.store.database import Database
 
 _OURS: Final = frozenset({"alembic_version", "counters"})
 
@@ -24,6 +25,6 @@ def absence(url: str) -> str | None:
         return f"{path.name} is missing"
     if path is not None and not path.stat().st_size:
         return f"{path.name} is empty"
-    with closing(Database(url)) as database, translated_errors(), database.engine.connect() as connection:
+    with closing(Database(url)) as database, database.errors(), database.engine.connect() as connection:
         there = _OURS.issubset(inspect(connection).get_table_names())
     return None if there else f"{path.name if path else 'the database'} has no tables of rag-rec"

@@ -53,12 +53,12 @@ class SqlPrivacy:
             PlanChanged: a person, or an interaction that was to go, is not there any more.
             WrongKey: there is no pseudonym key, or not the one that the store was written with.
         """
-        with self._database.writer(durable=True) as connection:
+        with self._database.writer() as connection:
             return accept(connection, erasures, ledger, self._pseudonyms)
 
     def extend_ledger(self, compose: Compose) -> None:
         """Append entries to the ledger and replace records, in one durable transaction."""
-        with self._database.writer(durable=True) as connection:
+        with self._database.writer() as connection:
             end = tip(connection)
             entries, records = compose(end)
             append_entries(connection, end, entries)
@@ -108,7 +108,7 @@ class SqlPrivacy:
         Raises:
             UnknownUser: this person is not suppressed.
         """
-        with self._database.writer(durable=True) as connection:
+        with self._database.writer() as connection:
             identity, new = grant(connection, subject, time)
             if new:
                 end = tip(connection)
@@ -117,13 +117,13 @@ class SqlPrivacy:
 
     def put_hold(self, hold: Hold) -> None:
         """Insert or replace a legal hold. Raises ``WrongKey`` as :meth:`accept` does."""
-        with self._database.writer(durable=True) as connection:
+        with self._database.writer() as connection:
             seal(connection, self._pseudonyms)
             write_hold(connection, hold)
 
     def drop_hold(self, subject: str) -> bool:
         """Lift a legal hold. Returns whether there was one. Raises ``WrongKey`` as :meth:`accept` does."""
-        with self._database.writer(durable=True) as connection:
+        with self._database.writer() as connection:
             recognising(connection, self._pseudonyms)
             lifted = delete_hold(connection, subject)
             if lifted:  # the key named the person, so that it is the one that the holds were placed under
@@ -136,7 +136,7 @@ class SqlPrivacy:
 
     def beat(self, replica: Replica) -> None:
         """Insert or replace what a live replica says of itself."""
-        with self._database.writer() as connection:
+        with self._database.writer(durable=False) as connection:
             write_replica(connection, replica)
 
     def renew(self, replica: Replica) -> bool:
@@ -146,7 +146,7 @@ class SqlPrivacy:
 
     def leave(self, replica_id: str) -> None:
         """Take a replica off the list."""
-        with self._database.writer() as connection:
+        with self._database.writer(durable=False) as connection:
             delete_replica(connection, replica_id)
 
     def drop_silent(self, replica: Replica) -> None:
@@ -180,7 +180,7 @@ class SqlPrivacy:
         Raises:
             Busy: something was removed from the store since that epoch.
         """
-        with self._database.writer(durable=True) as connection:
+        with self._database.writer() as connection:
             write_lineage(connection, adapter, users, epoch)
 
     def lineage(self, adapter: str) -> dict[int, int]:

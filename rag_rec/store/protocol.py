@@ -245,5 +245,8 @@ class Store(Protocol):
     def debts(self, request_id: str | None = None) -> list[Debt]:
         """Debts by (request, adapter): all, or one request's."""
 
+    def check(self) -> None:
+        """Raise ``StoreLost`` unless this still is the store that was opened. Cheap."""
+
     def close(self) -> None:
         """Release connections."""

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, delete, func, select
 
 from rag_rec.store.database import chunks
 from rag_rec.store.journal import peek, put, record
+from rag_rec.store.partitions import mark_people
 from rag_rec.store.records import ChangeKind
 from rag_rec.store.schema import interactions, users
 
@@ -18,6 +19,7 @@ def remove_users(connection: Connection, user_numbers: Sequence[int]) -> dict[in
     Writes no change: :func:`record_removal` does.
     """
     gone: dict[int, int] = {}
+    mark_people(connection, user_numbers)
     for part in chunks(user_numbers):
         mine = interactions.c.user_number.in_(part)
         gone |= dict.fromkeys(present_users(connection, part), 0)
@@ -31,6 +33,7 @@ def remove_users(connection: Connection, user_numbers: Sequence[int]) -> dict[in
 def remove_rows(connection: Connection, user_number: int, numbers: Sequence[int]) -> int:
     """Delete some interactions of a user; returns how many. Writes no change: :func:`record_removal` does."""
     mine = delete(interactions).where(interactions.c.user_number == user_number)
+    mark_people(connection, [user_number])
     wanted = [int(number) for number in numbers]
     return sum(connection.execute(mine.where(interactions.c.number.in_(part))).rowcount for part in chunks(wanted))
 

@@ -10,6 +10,7 @@ import orjson
 from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select
 
 from rag_rec.store.database import Database
+from rag_rec.store.partitions import mark_requests
 from rag_rec.store.records import ForgetRecord, ForgetState
 from rag_rec.store.schema import forget_requests
 
@@ -22,6 +23,7 @@ def write_records(connection: Connection, records: Sequence[ForgetRecord]) -> No
     """Insert or replace the records of forget requests."""
     if not records:
         return
+    mark_requests(connection, [record.request_id for record in records])
     replaced = delete(forget_requests).where(_mine.request_id == bindparam("replaced"))
     connection.execute(replaced, [{"replaced": record.request_id} for record in records])
     connection.execute(insert(forget_requests), [_encode(record) for record in records])

@@ -37,25 +37,33 @@ class _Descriptors:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: dict[str, tuple[int, int]] = {}
+        self._open: dict[tuple[int, int], tuple[int, int]] = {}
 
     def acquire(self, path: Path) -> int:
-        """The descriptor of a file; every call needs one :meth:`release`."""
-        key = str(path.resolve())
+        """The descriptor of the file that a path leads to now; every call needs one :meth:`release`."""
         with self._lock:
-            descriptor, holders = self._open.get(key) or (os.open(key, os.O_RDWR), 0)
+            key = _number(path.stat())
+            if key in self._open:
+                descriptor, holders = self._open[key]
+            else:
+                descriptor, holders = os.open(path, os.O_RDWR), 0
+                key = _number(os.fstat(descriptor))  # another file may have taken the place in between
             self._open[key] = (descriptor, holders + 1)
             return descriptor
 
-    def release(self, path: Path) -> None:
+    def release(self, descriptor: int) -> None:
         """Give a descriptor back, after the connections to the file were closed."""
-        key = str(path.resolve())
         with self._lock:
-            descriptor, holders = self._open.pop(key)
+            key = _number(os.fstat(descriptor))
+            _, holders = self._open.pop(key)
             if holders > 1:
                 self._open[key] = (descriptor, holders - 1)
             else:
                 os.close(descriptor)
+
+
+def _number(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 descriptors = _Descriptors()

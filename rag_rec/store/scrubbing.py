@@ -9,13 +9,12 @@ from typing import Any
 from sqlalchemy import select
 
 from rag_rec.errors import Busy
-from rag_rec.store.database import Database, translated_errors
+from rag_rec.store.database import Database
 from rag_rec.store.residue import MAX_PAGES, zero_residue
+from rag_rec.store.rewriting import rewrite_marked
 from rag_rec.store.schema import counters
 
 _ATTEMPTS = 20
-_PERSONAL = ("interactions", "users", "lineage", "forget_requests")
-"""Tables whose rows are about people who can still be named; replaced rows of requests held their numbers."""
 
 
 def scrub_pending(database: Database) -> bool:
@@ -26,11 +25,12 @@ def scrub_pending(database: Database) -> bool:
 
 
 def scrub(database: Database) -> None:
-    """Make what was deleted disappear from the files. Costs time in proportion to the size of the database.
+    """Make what was deleted disappear from the files.
 
     On SQLite the freed pages go back to the file system, the write-ahead log is emptied, and what lies in the
-    unallocated part of pages is zeroed. On PostgreSQL the tables that hold personal data are rewritten; its own
-    write-ahead log and backups are outside the reach of a client and follow the server's retention.
+    unallocated part of pages is zeroed: time in proportion to the size of the file. On PostgreSQL the partitions in
+    which something was deleted are rewritten (see :mod:`rag_rec.store.rewriting`); its own write-ahead log and backups
+    are outside the reach of a client and follow the server's retention.
 
     Raises:
         Busy: if a reader held an old snapshot for longer than the busy timeout.
@@ -38,9 +38,9 @@ def scrub(database: Database) -> None:
     if not scrub_pending(database):
         return
     if not database.is_sqlite:
-        _rewrite_tables(database)
+        rewrite_marked(database)
         return
-    with translated_errors():
+    with database.errors():
         # A connection of its own: its page cache must not outlive what is done to the file behind its back.
         connection = database.fresh_connection()
         try:
@@ -80,11 +80,3 @@ def _empty_log(connection: Any) -> None:
 def _log_bytes(database: Database) -> int:
     log = Path(f"{database.path}-wal")
     return log.stat().st_size if log.exists() else 0
-
-
-def _rewrite_tables(database: Database) -> None:
-    with database.reader() as cursor:
-        for table in _PERSONAL:
-            # Analysed as well, because the planner's statistics keep samples of values, such as ids.
-            cursor.execute(f"VACUUM (FULL, ANALYZE) {table}")
-        cursor.execute("UPDATE counters SET value = 0 WHERE name = 'scrub'")

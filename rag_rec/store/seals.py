@@ -13,7 +13,8 @@ from sqlalchemy import Connection, Table, exists, insert, inspect, select
 
 from rag_rec.errors import WrongKey
 from rag_rec.pseudonyms import Pseudonyms
-from rag_rec.store.database import Database, file_of, translated_errors
+from rag_rec.store.connecting import file_of
+from rag_rec.store.database import Database
 from rag_rec.store.schema import holds, ledger, seals
 
 _NAME = "pseudonyms"
@@ -61,7 +62,7 @@ def needs_keys(url: str) -> bool:
     path = file_of(url)
     if path is not None and not path.is_file():
         return False
-    with closing(Database(url)) as database, translated_errors(), database.engine.connect() as connection:
+    with closing(Database(url)) as database, database.errors(), database.engine.connect() as connection:
         there = set(inspect(connection).get_table_names())
         return any(table.name in there and _holds_rows(connection, table) for table in (seals, ledger, holds))
 

@@ -31,6 +31,7 @@ def open_store(url: str, limits: Limits = DEFAULT_LIMITS, pseudonyms: Pseudonyms
         migrate(database)
         if pseudonyms is not None:
             check_seal(database, pseudonyms)
+        database.recognise()
         with suppress(Busy):  # a crash came between deleting and scrubbing; the next scrub would do it as well
             scrub(database)
     except BaseException:
@@ -53,6 +54,10 @@ class SqlStore(SqlData, SqlPrivacy):
     def scrub_pending(self) -> bool:
         """Whether something was deleted since the last scrub."""
         return scrub_pending(self._database)
+
+    def check(self) -> None:
+        """Raise ``StoreLost`` unless this still is the store that was opened."""
+        self._database.check()
 
     def close(self) -> None:
         """Release connections."""

@@ -27,7 +27,7 @@ from rag_rec.forgetting.layers import Layer, Status
 from rag_rec.forgetting.proof.forensics import marks_of, traces_of
 from rag_rec.forgetting.receipts.document import findings_in
 from rag_rec.home import store_of
-from rag_rec.store import database
+from rag_rec.store import connecting
 from rag_rec.store.records import Selection
 from serving.app import create_app
 from serving.auth import Keyring, Role
@@ -174,8 +174,8 @@ def test_readers_who_are_idle_keep_nothing(engine: Engine) -> None:
 def test_a_reader_at_work_delays_a_removal_and_does_not_spoil_it(
     template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    impatient = tuple(pragma for pragma in database._SQLITE_PRAGMAS if "busy_timeout" not in pragma)
-    monkeypatch.setattr(database, "_SQLITE_PRAGMAS", (*impatient, "PRAGMA busy_timeout = 10"))
+    impatient = tuple(pragma for pragma in connecting.SQLITE_PRAGMAS if "busy_timeout" not in pragma)
+    monkeypatch.setattr(connecting, "SQLITE_PRAGMAS", (*impatient, "PRAGMA busy_timeout = 10"))
     home = tmp_path / "home"
     shutil.copytree(template, home)
     engine = engine_of(settings_for(home))

@@ -7,17 +7,12 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine
-from sqlalchemy import text as text_clause
 
 from rag_rec.domain import Interaction, Item, User
 from rag_rec.errors import Busy
-from rag_rec.store import SqlStore, database, open_store
+from rag_rec.store import SqlStore, connecting, open_store
 from rag_rec.store.records import Selection
-from rag_rec.store.schema import metadata
-from tests.store.conftest import new_database
 from tests.store.erasing import chained, erasure_of
-from tests.store.reference_privacy import PSEUDONYMS
 from tests.store.removing import delete_interactions, delete_user
 
 ITEMS = [Item(f"i{n}", f"title {n}") for n in range(200)]
@@ -105,34 +100,6 @@ def some(store: SqlStore, user_id: str) -> int:
     return found[0]
 
 
-def test_a_scrub_rewrites_every_table_that_numbers_people(postgres_server: str) -> None:
-    url = new_database(postgres_server)
-    store = open_store(url, pseudonyms=PSEUDONYMS)
-    engine = create_engine(url)
-    store.put_items(ITEMS)
-    store.append([Interaction("u", "i0", 1)])
-    before = files_of(engine)
-    store.scrub()
-    assert files_of(engine) == before
-    store.accept([erasure_of(store, "u")], chained)
-    store.scrub()
-    after = files_of(engine)
-    rewritten = {table for table, number in after.items() if number != before[table]}
-    assert rewritten == {"users", "interactions", "lineage", "forget_requests"}
-    engine.dispose()
-    store.close()
-
-
-def files_of(engine: Engine) -> dict[str, int]:
-    """The number of the file that each table of a PostgreSQL store lies in; a rewritten table has a new one."""
-    found = {}
-    with engine.connect() as connection:
-        for table in metadata.tables:
-            statement = text_clause(f"SELECT pg_relation_filenode('{table}')")
-            found[table] = int(connection.execute(statement).scalar_one())
-    return found
-
-
 def test_without_a_scrub_the_bytes_are_still_in_the_log(sqlite_store: SqlStore, tmp_path: Path) -> None:
     """The search finds what is there, so that finding nothing means something."""
     sqlite_store.put_items(ITEMS)
@@ -175,8 +142,8 @@ def test_opening_finishes_a_scrub_that_a_crash_prevented(tmp_path: Path) -> None
 
 def test_a_reader_of_an_old_snapshot_makes_the_scrub_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "store.sqlite3"
-    impatient = tuple("PRAGMA busy_timeout = 1" if "busy" in pragma else pragma for pragma in database._SQLITE_PRAGMAS)
-    monkeypatch.setattr(database, "_SQLITE_PRAGMAS", impatient)
+    impatient = tuple("PRAGMA busy_timeout = 1" if "busy" in pragma else pragma for pragma in connecting.SQLITE_PRAGMAS)
+    monkeypatch.setattr(connecting, "SQLITE_PRAGMAS", impatient)
     store = open_store(f"sqlite:///{path}")
     store.put_items(ITEMS)
     store.append([Interaction("canary-user", "i0", 1)])

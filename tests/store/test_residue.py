@@ -62,9 +62,9 @@ def test_a_descriptor_is_shared_and_closed_with_its_last_holder(tmp_path: Path) 
     path.write_bytes(b"x")
     first, second = descriptors.acquire(path), descriptors.acquire(path)
     assert first == second
-    descriptors.release(path)
+    descriptors.release(first)
     assert os.fstat(first).st_size == 1
-    descriptors.release(path)
+    descriptors.release(first)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(first)
 
