@@ -33,7 +33,7 @@ from rag_rec.forgetting.system import signer_of
 from rag_rec.generation import Generations
 from rag_rec.generators.opening import open_ranking
 from rag_rec.generators.source import RankerSource
-from rag_rec.home import store_of
+from rag_rec.home import existing_store_of
 from rag_rec.live import Live
 from rag_rec.places.occupation import Occupation
 from rag_rec.privacy import Privacy
@@ -93,6 +93,7 @@ class Engine(Privacy):
         have to share an interpreter with it.
 
         Raises:
+            NoSystem: there is no store; none is made.
             NotReady: there is no index generation yet.
             CorruptIndex: the generation's files do not match its manifest.
             ForeignFolder: the data folder belongs to another store.
@@ -215,7 +216,8 @@ class Engine(Privacy):
         return outcome
 
     def status(self) -> Status:
-        """Whether the service can answer, and from what."""
+        """Whether the service can answer, and from what. Raises ``StoreLost`` where the store was lost or replaced."""
+        self.store.check()
         live, counts, epoch = self._live, self.store.counts(), self.store.epoch()
         return Status(
             ready=True,
@@ -241,6 +243,7 @@ class Engine(Privacy):
             Whether another index generation was taken up.
         """
         with self._switching:
+            self.store.check()  # what lies in the place of a store that was lost is nothing to go on with
             try:
                 return self._take_up_generation()
             finally:  # one that is broken keeps back neither the index nor the generator, nor a removal
@@ -322,7 +325,7 @@ class Engine(Privacy):
 
 def _store_with_its_keys(settings: Settings) -> Store:
     """The store; a wrong signing key is refused now rather than when somebody is to be forgotten."""
-    store = store_of(settings)
+    store = existing_store_of(settings)
     try:
         signer_of(settings, store)
     except BaseException:

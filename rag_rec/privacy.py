@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from rag_rec.domain import User
-from rag_rec.errors import Busy, NotReady, RagRecError
+from rag_rec.errors import Busy, DiskFull, NotReady, RagRecError, StoreAway, StoreLost
 from rag_rec.forgetting.apart.process import Lost, RemovalProcess
 from rag_rec.forgetting.audit.trail import Deed, deeds, note
 from rag_rec.forgetting.cleaning import Cleaner
@@ -86,6 +86,7 @@ class Privacy:
     def forget(self, request: ForgetRequest) -> ForgetOutcome:
         """Remove people, or some of a person's interactions, from every layer. See :meth:`Saga.forget`."""
         with self._turn:
+            self.store.check()  # before anything is made beside a store that is not there any more
             if self._removals is None:
                 return self._saga().forget(request)
             try:
@@ -242,7 +243,10 @@ class Privacy:
         return ()
 
     def _leave(self) -> None:
-        self._presence.leave()
+        try:
+            self._presence.leave()
+        except (StoreAway, StoreLost, DiskFull) as error:  # what others wait for ends by itself
+            log.error("leave_failed", code=error.code)
         if self._place is not None:
             self._place.close()
         if self._removals is not None:

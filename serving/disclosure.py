@@ -4,10 +4,12 @@ the log; to a caller of any role they would tell about the inside.
 
 from __future__ import annotations
 
+import errno
 import re
+from pathlib import Path
 from typing import Final
 
-from rag_rec.errors import RagRecError
+from rag_rec.errors import DiskFull, RagRecError, StoreAway
 from rag_rec.settings import Settings
 from serving.descriptors import is_exhausted
 from serving.errors import INTERNAL, Overloaded
@@ -20,6 +22,9 @@ _PLACE: Final = re.compile(
 """Addresses of the interface are none of the service's places."""
 
 HIDDEN: Final = "[see the log]"
+
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_BROKEN_DISK: Final = frozenset({errno.EIO, errno.EROFS, errno.ESTALE})
 
 
 class Disclosure:
@@ -41,13 +46,27 @@ class Disclosure:
         if (not known or error.status == RagRecError.status) and is_exhausted(error):
             return Overloaded("The service has too many files open; try again after the seconds in Retry-After.")
         if not isinstance(error, RagRecError):
-            return RagRecError(INTERNAL)
+            return of_disk(error) or RagRecError(INTERNAL)
         message = self.without_places(str(error))
         return error if message == str(error) else _with_message(error, message)
 
     def without_places(self, message: str) -> str:
         """A message without the service's files and servers."""
         return _PLACE.sub(HIDDEN, self._own.sub(HIDDEN, message))
+
+
+def of_disk(error: BaseException) -> RagRecError | None:
+    """The error that says that a disk is full or broken; None for any other."""
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return DiskFull("The disk of the data folder is full. Try again when there is room; the log names the folder.")
+    if isinstance(error, OSError) and error.errno in _BROKEN_DISK:
+        return StoreAway("The disk of the data folder cannot be used at present; the log names the folder.")
+    return None
+
+
+def folder_of(error: OSError) -> str:
+    """The folder in which a file could not be written: files are named by no person."""
+    return str(Path(str(error.filename)).parent) if error.filename is not None else "unknown"
 
 
 def _with_message(error: RagRecError, message: str) -> RagRecError:

@@ -24,6 +24,9 @@ RETRY_SECONDS = 3
 REQUEST_ID = "rag_rec.request_id"
 """Name of the request's number in its scope."""
 
+FAILED = "rag_rec.error"
+"""Where a request's scope has the code of the error by which it ended, for the log."""
+
 INTERNAL = "The service failed; the log has the request under its X-Request-ID."
 DETAILS = 20  # fields named in one answer; a body of a thousand bad events needs no thousand lines
 
@@ -113,7 +116,9 @@ def register(app: FastAPI) -> None:
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
-    return error_response(request.app.state.service.disclose(error, request.scope[REQUEST_ID]))
+    shown: RagRecError = request.app.state.service.disclose(error, request.scope[REQUEST_ID])
+    request.scope[FAILED] = shown.code
+    return error_response(shown)
 
 
 async def _on_invalid(_: Request, error: Exception) -> Response:

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from rag_rec.errors import InvalidInput
 from serving.addresses import keep_slashes
 from serving.barrier import PASSAGE
-from serving.errors import REQUEST_ID, AnswerVoid, MalformedRequest, error_response
+from serving.errors import FAILED, REQUEST_ID, AnswerVoid, MalformedRequest, error_response
 from serving.protocol import WAY_OUT
 from serving.service import Service
 
@@ -72,7 +72,9 @@ class Observation:
             if watch.fenced:
                 await self._fence(scope, receive, watch)
                 return
-            await watch.answer(error_response(self._service.disclose(error, watch.request_id)), scope, receive)
+            shown = self._service.disclose(error, watch.request_id)
+            scope[FAILED] = shown.code
+            await watch.answer(error_response(shown), scope, receive)
 
     async def _fence(self, scope: Scope, receive: Receive, watch: _Watch) -> None:
         """What becomes of an answer that was held back: an error, or an end where it had begun already."""
@@ -95,6 +97,7 @@ class Observation:
             route=route,
             status=watch.status,
             ms=round(1000 * seconds, 3),
+            **({"code": scope[FAILED]} if FAILED in scope else {}),
         )
 
 

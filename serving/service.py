@@ -15,7 +15,7 @@ from serving.auth import Keyring
 from serving.barrier import Barrier
 from serving.clock import names_of
 from serving.connections import Connections
-from serving.disclosure import Disclosure
+from serving.disclosure import Disclosure, folder_of, of_disk
 from serving.engine import Engine
 from serving.lanes import Lane
 from serving.limits import Limits
@@ -66,7 +66,9 @@ class Service:
         The text of an error that nobody expected may quote personal data: its place is logged, and not the text.
         """
         shown = self._disclosure.of(error)
-        if not isinstance(error, RagRecError):
+        if isinstance(error, OSError) and of_disk(error) is not None:
+            self.log.error("disk_failed", code=shown.code, place=folder_of(error), reason=error.strerror)
+        elif not isinstance(error, RagRecError):
             self.log.error("defect", request=request_id, error=type(error).__name__, at=place_of(error))
         elif shown is not error or error.status == RagRecError.status:
             self.log.error("failure", request=request_id, code=error.code, message=str(error))

@@ -71,6 +71,7 @@ def open_system(
 
 def signer_of(settings: Settings, store: Store) -> Signer:
     """The signer of a system, with which the store's ledger can go on. Raises ``WrongKey``, as :func:`open_system`."""
+    newest = store.newest_entry()  # first: where the store was lost, no key is made either
     signer = open_signer(settings)
-    check_key(store.newest_entry(), signer.verifier)
+    check_key(newest, signer.verifier)
     return signer

@@ -177,8 +177,12 @@ class Database:
                 connection.close()
         connection = self.fresh_connection()
         if self._known is not None:  # the one before may have ended because the database was made anew
-            with self.errors():
-                self._compare(self._identity(connection.cursor()))
+            try:
+                with self.errors():
+                    self._compare(self._identity(connection.cursor()))
+            except BaseException:
+                connection.close()
+                raise
         return connection
 
     def _give_reader(self, connection: Any) -> None:

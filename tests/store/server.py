@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,31 +24,69 @@ def missing_binaries() -> str | None:
     return f"PostgreSQL's {' and '.join(lacking)} are not installed" if lacking else None
 
 
+class Server:
+    """A server that can be stopped and started again on the same address."""
+
+    def __init__(self, folder: Path, as_user: dict[str, str], settings: Sequence[str] = _SETTINGS) -> None:
+        self.port = _free_port()
+        self._folder = folder
+        self._as_user = as_user
+        self._settings = settings
+        self._running: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Its SQLAlchemy URL without a database name."""
+        return f"postgresql+psycopg://tester@127.0.0.1:{self.port}/"
+
+    def create(self) -> None:
+        """Make its data folder."""
+        options = ["-U", "tester", "--auth=trust", "-E", "UTF8", "--locale=C", "-N"]
+        _run(["initdb", "-D", str(self._folder / "data"), *options], self._folder, self._as_user)
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        data, folder = str(self._folder / "data"), str(self._folder)
+        command = [str(shutil.which("postgres")), "-D", data, "-p", str(self.port), "-k", folder, "-h", "127.0.0.1"]
+        for setting in self._settings:
+            command += ["-c", setting]
+        with (self._folder / "log").open("ab") as log:
+            self._running = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, **self._as_user)  # type: ignore[call-overload]
+        _wait_until_ready(self._running, self.port)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop it: SIGINT ends its connections, SIGQUIT leaves everything as a crash would."""
+        if self._running is not None:
+            self._running.send_signal(how)
+            self._running.wait(30)
+            self._running = None
+
+
 @contextmanager
-def running_server() -> Iterator[str]:
-    """Start a server; yields its SQLAlchemy URL without a database name."""
+def started_server(settings: Sequence[str] = _SETTINGS) -> Iterator[Server]:
+    """A server that is running; unless told otherwise, it spares itself the disk."""
     # The server refuses to run as root, and a user without privileges cannot enter the folders of pytest.
     folder = Path(tempfile.mkdtemp(prefix="rag-rec-postgres-"))
     as_user = {"user": _NOBODY} if os.geteuid() == 0 else {}
     if as_user:
         shutil.chown(folder, _NOBODY)
-    port = _free_port()
-    data = str(folder / "data")
+    server = Server(folder, as_user, settings)
     try:
-        _run(["initdb", "-D", data, "-U", "tester", "--auth=trust", "-E", "UTF8", "--locale=C", "-N"], folder, as_user)
-        command = [str(shutil.which("postgres")), "-D", data, "-p", str(port), "-k", str(folder), "-h", "127.0.0.1"]
-        for setting in _SETTINGS:
-            command += ["-c", setting]
-        with (folder / "log").open("wb") as log:
-            server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, **as_user)  # type: ignore[call-overload]
+        server.create()
         try:
-            _wait_until_ready(server, port)
-            yield f"postgresql+psycopg://tester@127.0.0.1:{port}/"
+            server.start()
+            yield server
         finally:
-            server.send_signal(signal.SIGQUIT)  # nobody needs the data any more
-            server.wait(30)
+            server.stop(signal.SIGQUIT)  # nobody needs the data any more
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def running_server() -> Iterator[str]:
+    """Start a server; yields its SQLAlchemy URL without a database name."""
+    with started_server() as server:
+        yield server.url
 
 
 def _run(command: list[str], folder: Path, as_user: dict[str, str]) -> None:

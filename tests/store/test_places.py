@@ -78,7 +78,8 @@ def test_a_sign_of_life_of_a_replica_that_is_not_on_the_list_is_refused(store: S
     assert not store.renew(replica)
     assert store.replicas() == []
     store.beat(replica)
-    assert store.renew(newer := replace(replica, epoch=5, seen=2000))
+    newer = replace(replica, epoch=5, seen=2000)
+    assert store.renew(newer)
     assert store.replicas() == [newer]
     store.drop_silent(replica)  # as it was read, before it was heard of again
     assert store.replicas() == [newer]

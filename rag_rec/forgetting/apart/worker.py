@@ -28,8 +28,8 @@ from rag_rec.forgetting.apart.messages import (
 from rag_rec.forgetting.request import ForgetOutcome
 from rag_rec.forgetting.saga import Saga
 from rag_rec.forgetting.system import open_system
-from rag_rec.home import store_of
-from rag_rec.keys import open_pseudonyms
+from rag_rec.home import existing_store_of
+from rag_rec.keys import existing_pseudonyms
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 
@@ -67,7 +67,7 @@ def work(connection: Connection, settings: Settings) -> None:
             assert isinstance(order, Order)  # noqa: S101 - both sides are ours
             try:
                 with _beating(line):
-                    store = store or store_of(settings)
+                    store = store or existing_store_of(settings)
                     answer: Message = Done(_carry_out(order, settings, store, RemoteMemory(line)))
             except RagRecError as error:
                 answer = Failure.of(error)
@@ -168,5 +168,5 @@ class RemoteMemory:
 
 
 def _carry_out(order: Order, settings: Settings, store: Store, memory: RemoteMemory) -> ForgetOutcome:
-    system = open_system(settings, store, open_pseudonyms(settings), memory, order.replica)
+    system = open_system(settings, store, existing_pseudonyms(settings), memory, order.replica)
     return Saga(system).forget(order.request)
