@@ -28,7 +28,7 @@ _ID_FORBIDDEN = r"[\x00-\x1f\x7f-\x9f]"
 _TEXT_FORBIDDEN = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _INTEGERS = range(-(2**63), 2**63)
-_FLOAT32_MAX = 3.4028234663852886e38
+FLOAT32_MAX = 3.4028234663852886e38
 
 _id_forbidden = re.compile(_ID_FORBIDDEN)
 _text_forbidden = re.compile(_TEXT_FORBIDDEN)
@@ -96,7 +96,7 @@ def value_problem(value: object) -> str | None:
     """Why a value cannot be the value of an interaction, None if it can."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "must be a number"
-    return None if math.isfinite(value) and abs(value) <= _FLOAT32_MAX else "is not a finite number"
+    return None if math.isfinite(value) and abs(value) <= FLOAT32_MAX else "is not a finite number"
 
 
 def time_problem(value: object, limits: Limits = DEFAULT_LIMITS) -> str | None:
@@ -238,7 +238,7 @@ def _time_rules(limits: Limits) -> list[tuple[pl.Expr, str]]:
 
 
 def _finite(name: str) -> pl.Expr:
-    return pl.col(name).is_finite() & (pl.col(name).abs() <= _FLOAT32_MAX)
+    return pl.col(name).is_finite() & (pl.col(name).abs() <= FLOAT32_MAX)
 
 
 def _attribute_problems(attributes: Attributes, limits: Limits) -> list[tuple[str, str | None]]:

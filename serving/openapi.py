@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from serving.schemas import TEXT
 from serving.service import Service
 
 DESCRIPTION = """Recommendations from retrieved evidence, and complete removal of a person.
@@ -24,6 +25,7 @@ def describe(app: FastAPI, service: Service) -> dict[str, Any]:
             title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes, tags=app.openapi_tags
         )
         _state_largest_k(document, service.settings.max_k)
+        _state_longest_text(document, service.settings.max_text_characters)
         _state_most_events(document, service.limits.events)
         components = document.setdefault("components", {})
         components["securitySchemes"] = {
@@ -32,6 +34,18 @@ def describe(app: FastAPI, service: Service) -> dict[str, Any]:
         }
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _state_longest_text(node: Any, characters: int) -> None:
+    """Wherever a text is described, by its pattern."""
+    if isinstance(node, dict):
+        if node.get("pattern") == TEXT:
+            node["maxLength"] = characters
+        for child in node.values():
+            _state_longest_text(child, characters)
+    elif isinstance(node, list):
+        for child in node:
+            _state_longest_text(child, characters)
 
 
 def _state_most_events(document: dict[str, Any], events: int) -> None:

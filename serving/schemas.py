@@ -25,7 +25,7 @@ from rag_rec.errors import InvalidInput
 from rag_rec.events.known import unnamed
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.store.records import Selection
-from rag_rec.validation import MAX_ATTRIBUTES, MAX_EVENT_CHARACTERS, MAX_ID_CHARACTERS, MAX_TIME
+from rag_rec.validation import FLOAT32_MAX, MAX_ATTRIBUTES, MAX_EVENT_CHARACTERS, MAX_ID_CHARACTERS, MAX_TIME
 
 
 class _FirstFault(FailFast):
@@ -36,7 +36,12 @@ class _FirstFault(FailFast):
 
 
 FIRST_FAULT = _FirstFault()
-NO_CONTROL = r"^[^\x00-\x1f\x7f-\x9f]*$"
+NAME = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+"""No control character, and not only space."""
+
+TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
+"""No control character but tabs and line ends."""
+
 MAX_DEADLINE_MS = 60_000
 MAX_FILTER_CHARACTERS = 4_000
 MAX_REASON_CHARACTERS = 1_000
@@ -47,24 +52,37 @@ MAX_LISTED = 1_000
 MAX_FIELDS = 32
 """More fields than any body has: their names are not looked at."""
 
-Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARACTERS, pattern=NO_CONTROL)]
-EventName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_EVENT_CHARACTERS, pattern=NO_CONTROL)]
-Whole = Annotated[int, Field(strict=True)]
+
+def _whole(value: object) -> object:
+    """1.0 is a whole number in JSON."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARACTERS, pattern=NAME)]
+EventName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_EVENT_CHARACTERS, pattern=NAME)]
+Integer = Annotated[int, Field(strict=True, ge=-(2**63), le=MAX_NUMBER)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Value = Annotated[Number, Field(ge=-FLOAT32_MAX, le=FLOAT32_MAX)]
+Text = Annotated[str, StringConstraints(strict=True, pattern=TEXT)]
 Yes = Annotated[bool, Field(strict=True)]
-Listed = Annotated[list[str], Field(max_length=MAX_LISTED), FIRST_FAULT]
-Attribute = Annotated[str, Field(strict=True)] | Yes | Whole | Number | Listed
+Listed = Annotated[list[Text], Field(max_length=MAX_LISTED), FIRST_FAULT]
+Attribute = Text | Yes | Integer | Number | Listed
 Scope = Literal["user", "interactions"]
 Filters = Annotated[
     str | None,
-    Field(max_length=MAX_FILTER_CHARACTERS, description="Attribute expression that every item must meet."),
+    Field(
+        max_length=MAX_FILTER_CHARACTERS,
+        json_schema_extra={"format": "filter"},
+        description="Attribute expression that every item must meet.",
+    ),
 ]
 
 
 def _milliseconds(value: object) -> object:
     """ISO 8601 text as milliseconds since 1970; text without an offset is UTC. Anything else is left as it is."""
     if not isinstance(value, str):
-        return value
+        return _whole(value)
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:
@@ -105,10 +123,22 @@ _TIME_SCHEMA: dict[str, Any] = {
     "anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer", "minimum": 0, "maximum": MAX_TIME}],
     "description": "ISO 8601 (UTC where it has no offset), or whole milliseconds since 1970 UTC.",
 }
-Time = Annotated[Whole, BeforeValidator(_milliseconds), AfterValidator(_in_range), WithJsonSchema(_TIME_SCHEMA)]
+Time = Annotated[
+    int, Field(strict=True), BeforeValidator(_milliseconds), AfterValidator(_in_range), WithJsonSchema(_TIME_SCHEMA)
+]
 
 
-AttributeValues = Annotated[dict[Id, Attribute], BeforeValidator(_few), Field(max_length=MAX_ATTRIBUTES)]
+def _name_all(schema: dict[str, Any]) -> None:
+    """What pydantic says of the names of attributes holds for those that fit the pattern; say it of all."""
+    (schema["additionalProperties"],) = schema.pop("patternProperties").values()
+    schema["propertyNames"] = {"minLength": 1, "maxLength": MAX_ID_CHARACTERS, "pattern": NAME}
+
+
+AttributeValues = Annotated[
+    dict[Id, Attribute],
+    BeforeValidator(_few),
+    Field(max_length=MAX_ATTRIBUTES, json_schema_extra=_name_all),
+]
 
 
 class Body(BaseModel):
@@ -133,13 +163,13 @@ class RecommendationBody(Body):
     )
 
     user_id: Id
-    k: Annotated[Whole, Field(ge=1, description="How many items, at most.")] = 10
+    k: Annotated[int, Field(strict=True, ge=1, description="How many items, at most."), WHOLE] = 10
     filters: Filters = None
     strategy: Annotated[Strategy, Field(description="How evidence is chosen from the user's history.")] = (
         Strategy.PREFERENCE
     )
     deadline_ms: Annotated[
-        Annotated[Whole, Field(ge=1, le=MAX_DEADLINE_MS)] | None,
+        Annotated[int, Field(strict=True, ge=1, le=MAX_DEADLINE_MS), WHOLE] | None,
         Field(description="Milliseconds after which the answer is of no use; then the status is 504."),
     ] = None
 
@@ -175,8 +205,8 @@ class Event(Body):
             "`interaction` without one."
         ),
     ] = None
-    value: Number | None = None
-    text: Annotated[str | None, Field(description="What the user wrote, if anything.")] = None
+    value: Value | None = None
+    text: Annotated[Text | None, Field(description="What the user wrote, if anything.")] = None
     time: Annotated[Time | None, Field(description="When it happened; now, if left out.")] = None
 
     def interaction(self, user_id: str, now_ms: int) -> Interaction:
@@ -215,7 +245,7 @@ class ItemBody(Body):
         json_schema_extra={"examples": [{"text": "Heat (1995): crime, thriller", "attributes": {"year": 1995}}]}
     )
 
-    text: Annotated[str, Field(description="What is embedded and shown.")]
+    text: Annotated[Text, Field(description="What is embedded and shown.")]
     attributes: AttributeValues = {}
     provider: Id | None = None
 
@@ -236,11 +266,15 @@ class ForgetBody(Body):
 
     model_config = ConfigDict(
         json_schema_extra={
+            "oneOf": [
+                {"required": ["user_id"], "properties": {"user_id": {"type": "string"}, "user_ids": {"type": "null"}}},
+                {"required": ["user_ids"], "properties": {"user_ids": {"type": "array"}, "user_id": {"type": "null"}}},
+            ],
             "examples": [
                 {"user_id": "4711", "scope": "user", "dry_run": True},
                 {"user_id": "4711", "scope": "user", "confirm": "4711", "plan": "9f86d081..."},
                 {"user_ids": ["4711", "4712"], "scope": "user", "confirm": "2", "plan": "60303ae2..."},
-            ]
+            ],
         }
     )
 
@@ -251,7 +285,7 @@ class ForgetBody(Body):
     ] = None
     scope: Scope
     interaction_ids: Annotated[
-        frozenset[Annotated[Whole, Field(ge=0, le=MAX_NUMBER)]],
+        frozenset[Annotated[int, Field(strict=True, ge=0, le=MAX_NUMBER), WHOLE]],
         FIRST_FAULT,
         _list_of("numbers"),
         Field(max_length=MAX_BATCH, description="Only these interactions, by the `id` that an export shows."),
@@ -268,7 +302,7 @@ class ForgetBody(Body):
     confirm: Annotated[
         Id | None, Field(description="Repeats user_id, or of a batch the number of its users: it cannot be undone.")
     ] = None
-    plan: Annotated[Id | None, Field(description="The hash that the dry run gave.")] = None
+    plan: Annotated[Id | None, Field(description="The hash that the dry run gave. Not with `dry_run`.")] = None
 
     def request(self) -> ForgetRequest:
         """The request to the engine.
@@ -331,7 +365,7 @@ class DeleteQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     confirm: Annotated[Id | None, Field(description="Repeats the user's id: forgetting cannot be undone.")] = None
-    plan: Annotated[Id | None, Field(description="The hash that the dry run gave.")] = None
+    plan: Annotated[Id | None, Field(description="The hash that the dry run gave. Not with `dry_run`.")] = None
     dry_run: Annotated[bool, Field(description="Say what would go, and change nothing.")] = False
 
 

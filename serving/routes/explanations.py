@@ -28,7 +28,7 @@ router = APIRouter(
     "/v1/recommendations/explain",
     response_class=Response,
     responses={
-        200: {"description": "Server-sent events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        200: {"description": "Server-sent events.", "content": {"text/event-stream": {}}},
         **PROTECTED,
         **WITH_BODY,
         **errors(504),

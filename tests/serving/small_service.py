@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import resource
 import sys
 import threading
@@ -14,8 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE, Popen
 
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+
 from rag_rec.domain import Interaction
 from rag_rec.engine import Engine
+from rag_rec.explainer import Explainer
 from serving.auth import Keyring, Role
 from serving.descriptors import most_connections
 from serving.limits import Limits
@@ -71,7 +75,13 @@ def main(home: Path, files: int) -> None:
     keyring = Keyring({key: frozenset({role}) for role, key in KEYS.items()})
     service = Service(settings, keyring, open_log(), limits=limits)
     listener = bind("127.0.0.1", 0)
-    server = Server(service, lambda: Engine.open(settings, embedder=HashEmbedder()))
+
+    def open_engine() -> Engine:
+        engine = Engine.open(settings, embedder=HashEmbedder())
+        engine.explainer = Explainer(GenericFakeChatModel(messages=itertools.repeat("You rated it [1].")))  # type: ignore[arg-type]
+        return engine
+
+    server = Server(service, open_engine)
 
     def stop() -> None:
         sys.stdin.read()

@@ -71,7 +71,7 @@ BODIES: list[tuple[str, bytes, int]] = [
     ("/v1/forget", b'{"user_id": "u1", "scope": "interactions", "confirm": "u1", "plan": "p"}', 422),
     ("/v1/forget", b'{"user_id": "u1", "scope": "interactions", "interaction_ids": ["0"], "dry_run": true}', 422),
     ("/v1/forget", b'{"user_id": "u1", "scope": "interactions", "interaction_ids": [-1], "dry_run": true}', 422),
-    ("/v1/forget", b'{"user_id": "u1", "scope": "interactions", "interaction_ids": [1e3], "dry_run": true}', 422),
+    ("/v1/forget", b'{"user_id": "u1", "scope": "interactions", "interaction_ids": [1.5], "dry_run": true}', 422),
     ("/v1/forget", b'{"user_id": "nobody", "scope": "user", "confirm": "nobody", "plan": "p"}', 404),
     ("/v1/forget", b'{"user_id": "nobody", "scope": "user", "dry_run": true}', 404),
     ("/v1/forget", b'{"user_ids": ["u1", "nobody"], "scope": "user", "dry_run": true}', 404),
