@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, ClassVar, TextIO, cast
 
+from indexer.sources.bounds import bounded
 from rag_rec.errors import InvalidInput
 
 _CHUNK = 1 << 20
@@ -39,7 +41,7 @@ class File:
         """A file on disk, compressed with gzip or not."""
         if not path.is_file():
             raise InvalidInput(f"There is no file {path}.")
-        return cls(path.name, lambda: decompressed(path.open("rb")))
+        return cls(path.name, lambda: opened(path))
 
     def content(self) -> Content:
         """Read the file once and describe it."""
@@ -84,11 +86,14 @@ class LineFile:
         return max(self.content.lines - self.header_lines, 0)
 
 
-def decompressed(stream: BinaryIO) -> BinaryIO:
-    """The stream, or what it unpacks to if it is gzip."""
+def opened(path: Path) -> BinaryIO:
+    """A file's bytes, or what they unpack to if they are gzip, up to the bound."""
+    stream = path.open("rb")
     magic = stream.read(2)
     stream.seek(0)
-    return cast(BinaryIO, _Unpacked(stream)) if magic == _GZIP_MAGIC else stream
+    if magic != _GZIP_MAGIC:
+        return stream
+    return bounded(cast(BinaryIO, _Unpacked(stream)), path.stat().st_size, path.name)
 
 
 class _Unpacked(gzip.GzipFile):
@@ -108,7 +113,7 @@ def readable(name: str) -> Iterator[None]:
     """Turn the errors of a truncated or unreadable file into one that says so."""
     try:
         yield
-    except (EOFError, gzip.BadGzipFile, zlib.error):
+    except (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error):
         raise InvalidInput(
             f"{name} is a truncated or damaged archive. What came before the damage is stored; "
             "get the file again and repeat the command."

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from indexer.sources.batch import Batch, Kind
-from indexer.sources.files import File, LineFile, decompressed
+from indexer.sources.bounds import Lines, bounded
+from indexer.sources.files import File, LineFile, opened
 from indexer.sources.rows import NumberedRow, batches
 from rag_rec.errors import InvalidInput
 
@@ -96,12 +97,15 @@ class MovieLensSource(LineFile):
     def batches(self, size: int, skip: int = 0) -> Iterator[Batch]:
         """Batches in the product's own fields and attributes."""
         with self.file.text(_ENCODING) as stream:
-            for batch in batches(self._split(stream), self.part.columns, size, skip):
+            lines = Lines(stream, self.name)
+            for batch in batches(self._split(lines), self.part.columns, size, skip, lines):
                 yield Batch(batch.position, batch.lines, self.part.shape(batch.columns), batch.rejects)
 
-    def _split(self, stream: Iterator[str]) -> Iterator[NumberedRow]:
+    def _split(self, lines: Lines[str]) -> Iterator[NumberedRow]:
         separator = self.part.separator
-        return ((number, line.rstrip("\r\n").split(separator)) for number, line in enumerate(stream, 1))
+        for number, line in enumerate(lines, 1):
+            lines.row = 0
+            yield number, line.rstrip("\r\n").split(separator)
 
 
 def movielens_100k(path: Path) -> list[MovieLensSource]:
@@ -135,7 +139,7 @@ def _found(files: Mapping[str, File], part: Part, path: Path) -> File:
 
 
 def _opener(path: Path) -> Callable[[], BinaryIO]:
-    return lambda: decompressed(path.open("rb"))
+    return lambda: opened(path)
 
 
 def _members(path: Path) -> dict[str, File]:
@@ -145,7 +149,8 @@ def _members(path: Path) -> dict[str, File]:
         # The stream keeps the archive's file open for as long as it is open itself.
         def open_member() -> BinaryIO:
             with zipfile.ZipFile(path) as archive:
-                return cast(BinaryIO, archive.open(member))
+                packed = archive.getinfo(member).compress_size
+                return bounded(cast(BinaryIO, archive.open(member)), packed, member)
 
         return open_member
 

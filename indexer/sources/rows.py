@@ -7,19 +7,32 @@ from itertools import islice
 from typing import Any
 
 from indexer.sources.batch import Batch, Reject
+from indexer.sources.bounds import Lines
 from indexer.sources.files import is_unicode
 
 NumberedRow = tuple[int, list[str] | str]
 """A row's line and its cells, or its line and what is wrong with it."""
 
 
-def batches(rows: Iterable[NumberedRow], columns: Sequence[str], size: int, skip: int) -> Iterator[Batch]:
-    """Batches of rows that must have one cell for each column."""
+def batches(
+    rows: Iterable[NumberedRow], columns: Sequence[str], size: int, skip: int, lines: Lines[str]
+) -> Iterator[Batch]:
+    """Batches of rows that must have one cell for each column. ``lines`` are those that the rows are read from."""
     remaining = iter(rows)
     position = sum(1 for _ in islice(remaining, skip))
-    while taken := list(islice(remaining, size)):
+    while taken := _taken(remaining, size, lines):
         position += len(taken)
         yield _batch(taken, columns, position)
+
+
+def _taken(rows: Iterator[NumberedRow], size: int, lines: Lines[str]) -> list[NumberedRow]:
+    """The next rows: at most ``size``, fewer where they are long."""
+    taken, lines.batch = [], 0
+    for row in rows:
+        taken.append(row)
+        if len(taken) == size or lines.enough:
+            break
+    return taken
 
 
 def _batch(taken: Sequence[NumberedRow], columns: Sequence[str], position: int) -> Batch:
