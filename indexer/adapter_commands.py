@@ -42,7 +42,9 @@ def retrain(  # noqa: PLR0913 - one parameter for each option
     check_system(settings)
     before = settings_in_use(CompactStore(settings.compact), choose_device(device.value), settings.seed)
     adapter = {"epochs": epochs, "rank": rank, "context": context, "held_out": held_out}
-    done = train(settings, changed(before, {}, adapter), lambda builder: Retraining(builder).remove())
+    done = train(
+        "adapter retrain", settings, changed(before, {}, adapter), lambda builder: Retraining(builder).remove()
+    )
     return {"removal": Retraining.name, "exact": Retraining.exact, **done}
 
 

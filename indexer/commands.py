@@ -16,7 +16,6 @@ from indexer.generator_commands import app as generator_app
 from indexer.index_commands import app as index_app
 from indexer.ingest import Ingest, Reading
 from indexer.ingest_report import report
-from indexer.progress import Bars
 from indexer.sources.batch import Kind, Source
 from indexer.sources.csv import CsvSource
 from indexer.sources.files import File
@@ -30,6 +29,7 @@ from rag_rec.clock import now_ms
 from rag_rec.errors import InvalidInput
 from rag_rec.events.tally import Tally
 from rag_rec.home import store_of
+from rag_rec.progress.shown import Shown
 from rag_rec.settings import Settings
 from rag_rec.validation import Limits, event_problem
 
@@ -130,7 +130,7 @@ def ingest(  # noqa: PLR0913 - one parameter for each option
     sources = _sources(path, file_format, kind)
     store = store_of(settings)
     try:
-        with Bars() as progress:
+        with Shown("ingest") as progress:
             limits = Limits.at(now_ms(), settings)
             job = Ingest(store, limits, progress, batch_rows, reading)
             results = [job.run(source, rejects or _rejects_path(settings, path, source.kind)) for source in sources]
@@ -147,7 +147,7 @@ def fetch_dataset(
     json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
     """Download a public data set and check it. Its own licence applies."""
-    with Bars() as progress:
+    with Shown("dataset fetch") as progress:
         path = fetch(DATASETS[name], to, progress)
     return {"path": str(path), "bytes": path.stat().st_size, "md5": DATASETS[name].md5}
 

@@ -102,6 +102,7 @@ class CompactBuilder:
             Busy: another build is running, or somebody was forgotten during this one; run it again.
         """
         with _alone(self.compact), occupied(self.settings, self.store) as place:
+            self.progress.stage("read items and people", 0)
             items = self._items()
             people = People.read(self.store, self.settings.positive_rule, len(items.items))
             if not people.positives:

@@ -63,7 +63,7 @@ def build(  # noqa: PLR0913 - one parameter for each option
     base = {"width": width, "heads": width and max(1, width // HEAD_WIDTH), "layers": layers}
     adapter = {"epochs": epochs, "rank": rank, "context": context, "held_out": held_out}
     how = changed(_how(settings, device), base, adapter)
-    return train(settings, how, lambda builder: builder.build(fresh=fresh).adapter.digest)
+    return train("compact build", settings, how, lambda builder: builder.build(fresh=fresh).adapter.digest)
 
 
 @app.command("list")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from indexer.progress import Bars
+from indexer.progress import Progress
 from rag_rec.compact.folder import CompactStore
 from rag_rec.compact.published import CompactFolder
 from rag_rec.errors import InvalidInput, NotReady
@@ -18,6 +18,7 @@ from rag_rec.forgetting.opening import open_saga
 from rag_rec.generation import Generations
 from rag_rec.generators.failures import GeneratorFailure
 from rag_rec.home import existing_store_of
+from rag_rec.progress.shown import Shown
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.vectors.embedding import open_embedder
@@ -50,10 +51,13 @@ HeldOut = Annotated[
 DeviceOption = Annotated[Device, typer.Option(help="Where to train; auto takes a GPU if there is one.")]
 
 
-def train(settings: Settings, how: CompactSettings, make: Callable[[CompactBuilder], str]) -> Mapping[str, Any]:
+def train(
+    job: str, settings: Settings, how: CompactSettings, make: Callable[[CompactBuilder], str]
+) -> Mapping[str, Any]:
     """Train an adapter, settle the forget requests that waited for it, and measure whether it helps.
 
     Args:
+        job: what the command is called.
         settings: of the system.
         how: to train.
         make: publishes the adapter, puts it to use, and returns its digest.
@@ -64,11 +68,12 @@ def train(settings: Settings, how: CompactSettings, make: Callable[[CompactBuild
     started = time.perf_counter()
     try:
         embedder = open_embedder(settings.embedding_model, settings.embedding_threads)
-        with Bars() as bars:
-            builder = CompactBuilder(store, Generations(settings.generations), settings, embedder, bars, how)
+        with Shown(job) as shown:
+            builder = CompactBuilder(store, Generations(settings.generations), settings, embedder, shown, how)
             adapter = make(builder)
+            shown.stage("settle forget requests", 0)
             settled = open_saga(settings, store).settle()
-            measured = _gate(settings, store, bars, embedder)
+            measured = _gate(settings, store, shown, embedder)
     finally:
         store.close()
     summary = _summary(builder.compact, adapter)
@@ -90,13 +95,13 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _gate(settings: Settings, store: Store, bars: Bars, embedder: Embedder) -> Mapping[str, Any] | str:
+def _gate(settings: Settings, store: Store, progress: Progress, embedder: Embedder) -> Mapping[str, Any] | str:
     """Measure at once whether the new generator helps; the reason where that cannot be told."""
     from indexer.generator_commands import measure  # noqa: PLC0415 - imports the numerical libraries
 
     try:
         here = settings.model_copy(update={"generator": "local", "generator_model": None})
-        return measure(here, store, bars, embedder).document()
+        return measure(here, store, progress, embedder).document()
     except (GeneratorFailure, InvalidInput, NotReady) as reason:
         return f"not measured: {reason}"
 

@@ -77,6 +77,7 @@ class Drill:
         with self._copy.engine() as engine:
             number = _recognised(engine, canary, self._home)
             yield self._forget(engine, canary, number)
+        self._stage("restore a backup that holds the person")
         restore(old, self._copy.settings)
         with self._copy.store() as store:
             yield _attempt("restore a backup that holds the person", self._found(store, canary, number))
@@ -87,8 +88,12 @@ class Drill:
             yield self._send(engine, canary, number)
             yield self._put(engine, canary, number)
 
+    def _stage(self, name: str) -> None:
+        self._copy.progress.stage(name, 0)
+
     def _take(self) -> None:
         """Put the system's data into the copy."""
+        self._stage("copy the system")
         taken = self._folder / "system.backup"
         back_up(self._settings, taken)
         restore(
@@ -107,6 +112,7 @@ class Drill:
 
     def _forget(self, engine: Engine, canary: Canary, number: int) -> Attempt:
         """Forget the person as a privacy officer does, and check the receipt."""
+        self._stage("forget the person")
         plan = engine.plan(ForgetRequest.of(canary.user.id)).plan
         outcome = engine.forget(ForgetRequest.of(canary.user.id, confirm=canary.user.id, plan=plan))
         verdict = check_receipt(engine.receipt(outcome.request_id), open_signer(self._copy.settings).verifier)
@@ -139,6 +145,7 @@ class Drill:
         return self._look("put the person's attributes", engine, canary, number, problems)
 
     def _look(self, attempt: str, engine: Engine, canary: Canary, number: int, problems: Sequence[str] = ()) -> Attempt:
+        self._stage("look for the person")
         known = engine.recommend(RecommendationRequest(canary.user.id, k=1)).provenance.known_user
         familiar = ["the recommender knows the person"] if known else []
         with self._copy.store() as store:

@@ -13,11 +13,11 @@ from typing import Annotated, Any
 import typer
 
 from indexer.drill import Drill, check_backup
-from indexer.progress import Bars
 from indexer.system_copy import SystemCopy
 from rag_rec.artifacts.destruction import destroy
 from rag_rec.cli import Json, command
 from rag_rec.home import check_system
+from rag_rec.progress.shown import Shown
 from rag_rec.settings import Settings
 from rag_rec.vectors.embedding import open_embedder
 
@@ -36,11 +36,12 @@ def drill(
     settings, started = Settings(), time.perf_counter()
     check_system(settings)
     embedder = open_embedder(settings.embedding_model, settings.embedding_threads)
-    with _folder() as folder, Bars() as bars:
-        copy = SystemCopy.under(folder, settings, embedder, bars)
+    with _folder() as folder, Shown("drill") as shown:
+        copy = SystemCopy.under(folder, settings, embedder, shown)
         if backup is None:
             attempts = list(Drill(settings, copy, folder).run())
         else:
+            shown.stage("restore the backup", 0)
             attempts = [check_backup(backup, settings, copy.settings)]
     return {
         "ok": all(attempt.held for attempt in attempts),

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from indexer.gate import GateMeasurement, Sample
-from indexer.progress import Bars, Progress
+from indexer.progress import Progress
 from rag_rec.cli import Json, command
 from rag_rec.compact.folder import CompactStore
 from rag_rec.errors import InvalidInput
@@ -18,6 +18,7 @@ from rag_rec.generators.opening import open_generator
 from rag_rec.generators.wanted import Wanted, wanted
 from rag_rec.home import existing_store_of
 from rag_rec.live import Live
+from rag_rec.progress.shown import Shown
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import ChangeKind
@@ -43,8 +44,8 @@ def gate(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the
     settings = Settings()
     store = existing_store_of(settings)
     try:
-        with Bars() as bars:
-            measured = measure(settings, store, bars)
+        with Shown("generator gate") as shown:
+            measured = measure(settings, store, shown)
     finally:
         store.close()
     return measured.document()
@@ -60,6 +61,7 @@ def measure(settings: Settings, store: Store, progress: Progress, embedder: Embe
     if target is None:
         raise InvalidInput("There is no LLM to measure: run `rag-rec compact build`, or set RAGREC_GENERATOR.")
     embedder = embedder or open_embedder(settings.embedding_model, settings.embedding_threads)
+    progress.stage("load the index", 0)
     live = Live.load(Generations(settings.generations).current(), store, settings, embedder)
     model = open_generator(settings, target)
     try:

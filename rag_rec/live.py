@@ -26,6 +26,7 @@ from rag_rec.history import History, empty_history, overwrite
 from rag_rec.home import check_generation
 from rag_rec.item_space import ItemSpace
 from rag_rec.people import People
+from rag_rec.progress.protocol import SILENT, Progress
 from rag_rec.settings import Settings
 from rag_rec.shards import read_people
 from rag_rec.store.protocol import Store
@@ -139,14 +140,17 @@ class Live:
             self.epoch = changes[-1].epoch
             self.erasures += removal
 
-    def take_all(self) -> None:
+    def take_all(self, progress: Progress = SILENT) -> None:
         """Take everything about everybody from the store, and count it anew: nothing of it comes from files."""
         with self._writer:
             self.follow()
             begun, histories = self.epoch, list(self._store.histories())
             self.follow()  # the histories may name newer items
+            progress.stage("build the twin: people", len(histories))
             for user, history in histories:
                 self._take(user, history, None)
+                progress.advance(1)
+            progress.stage("build the twin: counts and P", 0)
             self.epoch = begun
             self.follow()  # who changed meanwhile is read again
             self._build_statistics()

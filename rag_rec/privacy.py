@@ -27,6 +27,7 @@ from rag_rec.forgetting.system import System, open_system
 from rag_rec.keys import open_pseudonyms
 from rag_rec.live import Live
 from rag_rec.places.occupation import Occupation
+from rag_rec.progress.protocol import SILENT, Progress
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import ForgetRecord, Hold, StoredInteraction, Suppression
@@ -129,13 +130,14 @@ class Privacy:
         """The key by which receipts are verified, as PEM."""
         return self._system().signer.public_pem
 
-    def prove(self, request_id: str, sample: int | None = None) -> Mapping[str, Any]:
+    def prove(self, request_id: str, sample: int | None = None, progress: Progress = SILENT) -> Mapping[str, Any]:
         """Compare this system with a twin that never knew the person, and add the table to the receipt.
 
         Args:
             request_id: of a request that has been carried out.
             sample: of how many users the lists are compared; None is all, up to the limit of
                 :mod:`.forgetting.proof.table`.
+            progress: told of the stages: the twin, each comparison, the receipt.
 
         Raises:
             UnknownRequest: there is no such request.
@@ -144,10 +146,11 @@ class Privacy:
         """
         self.receipt(request_id)
         live = self._live
-        twin = build_twin(live, self.store, self.settings, self.embedder)
-        table = proof_table(compare(live, twin, sample, self.settings.seed))
+        twin = build_twin(live, self.store, self.settings, self.embedder, progress)
+        table = proof_table(compare(live, twin, sample, self.settings.seed, progress))
         if self._live is not live:
             raise Busy("Another index was taken up while the proof was made; try again. The receipt is as it was.")
+        progress.stage("sign the receipt", 0)
         self._saga().add_proof(request_id, table)
         note(self._system(), "prove", request=request_id)
         return table

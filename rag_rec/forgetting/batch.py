@@ -16,13 +16,16 @@ from rag_rec.generation import Generations
 from rag_rec.home import existing_store_of
 from rag_rec.keys import open_pseudonyms
 from rag_rec.live import Live
+from rag_rec.progress.protocol import SILENT, Progress
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.vectors.embedding import open_embedder
 from rag_rec.vectors.protocol import Embedder
 
 
-def forget_batch(settings: Settings, request: ForgetRequest, embedder: Embedder | None = None) -> Mapping[str, Any]:
+def forget_batch(
+    settings: Settings, request: ForgetRequest, embedder: Embedder | None = None, progress: Progress = SILENT
+) -> Mapping[str, Any]:
     """Carry out a batch on a system of its own process, and report on those who remain.
 
     What others were shown is looked at before and after, and in a twin that never knew the batch; it is kept in memory
@@ -35,14 +38,19 @@ def forget_batch(settings: Settings, request: ForgetRequest, embedder: Embedder 
     try:
         tend(settings, store, thorough=True)
         embedder = embedder or open_embedder(settings.embedding_model, settings.embedding_threads)
+        progress.stage("load the index", 0)
         live = Live.load(Generations(settings.generations).current(), store, settings, embedder)
         saga = Saga(open_system(settings, store, open_pseudonyms(settings), live))
         numbers = _numbers(store, request)
         if len(numbers) < len(request.user_ids):
             return asdict(saga.forget(request))
+        progress.stage("look at those who remain", 0)
         before = photograph(live, store, numbers, settings)
+        progress.stage("forget", 0)
         outcome = saga.forget(request)
-        report = assess(before, live, build_twin(live, store, settings, embedder))
+        twin = build_twin(live, store, settings, embedder, progress)
+        progress.stage("compare with the twin", 0)
+        report = assess(before, live, twin)
         return {**asdict(outcome), "report": report.table()}
     finally:
         store.close()

@@ -29,6 +29,7 @@ from rag_rec.forgetting.saga import Saga
 from rag_rec.home import existing_store_of
 from rag_rec.keys import open_pseudonyms
 from rag_rec.printing import Answer, said
+from rag_rec.progress.shown import Shown
 from rag_rec.settings import Settings
 from rag_rec.store.records import ForgetRecord, ForgetState, Selection
 
@@ -94,7 +95,7 @@ def forget_users(  # noqa: PLR0913 - one parameter per option of the command
     request = ForgetRequest(tuple(people.values()), None, confirm, plan, tuple(people))
     if dry_run:
         return _run(request, dry_run)
-    done = forget_batch(Settings(), request) if report else _run(request, dry_run)
+    done = _forgotten_with_report(request) if report else _run(request, dry_run)
     requests = [{"line": line, "request": each} for line, each in zip(people, done["requests"], strict=True)]
     return Answer({**done, "lines": list(people)}, report_in_words(done) | {"requests": requests})
 
@@ -158,6 +159,11 @@ def resume(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by t
     }
     words = {**done, "pending": [row(record) for record in pending]}
     return Answer({**done, "pending": [described(record) for record in pending]}, words)
+
+
+def _forgotten_with_report(request: ForgetRequest) -> Mapping[str, Any]:
+    with Shown("forget batch") as shown:
+        return forget_batch(Settings(), request, progress=shown)
 
 
 @contextmanager

@@ -90,7 +90,11 @@ async def receipt(request: Annotated[Id, Path()], service: CurrentService) -> Re
 
 @router.post("/v1/forget/{request:request}/prove", response_class=Response, responses={**PROOF, **errors(404)})
 async def prove(request: Annotated[Id, Path()], service: CurrentService) -> Response:
-    """Compare the system with one that never knew the person, and add the table to the receipt. It takes long."""
+    """Compare the system with one that never knew the person, and add the table to the receipt.
+
+    It takes minutes where there are many users, and the answer comes at the end: nothing is told meanwhile. Allow for
+    it in the client's time limit, or run `rag-rec prove`, which tells on stderr how far it has come.
+    """
     return json_response(await service.proofs.run(service.ready_engine.prove, request))
 
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from rag_rec.cli import Json, command, progress_console
+from rag_rec.cli import Json, command
 from rag_rec.errors import InvalidInput
 from rag_rec.forgetting.audit.trail import note
-from rag_rec.forgetting.copies.backup import Advance, write_backup
+from rag_rec.forgetting.copies.backup import write_backup
 from rag_rec.forgetting.copies.restore import restore
 from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.forgetting.system import open_system, signer_of
 from rag_rec.home import existing_store_of
 from rag_rec.keys import open_pseudonyms
+from rag_rec.progress.shown import Shown
 from rag_rec.settings import Settings
 from rag_rec.store.archive import opened
 
@@ -35,9 +35,10 @@ def backup(file: File, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001
     """Write the whole store into one file, while the service goes on. Keys are not in it."""
     settings, started = Settings(), time.perf_counter()
     with closing(existing_store_of(settings)) as store:  # brings an older store up to date, and refuses a wrong key
-        signer = signer_of(settings, store)
-    with opened(settings.database_url) as database, _rows_told("backup") as advance:
-        manifest = write_backup(file, database, open_pseudonyms(settings).key_id, signer, advance)
+        signer, counts = signer_of(settings, store), store.counts()
+    with opened(settings.database_url) as database, Shown("backup") as shown:
+        shown.stage("write rows", counts.users + counts.items + counts.interactions)  # all but a few
+        manifest = write_backup(file, database, open_pseudonyms(settings).key_id, signer, shown.advance)
     return {
         "file": str(file),
         "bytes": file.stat().st_size,
@@ -69,8 +70,8 @@ def restore_store(
     """Replace the store by a backup, without anybody who was forgotten since. The index has to be built anew."""
     settings, started = Settings(), time.perf_counter()
     copies = [] if ledger is None else [_copy(ledger)]
-    with _rows_told("restore") as advance:
-        restored = restore(file, settings, copies, without_later_erasures=without_later_erasures, advance=advance)
+    with Shown("restore") as shown:
+        restored = restore(file, settings, copies, without_later_erasures=without_later_erasures, progress=shown)
     with closing(existing_store_of(settings)) as store:
         note(open_system(settings, store, open_pseudonyms(settings)), "restore")
     return {
@@ -84,11 +85,3 @@ def _copy(path: Path) -> list[Any]:
     if not path.is_file():
         raise InvalidInput(f"There is no file {path}.")
     return LedgerFile(path).read()
-
-
-@contextmanager
-def _rows_told(name: str) -> Iterator[Advance]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=progress_console) as bars:
-        task = bars.add_task(f"{name}: rows", total=None)
-        yield lambda rows: bars.advance(task, rows)

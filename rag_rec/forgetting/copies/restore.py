@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Final
 
 import orjson
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, Table, delete, insert, select
 
 from rag_rec.errors import Busy, WrongKey
-from rag_rec.forgetting.copies.backup import Advance, Backup, open_backup
+from rag_rec.forgetting.copies.backup import Backup, open_backup
 from rag_rec.forgetting.copies.derived import discard_derived
 from rag_rec.forgetting.copies.newest import Entries, newest_ledger, written
 from rag_rec.forgetting.copies.replay import Replay
@@ -24,6 +24,7 @@ from rag_rec.forgetting.replicas import is_running
 from rag_rec.generation import Generations
 from rag_rec.keys import existing_pseudonyms, existing_signer
 from rag_rec.places.folder import NOTHING, read_identity, write_identity
+from rag_rec.progress.protocol import SILENT, Progress
 from rag_rec.pseudonyms import Pseudonyms
 from rag_rec.settings import Settings
 from rag_rec.store.archive import ARCHIVED, clear, load, read_counters, write_counters
@@ -76,7 +77,7 @@ def restore(  # noqa: PLR0913 - one parameter per option of the command, and wha
     *,
     without_later_erasures: bool = False,
     elsewhere: bool = False,
-    advance: Advance = lambda _: None,
+    progress: Progress = SILENT,
 ) -> Restored:
     """Replace the system's store by a backup.
 
@@ -87,7 +88,7 @@ def restore(  # noqa: PLR0913 - one parameter per option of the command, and wha
         without_later_erasures: go on where no ledger is known that is at least as new as the backup.
         elsewhere: it is not the system that is restored, but another one made from its data: the data folders of the
             system are not its own, and no removal in it waits for them.
-        advance: told of the rows restored.
+        progress: told of the stages, and of the rows restored.
 
     Raises:
         InvalidInput: the backup is not whole.
@@ -100,15 +101,17 @@ def restore(  # noqa: PLR0913 - one parameter per option of the command, and wha
     pseudonyms, verifier = existing_pseudonyms(settings), existing_signer(settings).verifier
     generations = Generations(settings.generations)
     with open_backup(path, verifier) as backup:
+        progress.stage("check the backup", 0)
         _check(backup, pseudonyms)
         with generations.writing(), place_for(settings.database_url) as database:
             with database.writer(durable=True) as connection:
                 known = [*ledgers, *_known(connection, settings)]
                 newest = newest_ledger(backup.ledger(), known, verifier, own_suffices=without_later_erasures)
-                restored = _Replacement(connection, backup, newest, elsewhere).carry_out(pseudonyms, settings, advance)
+                restored = _Replacement(connection, backup, newest, elsewhere).carry_out(pseudonyms, settings, progress)
                 discard_derived(settings, generations)
                 _rename(settings, peek_identity(connection))
             LedgerFile(settings.ledger_file).extend(newest)
+            progress.stage("scrub the store", 0)
             scrub(database)
     return restored
 
@@ -122,7 +125,7 @@ class _Replacement:
         self._backup = backup
         self._newest = newest
 
-    def carry_out(self, pseudonyms: Pseudonyms, settings: Settings, advance: Advance) -> Restored:
+    def carry_out(self, pseudonyms: Pseudonyms, settings: Settings, progress: Progress) -> Restored:
         manifest = self._backup.manifest
         _refuse_while_running(self._connection)
         values = self._counters(read_counters(self._connection))
@@ -130,7 +133,9 @@ class _Replacement:
         present = peek_places(self._connection)
         clear(self._connection)
         replace_identity(self._connection, known)
-        self._load(advance)
+        progress.stage("write rows", sum(manifest.rows.get(table.name, 0) for table in _loaded()))
+        self._load(progress)
+        progress.stage("replay the ledger", 0)
         write_counters(self._connection, values)
         self._keep_places(present)
         replay = Replay(self._connection, pseudonyms, settings.forget_days)
@@ -154,12 +159,11 @@ class _Replacement:
         for place in present:
             write_place(self._connection, place)
 
-    def _load(self, advance: Advance) -> None:
-        for table in ARCHIVED:
-            if table not in (counters, identity, ledger):
-                for frame in self._backup.frames(table):
-                    load(self._connection, table, frame)
-                    advance(len(frame))
+    def _load(self, progress: Progress) -> None:
+        for table in _loaded():
+            for frame in self._backup.frames(table):
+                load(self._connection, table, frame)
+                progress.advance(len(frame))
         if self._newest:
             self._connection.execute(insert(ledger), [asdict(entry) for entry in self._newest])
 
@@ -176,6 +180,11 @@ def _rename(settings: Settings, store: str) -> None:
     known = read_identity(settings.home)
     if known is not None:
         write_identity(settings.home, replace(known, store=store, verified=NOTHING))
+
+
+def _loaded() -> list[Table]:
+    """The tables whose rows are those of the backup."""
+    return [table for table in ARCHIVED if table not in (counters, identity, ledger)]
 
 
 def _check(backup: Backup, pseudonyms: Pseudonyms) -> None:

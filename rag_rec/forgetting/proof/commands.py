@@ -12,6 +12,7 @@ from rag_rec.generation import Generations
 from rag_rec.home import existing_store_of
 from rag_rec.live import Live
 from rag_rec.privacy import Privacy
+from rag_rec.progress.shown import Shown
 from rag_rec.settings import Settings
 from rag_rec.vectors.embedding import open_embedder
 
@@ -33,14 +34,16 @@ def prove(
     """Compare this system with a twin that never knew the person, and add the table to the request's receipt.
 
     The twin is built in memory from the store alone. It needs as much memory as the system, and minutes where there
-    are many users; a running service is not touched.
+    are many users: how far it has come is told on stderr. A running service is not touched.
     """
     settings = Settings()
     store = existing_store_of(settings)
     try:
         embedder = open_embedder(settings.embedding_model, settings.embedding_threads)
-        live = Live.load(Generations(settings.generations).current(), store, settings, embedder)
-        table = Privacy(settings, store, embedder, live).prove(request, sample)
+        with Shown("prove") as shown:
+            shown.stage("load the index", 0)
+            live = Live.load(Generations(settings.generations).current(), store, settings, embedder)
+            table = Privacy(settings, store, embedder, live).prove(request, sample, shown)
         return {"ok": table["equal"], "request": request, **table}
     finally:
         store.close()

@@ -10,10 +10,12 @@ from typing import Any, Final
 import numpy as np
 
 from rag_rec.forgetting.proof import differences
-from rag_rec.forgetting.proof.differences import Difference
+from rag_rec.forgetting.proof.differences import BAND, Difference
 from rag_rec.forgetting.proof.index_people import files
 from rag_rec.forgetting.proof.twin import Twin
 from rag_rec.live import Live
+from rag_rec.progress.protocol import SILENT, Progress
+from rag_rec.shards import SHARDS
 
 EXACT_USERS: Final = 20_000
 """Up to so many users the lists of all are compared, unless a sample is asked for."""
@@ -67,7 +69,7 @@ class Proof:
         return all(row.equal for row in self.rows)
 
 
-def compare(live: Live, twin: Twin, sample: int | None = None, seed: int = 0) -> Proof:
+def compare(live: Live, twin: Twin, sample: int | None = None, seed: int = 0, progress: Progress = SILENT) -> Proof:
     """Compare a state with its twin while the state goes on answering.
 
     Every count, vector, profile, history and file is compared. Lists are compared for all users, or for a random
@@ -79,11 +81,12 @@ def compare(live: Live, twin: Twin, sample: int | None = None, seed: int = 0) ->
         twin: its twin (:func:`rag_rec.forgetting.proof.twin.build_twin`).
         sample: of how many users lists are compared; None decides by the number of users.
         seed: of the sample.
+        progress: told of every check as a stage, and of its steps.
     """
     with twin.level(live):
         users = differences.users_of(live, twin)
     listed = _drawn(users, sample, seed)
-    rows = tuple(_row(check, steps, live, twin) for check, steps in _checks(live, twin, users, listed))
+    rows = tuple(_row(check, live, twin, progress) for check in _checks(live, twin, users, listed))
     return Proof(rows, twin.live.epoch, len(users), len(listed), live.reader.digest)
 
 
@@ -110,30 +113,40 @@ def proof_table(proof: Proof) -> dict[str, Any]:
     }
 
 
-def _checks(
-    live: Live, twin: Twin, users: Sequence[int], listed: Sequence[int]
-) -> Iterator[tuple[str, Iterator[Difference]]]:
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One kind of comparison, its steps, and how many there are."""
+
+    name: str
+    total: int
+    steps: Iterator[Difference]
+
+
+def _checks(live: Live, twin: Twin, users: Sequence[int], listed: Sequence[int]) -> Iterator[Check]:
+    people, bands = len(users), -(-len(live.items) // BAND)
     for name in ("together", *live.statistics.transitions):
-        yield f"counts: {name}", differences.counts(live, twin, name)
-    yield "counts: popularity", differences.popularity(live, twin)
-    yield "counted sequences", differences.passages(live, twin, users)
+        yield Check(f"counts: {name}", bands, differences.counts(live, twin, name))
+    yield Check("counts: popularity", 2, differences.popularity(live, twin))
+    yield Check("counted sequences", people + 2, differences.passages(live, twin, users))
     if live.statistics.dense:
-        yield "inverse P (relative)", differences.inverse(live, twin)
-    yield "item vectors", differences.item_vectors(live, twin)
-    yield "histories", differences.histories(live, twin, users)
-    yield "interaction vectors", differences.interaction_vectors(live, twin, users)
-    yield "profile vectors", differences.profiles(live, twin, users)
-    yield "index files", files(twin)
-    yield "recommendation lists", differences.lists(live, twin, [*listed, None])
+        yield Check("inverse P (relative)", bands, differences.inverse(live, twin))
+    yield Check("item vectors", 2 * bands, differences.item_vectors(live, twin))
+    yield Check("histories", people, differences.histories(live, twin, users))
+    yield Check("interaction vectors", people, differences.interaction_vectors(live, twin, users))
+    yield Check("profile vectors", people, differences.profiles(live, twin, users))
+    yield Check("index files", SHARDS, files(twin))
+    yield Check("recommendation lists", len(listed) + 1, differences.lists(live, twin, [*listed, None]))
 
 
-def _row(check: str, steps: Iterator[Difference], live: Live, twin: Twin) -> Row:
+def _row(check: Check, live: Live, twin: Twin, progress: Progress) -> Row:
     found: list[Difference] = []
-    while batch := _advance(steps, live, twin):
+    progress.stage(f"compare {check.name}", check.total)
+    while batch := _advance(check.steps, live, twin):
         found.extend(batch)
+        progress.advance(len(batch))
         time.sleep(BREATH)
     return Row(
-        check,
+        check.name,
         sum(each.compared for each in found),
         sum(each.different for each in found),
         max((each.worst for each in found), default=0.0),

@@ -19,6 +19,7 @@ from rag_rec.generation import Generation, Generations
 from rag_rec.item_space import ItemSpace
 from rag_rec.live import Live
 from rag_rec.people import People
+from rag_rec.progress.protocol import SILENT, Progress
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.vectors.flat import FlatIndex
@@ -59,7 +60,7 @@ class Twin:
             yield
 
 
-def build_twin(live: Live, store: Store, settings: Settings, embedder: Embedder) -> Twin:
+def build_twin(live: Live, store: Store, settings: Settings, embedder: Embedder, progress: Progress = SILENT) -> Twin:
     """Build the twin of a state from the store.
 
     It keeps counts as the state does, dense or sparse: a catalogue that grew beyond the limit is counted in another
@@ -70,11 +71,13 @@ def build_twin(live: Live, store: Store, settings: Settings, embedder: Embedder)
         store: the system of record.
         settings: of the system.
         embedder: the embedding model.
+        progress: told of the stages.
 
     Raises:
         Busy: the state's index is not the current one any more.
         CorruptIndex: the item vectors of the index cannot be read.
     """
+    progress.stage("build the twin: read the catalogue", 0)
     generations = Generations(settings.generations)
     generation, items = _catalogue(generations, store, embedder)
     if generation.manifest.lineage != live.generation.manifest.lineage:
@@ -83,7 +86,7 @@ def build_twin(live: Live, store: Store, settings: Settings, embedder: Embedder)
     rows = items.rows()
     nobody = People(InteractionIndex(rows), FlatIndex(rows.dimension))
     twin = Live(generation, store, settings.model_copy(update=limit), embedder, items, nobody, live.reader)
-    twin.take_all()
+    twin.take_all(progress)
     return Twin(twin, store, settings, generations)
 
 

@@ -27,6 +27,7 @@ from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.forgetting.proof.forensics import traces
 from rag_rec.generation import Generations
 from rag_rec.keys import open_signer
+from rag_rec.progress.protocol import Silent
 from rag_rec.settings import Settings
 from rag_rec.store.archive import ARCHIVED
 from rag_rec.store.records import LedgerTip, Replica
@@ -87,14 +88,16 @@ def test_a_backup_from_before_stores_had_an_id_leaves_the_id_alone(
         assert store.identity() == known
 
 
-def crash_after(calls: int) -> Callable[[int], None]:
-    counting = count(1)
+class CrashAfter(Silent):
+    """Crashes when rows are written for the nth time."""
 
-    def advance(_: int) -> None:
-        if next(counting) == calls:
+    def __init__(self, calls: int) -> None:
+        self._left = calls
+
+    def advance(self, steps: int) -> None:  # noqa: ARG002 - the seam's signature
+        self._left -= 1
+        if not self._left:
             raise Crash
-
-    return advance
 
 
 def restored_or_old(settings: Settings) -> str:
@@ -110,7 +113,7 @@ def test_a_crash_leaves_the_old_store_or_one_without_the_forgotten(settings: Set
     append(settings, LATER)
     for calls in count(1):
         try:
-            restore(backup, settings, advance=crash_after(calls))
+            restore(backup, settings, progress=CrashAfter(calls))
         except Crash:
             assert restored_or_old(settings) == "old"
         else:
