@@ -234,6 +234,10 @@ class Engine(Privacy):
             generator=self._ranking.condition,
         )
 
+    def warm_up(self) -> None:
+        """Load the embedding model, which takes seconds, so that the first item or event with a text does not wait."""
+        self.embedder.embed(["."])
+
     def refresh(self) -> bool:
         """Move to the index generation, the adapter and the gate that are current now, and finish what is unfinished.
 

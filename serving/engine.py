@@ -114,6 +114,9 @@ class Engine(Protocol):
         Returns whether somebody was.
         """
 
+    def warm_up(self) -> None:
+        """Load what the first item would otherwise wait for. Takes seconds; answers go on meanwhile."""
+
     def refresh(self) -> bool:
         """Follow the store, take up pending forget requests, and move to the index generation that is current now.
 

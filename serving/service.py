@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated
@@ -21,6 +23,9 @@ from serving.lanes import Lane
 from serving.limits import Limits
 from serving.logs import Log, place_of
 from serving.metrics import Metrics
+
+WARM_UP_SECONDS = 30.0
+"""So long a stop waits for a warm-up that is under way: a library must not be loaded while the process ends."""
 
 
 class Service:
@@ -56,6 +61,7 @@ class Service:
         self._presence = Lane("presence", 1, 0)
         self._attention = Lane("attention", 1, 0)
         self._erased = asyncio.Event()
+        self._warming: threading.Thread | None = None
         working = (self.answers, self.changes, self.explanations, self.inspections, self.removals, self.proofs)
         self._lanes = (self.bodies, *working)
         self.metrics = Metrics(lambda: self.engine, self._lanes, self.connections)
@@ -95,7 +101,7 @@ class Service:
         return 0 if self.engine is None else self.engine.term()
 
     def load(self, open_engine: Callable[[], Engine]) -> None:
-        """Open the engine and make it known to the others; the service is ready afterwards."""
+        """Open the engine and make it known to the others; the service is ready afterwards, and warms up."""
         engine = open_engine()
         engine.join(
             self.let_answers_leave
@@ -104,6 +110,18 @@ class Service:
         self.engine = engine
         status = engine.status()
         self.log.info("ready", generation=status.generation, epoch=status.epoch, items=status.items)
+        self._warming = threading.Thread(target=self.warm_up, args=(engine,), name="rag-rec-warm-up", daemon=True)
+        self._warming.start()
+
+    def warm_up(self, engine: Engine) -> None:
+        """Load what the first item needs, while answers go on; if that fails, log it: the first item tries again."""
+        started = time.monotonic()
+        try:
+            engine.warm_up()
+        except Exception as error:  # answers do not need it
+            self.log.error("warm_up_failed", code=getattr(error, "code", type(error).__name__))
+            return
+        self.log.info("warm", seconds=round(time.monotonic() - started, 3))
 
     async def follow_generations(self) -> None:
         """Follow the store, and take up newly published index generations, until cancelled.
@@ -177,6 +195,8 @@ class Service:
 
     def close(self) -> None:
         """End the threads once their calls are done, and close the engine."""
+        if self._warming is not None:
+            self._warming.join(WARM_UP_SECONDS)
         for lane in (self._generations, self._presence, self._attention, *self._lanes):
             lane.close()
         if self.engine is not None:

@@ -43,6 +43,11 @@ from rag_rec.store.records import (
 from rag_rec.validation import check_interaction, check_item, check_user
 
 
+def _set(event: threading.Event) -> threading.Event:
+    event.set()
+    return event
+
+
 @dataclass
 class FakeEngine:
     """Popular items first for everybody; a user's own items are left out."""
@@ -64,6 +69,9 @@ class FakeEngine:
     generator: Condition = OFF
     present_term: int | None = 0
     attended: int = 0
+    warming: threading.Event = field(default_factory=lambda: _set(threading.Event()))
+    warm: threading.Event = field(default_factory=threading.Event)
+    warm_up_failure: Exception | None = None
     losses: int = 0
     generation: str = "first"
     next_generation: str | None = None
@@ -301,6 +309,12 @@ class FakeEngine:
     def join(self, let_answers_leave: Callable[[], None]) -> None:
         self._pass()
         self.let_answers_leave = let_answers_leave
+
+    def warm_up(self) -> None:
+        self.warming.wait(30)
+        if self.warm_up_failure is not None:
+            raise self.warm_up_failure
+        self.warm.set()
 
     def stay(self) -> None:
         if self.failure is not None:

@@ -50,6 +50,28 @@ def test_it_is_not_ready_before_the_engine_is_loaded(service: Service, engine: F
     engine.let_answers_leave()  # nothing runs yet, and nothing waits
 
 
+def test_it_is_ready_while_it_warms_up(service: Service, engine: FakeEngine) -> None:
+    service.log = open_log(log := io.BytesIO())
+    engine.warming.clear()
+    service.engine = None
+    service.load(lambda: engine)
+    assert service.ready_engine is engine
+    assert not engine.warm.is_set()
+    engine.warming.set()
+    service.close()
+    assert engine.warm.is_set()
+    assert b'"event":"warm"' in log.getvalue()
+
+
+def test_a_warm_up_that_fails_is_logged_without_its_text(service: Service, engine: FakeEngine) -> None:
+    service.log = open_log(log := io.BytesIO())
+    engine.warm_up_failure = ValueError("u1")
+    service.load(lambda: engine)
+    service.close()
+    assert b"warm_up_failed" in log.getvalue()
+    assert b"u1" not in log.getvalue()
+
+
 def test_an_engine_that_cannot_join_does_not_answer(service: Service, engine: FakeEngine) -> None:
     service.engine = None
     engine.failure = Busy("The store is busy.")
