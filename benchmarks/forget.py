@@ -257,7 +257,7 @@ def _rebuild_row(home: Path, request: str, single: Row, *, equal: bool) -> Row:
     """A rebuild of the same data, and whether the service before it and the index after it equal the twin."""
     commands = Commands(home, ENVIRONMENT)
     started = perf_counter()
-    commands.run("index", "rebuild")
+    commands.run("index", "rebuild", "--embed-again")
     seconds = perf_counter() - started
     proof = commands.run("prove", request)
     return {

@@ -16,6 +16,7 @@ from indexer.item_vectors import build_items
 from indexer.people_shards import PeopleWriter, forgotten_since
 from indexer.plan import Plan, building_folder, make_plan
 from indexer.progress import Percent, Progress
+from indexer.reuse import NOTHING, Reuse
 from indexer.verify import verify_content
 from rag_rec.artifacts.private import make_private_folder
 from rag_rec.candidates.reader import Reader
@@ -55,7 +56,7 @@ class Builder:
         """Build, verify and publish the store's present state.
 
         Args:
-            fresh: compute every vector again instead of taking over those of the current generation.
+            fresh: embed every text again instead of taking over the vectors of texts that are known.
 
         Raises:
             InvalidInput: the catalogue is empty.
@@ -65,30 +66,29 @@ class Builder:
             return self._build(fresh=fresh)
 
     def _build(self, *, fresh: bool) -> Generation:
+        self.progress.stage("read the store", 0)
         plan = make_plan(self.store.epoch(), self.embedder.digest, self.settings, fresh=fresh)
         texts = [item.text for item in self.store.items()]
         if not texts:
             raise InvalidInput("There are no items yet: ingest a catalogue first (`rag-rec ingest`).")
-        earlier = None if fresh else self._earlier()
+        reuse = NOTHING if fresh else self._reuse(plan.epoch)
         folder = building_folder(self.generations, plan)
         self.progress.stage("item vectors", len(texts))
-        items = build_items(folder, texts, self.embedder, earlier, self.progress.advance)
+        items = build_items(folder, texts, self.embedder, reuse.items(), self.progress.advance)
+        self.progress.stage("clusters and histories", 0)
         self._clusters(folder, items)
         histories = dict(self.store.histories())
         self.progress.stage("people", len(histories))
         writer = PeopleWriter(
-            self.store, self.generations, plan.epoch, items, self.embedder, self.settings.positive_rule, earlier
+            self.store, self.generations, plan.epoch, items, self.embedder, self.settings.positive_rule, reuse
         )
         writer.write(folder, histories, self.progress.advance)
         self._reader(folder, histories, items)
         return self._publish(folder, plan, items, histories)
 
-    def _earlier(self) -> Generation | None:
-        """The generation whose vectors can be taken over, if it was made with the same embedding model."""
-        if self.source is None and self.generations.current_id() is None:
-            return None
-        generation = self.source or self.generations.current()
-        return generation if generation.manifest.embedding == self.embedder.digest else None
+    def _reuse(self, epoch: int) -> Reuse:
+        """The generations whose vectors can be taken over."""
+        return Reuse.of(self.generations, self.embedder.digest, epoch, self.source)
 
     def _clusters(self, folder: Path, items: FlatIndex) -> None:
         vectors = items.vectors(items.numbers())
@@ -124,14 +124,13 @@ class Builder:
         return "" if user is None else user.id
 
     def _publish(self, folder: Path, plan: Plan, items: FlatIndex, histories: Mapping[int, History]) -> Generation:
-        self.progress.stage("verify and publish", 1)
+        self.progress.stage("verify and publish", 0)
         verify_content(folder, self.store, plan.epoch)
         with self.generations.writing():
             self._take_out_forgotten(plan.epoch)
             manifest = _manifest(folder, plan, items, histories)
             generation = self.generations.publish(folder, replace(manifest, reader_fitted=self.reader is None))
             self.generations.prune(KEPT_GENERATIONS)
-        self.progress.advance(1)
         return generation
 
     def _take_out_forgotten(self, since: int) -> None:

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from indexer.build import Builder
-from indexer.progress import Bars
 from indexer.verify import verify_generation
 from rag_rec.cli import Json, command
 from rag_rec.events.tally import Tally
 from rag_rec.generation import Generation, Generations
 from rag_rec.home import check_system, existing_store_of, generations_of
+from rag_rec.progress.shown import Shown
 from rag_rec.settings import Settings
 from rag_rec.vectors.embedding import open_embedder
 
@@ -27,14 +27,23 @@ Name = Annotated[str | None, typer.Argument(help="Name of a generation; the curr
 @command
 def build(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
     """Build a generation from the store, verify it, and make it current. Vectors of unchanged texts are taken over."""
-    return _build(fresh=False)
+    return _build("index build", fresh=False)
 
 
 @app.command("rebuild")
 @command
-def rebuild(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
-    """Build a generation with every vector computed again, verify it, and make it current."""
-    return _build(fresh=True)
+def rebuild(
+    embed_again: Annotated[
+        bool, typer.Option("--embed-again", help="Embed every text again, also those whose vectors are known.")
+    ] = False,
+    json: Json = False,  # noqa: ARG001 - read by the wrapper
+) -> Mapping[str, Any]:
+    """Build a generation from the store as `build` does, verify it, and make it current.
+
+    Counts, profiles, clusters and the reader are made anew. A vector is taken over where the same model embedded the
+    same text, and the files are as they were written.
+    """
+    return _build("index rebuild", fresh=embed_again)
 
 
 @app.command("verify")
@@ -46,7 +55,9 @@ def verify(name: Name = None, json: Json = False) -> Mapping[str, Any]:  # noqa:
     store = existing_store_of(settings)
     try:
         generation = generations.open(name) if name else generations.current()
-        checked = verify_generation(generations, generation, store)
+        with Shown("index verify") as shown:
+            shown.stage("check files and content", 0)
+            checked = verify_generation(generations, generation, store)
     finally:
         store.close()
     return {"generation": generation.id, "ok": True, **checked}
@@ -79,7 +90,7 @@ def _generations() -> Generations:
     return Generations(settings.generations)
 
 
-def _build(*, fresh: bool) -> Mapping[str, Any]:
+def _build(job: str, *, fresh: bool) -> Mapping[str, Any]:
     settings = Settings()
     store = existing_store_of(settings)
     started = time.perf_counter()
@@ -87,8 +98,8 @@ def _build(*, fresh: bool) -> Mapping[str, Any]:
         tally = Tally.of(store, settings.event_rules)
         tally.check()
         embedder = open_embedder(settings.embedding_model, settings.embedding_threads)
-        with Bars() as bars:
-            builder = Builder(store, generations_of(settings), settings, embedder, bars)
+        with Shown(job) as shown:
+            builder = Builder(store, generations_of(settings), settings, embedder, shown)
             generation = builder.build(fresh=fresh)
     finally:
         store.close()

@@ -9,17 +9,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from rag_rec.generation import Generation, Generations
+from indexer.reuse import OwnVectors, Reuse
+from rag_rec.generation import Generations
 from rag_rec.history import History, PositiveRule
 from rag_rec.people import People
-from rag_rec.shards import SHARDS, read_shard, shard_of, shard_paths, write_shard
+from rag_rec.shards import SHARDS, shard_of, shard_paths, write_shard
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import ChangeKind
 from rag_rec.vectors.flat import FlatIndex
 from rag_rec.vectors.interactions import InteractionIndex
 from rag_rec.vectors.protocol import Embedder
-
-OwnVectors = dict[int, npt.NDArray[np.float32]]
 
 REMEMBERED_TEXTS = 20_000
 """Texts whose vectors are kept during a build."""
@@ -36,7 +35,7 @@ class PeopleWriter:
         items: vectors of the items.
         embedder: embeds the interactions that have a text of their own.
         rule: which interactions make up a profile.
-        earlier: a generation whose vectors are taken over, if any. An interaction's text never changes.
+        reuse: whose vectors are taken over. An interaction's text never changes.
     """
 
     store: Store
@@ -45,7 +44,7 @@ class PeopleWriter:
     items: FlatIndex
     embedder: Embedder
     rule: PositiveRule
-    earlier: Generation | None
+    reuse: Reuse
     _met: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict, repr=False)
 
     def write(self, folder: Path, histories: Mapping[int, History], advance: Callable[[int], None]) -> None:
@@ -77,7 +76,7 @@ class PeopleWriter:
 
     def _own_vectors(self, shard: int, users: Sequence[int], histories: Mapping[int, History]) -> OwnVectors:
         """Vectors of all interactions of a shard that have a text of their own, the new texts embedded together."""
-        vectors = self._known(shard)
+        vectors = self.reuse.own_vectors(shard, self.items, {user: histories[user] for user in users})
         texts: dict[int, str] = {}
         for user in users:
             history = histories[user]
@@ -97,12 +96,6 @@ class PeopleWriter:
             self._met.clear()
         self._met.update({text: met[text] for text in new})
         return [met[text] for text in texts]
-
-    def _known(self, shard: int) -> OwnVectors:
-        if self.earlier is None:
-            return {}
-        people = read_shard(self.earlier.folder, shard, self.items)
-        return {number: vector for user, _ in people.histories() for number, vector in people.own_vectors(user).items()}
 
 
 def forgotten_since(store: Store, epoch: int) -> dict[int, int]:
