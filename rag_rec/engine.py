@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from typing import Self
 
@@ -102,20 +102,20 @@ class Engine(Privacy):
             IncompatibleStore: the store is from a newer version.
             WrongKey: a key is lost, or is not the one that the store or its ledger was written with.
         """
-        store = store or _store_with_its_keys(settings)
-        embedder = embedder or open_embedder(settings.embedding_model, settings.embedding_threads)
-        generations = Generations(settings.generations)
-        place = Occupation(settings, store)
-        try:
+        with ExitStack() as opened:
+            if store is None:
+                store = _store_with_its_keys(settings)
+                opened.callback(store.close)
+            embedder = embedder or open_embedder(settings.embedding_model, settings.embedding_threads)
+            generations = Generations(settings.generations)
+            place = opened.enter_context(closing(Occupation(settings, store)))
             Cleaner(settings, store, place).clean(thorough=True)  # somebody may have been forgotten while nobody looked
             live = Live.load(generations.current(), store, settings, embedder)
             ranking = ranking or open_ranking(settings, store)
-        except BaseException:
-            place.close()
-            raise
-        engine = cls(settings, store, generations, live, embedder, ranking, removals)
-        engine._place = place
-        engine._keep_up()  # a crash may have left a removal unfinished
+            engine = cls(settings, store, generations, live, embedder, ranking, removals)
+            engine._place = place
+            engine._keep_up()  # a crash may have left a removal unfinished
+            opened.pop_all()  # they are the engine's now
         return engine
 
     @property

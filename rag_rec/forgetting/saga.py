@@ -229,12 +229,14 @@ class Saga:
         pending = self.pending()
         if not pending:
             return []
-        adapters, places = self._adapters(), self._store.places()
-        return [
-            each
-            for each in pending
-            if (_is_final(adapters.of(each)) if each.user_number is None else not self._waits_elsewhere(each, places))
-        ]
+        adapters = self._adapters()
+        started = [each for each in pending if each.user_number is not None]
+        places = self._store.places() if started else []
+        waiting = {each.request_id for each in started if self._waits_elsewhere(each, places)}
+        waiting |= {
+            each.request_id for each in pending if each.user_number is None and not _is_final(adapters.of(each))
+        }
+        return [each for each in pending if each.request_id not in waiting]
 
     def _waits_elsewhere(self, record: ForgetRecord, places: Sequence[Place]) -> bool:
         """Whether other places have to report first, and nothing else is left to do."""

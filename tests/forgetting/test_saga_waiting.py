@@ -76,7 +76,7 @@ def test_a_request_that_waits_for_a_service_to_let_go_is_settled_when_it_has(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[int] = []
-    monkeypatch.setattr(module, "wait_for_release", lambda *arguments: waited.append(arguments[2]))
+    monkeypatch.setattr(module, "wait_for_release", lambda *arguments, **_: waited.append(arguments[2]))
     hold(engine)
     request = confirmed(engine, ForgetRequest.of(CANARY))
     outcome = engine.forget(request)
@@ -155,7 +155,11 @@ def test_looking_at_what_waits_costs_as_much_for_many_requests_as_for_one(engine
         store = Counting(engine.store, indebted=indebted)
         assert Saga(replace(engine._system(), store=cast(Store, store))).resume() == 0
         costs.append(store.calls)
-    assert costs[0] == costs[1] == Counter(["ledger", "forget_records", "debts", *([] if indebted else ["replicas"])])
+    assert (
+        costs[0]
+        == costs[1]
+        == Counter(["ledger", "forget_records", "debts", *([] if indebted else ["replicas", "places"])])
+    )
 
 
 def test_a_new_revision_says_how_the_reader_is_then(engine: Engine) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import tarfile
 import time
 from collections.abc import Callable
 from itertools import count
@@ -149,7 +150,7 @@ def test_a_crash_at_a_step(
 def test_what_was_made_from_the_old_store_is_destroyed(tmp_path: Path) -> None:
     settings = settings_for(tmp_path / "home")
     fill(settings, log())
-    back_up(settings, tmp_path / "older.backup")
+    back_up(settings, tmp_path / "old.backup")
     build(settings)
     restore(tmp_path / "old.backup", settings, without_later_erasures=True)
     assert Generations(settings.generations).names() == []
@@ -215,7 +216,7 @@ def test_a_store_that_is_a_link_to_something_else_is_refused(
 def test_no_byte_of_the_replaced_people_is_left(tmp_path: Path) -> None:
     settings = settings_for(tmp_path / "home")
     fill(settings, log())
-    back_up(settings, tmp_path / "older.backup")
+    back_up(settings, tmp_path / "old.backup")
     append(settings, LATER)
     forget_in(settings, CANARY)
     assert traces("came after the backup", settings.home).occurrences
@@ -244,7 +245,7 @@ def test_a_running_service_has_to_be_stopped_first(settings: Settings, backup: P
 def test_an_engine_that_knew_the_old_store_answers_nothing_until_there_is_a_new_index(tmp_path: Path) -> None:
     engine = running(tmp_path / "home", log())
     settings, asked = engine.settings, RecommendationRequest("user-1")
-    back_up(settings, tmp_path / "older.backup")
+    back_up(settings, tmp_path / "old.backup")
     restore(tmp_path / "old.backup", settings, without_later_erasures=True)
     with pytest.raises(NotReady, match="index build"):
         engine.recommend(asked)
@@ -360,7 +361,9 @@ def test_it_says_up_to_when_the_ledger_goes(settings: Settings, backup: Path) ->
 
 def test_a_changed_backup_changes_nothing(settings: Settings, backup: Path) -> None:
     content = backup.read_bytes()
-    middle = content.index(b"PAR1", len(content) // 3) + 8
+    with tarfile.open(backup) as archive:
+        part = next(member for member in archive if member.name.startswith("interactions/"))
+    middle = part.offset_data + part.size // 2
     backup.write_bytes(content[:middle] + b"\xff\xfe" + content[middle + 2 :])
     with pytest.raises(InvalidInput, match="not a whole backup"):
         restore(backup, settings, without_later_erasures=True)
@@ -383,7 +386,7 @@ def test_a_backup_goes_from_one_database_to_the_other(settings: Settings, tmp_pa
 def test_the_epoch_is_beyond_every_erasure_even_where_the_old_store_is_lost(tmp_path: Path) -> None:
     settings = settings_for(tmp_path / "home")
     fill(settings, log())
-    back_up(settings, tmp_path / "older.backup")
+    back_up(settings, tmp_path / "old.backup")
     for n in range(20):
         append(settings, Interaction("user-0", ITEMS[0].id, 1000 + n, "like"))
     forget_in(settings, CANARY)
