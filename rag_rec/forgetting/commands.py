@@ -15,6 +15,7 @@ from rag_rec.cli import Json, command
 from rag_rec.errors import InvalidInput
 from rag_rec.forgetting.batch import forget_batch, report_in_words
 from rag_rec.forgetting.opening import open_saga, tend
+from rag_rec.forgetting.place_commands import place
 from rag_rec.forgetting.plan import IN_MEMORY
 from rag_rec.forgetting.receipts.records import (
     described,
@@ -38,6 +39,7 @@ forget = typer.Typer(
     help="Forget a user, some of a user's interactions, or many users. This cannot be undone.", no_args_is_help=True
 )
 app.add_typer(forget, name="forget")
+app.add_typer(place, name="place")
 
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would go, and the plan's hash to quote; change nothing.")

@@ -26,9 +26,7 @@ from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import Place
 
-app = typer.Typer()
 place = typer.Typer(help="The data folders that belong to a store, each of which cleans itself.", no_args_is_help=True)
-app.add_typer(place, name="place")
 
 
 @place.command("list")

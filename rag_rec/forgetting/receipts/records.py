@@ -81,9 +81,16 @@ def waits_for(record: ForgetRecord) -> str | None:
     """What keeps a request from being complete: "adapter (until 2026-01-31T12:00:00Z)". None where it is complete."""
     if record.state is ForgetState.COMPLETE:
         return None
-    lines = status_of(record)["waits_for"]
+    lines, elsewhere = status_of(record)["waits_for"], _awaited(record)
     named = [f"{line['layer']} (until {line['until']})" if line["until"] else line["layer"] for line in lines]
+    named += [f"the data folders {elsewhere}"] if elsewhere else []
     return ", ".join(named) or "its first attempt to finish (rag-rec forget resume)"
+
+
+def _awaited(record: ForgetRecord) -> str | None:
+    """The data folders that have not looked at their files since, as the receipt names them."""
+    lines = [] if record.receipt is None else read_receipt(record.receipt)["layers"]
+    return next((line["detail"]["awaited"] for line in lines if "awaited" in line["detail"]), None)
 
 
 def _open(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
