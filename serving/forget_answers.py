@@ -35,7 +35,7 @@ class PlanAnswer(Answer):
 
 
 class ForgetAnswer(Answer):
-    """What went. It is in force, also where the state says that it still waits for a replica or an adapter."""
+    """What went. It is in force, also where the state says that it waits for a replica, an adapter or a data folder."""
 
     request_id: Annotated[str, Field(description="Of the request, or of the batch; see GET /v1/forget/{request}.")]
     requests: Annotated[list[str], Field(description="The requests, one for each person; each has a receipt.")]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 from urllib.parse import unquote_to_bytes
 
@@ -55,6 +55,7 @@ class Observation:
             keep_slashes(scope)
             async with self._service.barrier.passage() as passage:
                 scope[PASSAGE] = passage
+                watch.ready = scope.get("extensions", {}).get(WAY_OUT, {}).get("ready", _at_once)
                 watch.may_leave = lambda: not passage.entered or passage.term == self._service.term is not None
                 await self._app(scope, receive, watch)
                 if passage.entered:
@@ -105,6 +106,10 @@ def _always() -> bool:
     return True
 
 
+async def _at_once() -> None:
+    """Where the server cannot tell, nothing is waited for."""
+
+
 class _Fenced(Exception):
     """Ends an answer that may not leave; none of the handlers of errors knows it."""
 
@@ -123,8 +128,10 @@ class _Watch:
         self.begun = False
         self.fenced = False
         self.may_leave: Callable[[], bool] = _always
+        self.ready: Callable[[], Awaitable[None]] = _at_once
 
     async def __call__(self, message: Message) -> None:
+        await self.ready()  # the server would wait for a slow reader after the look
         if not self.may_leave():
             self.fenced = True
             raise _Fenced

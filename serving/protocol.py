@@ -18,7 +18,7 @@ from serving.errors import error_body, retry_after
 from serving.limits import Limits
 
 WAY_OUT: Final = "rag_rec.way_out"
-"""Name of the extension in the scope of a request with the functions ``sent`` and ``drop`` of its connection."""
+"""Name of the extension in the scope of a request with its connection's functions ``ready``, ``sent`` and ``drop``."""
 
 GRACE: Final = 5.0
 """Seconds that a body has beyond its limit, within which the application answers that it came too slowly."""
@@ -60,7 +60,7 @@ class ServiceProtocol(HttpToolsProtocol):
         """Start counting."""
         self._head = 0
         super().on_message_begin()
-        self.scope["extensions"] = {WAY_OUT: {"sent": self.sent, "drop": self.drop}}
+        self.scope["extensions"] = {WAY_OUT: {"ready": self.flow.drain, "sent": self.sent, "drop": self.drop}}
         if self._is_free:
             self._connections.wait(self, self._limits.head_seconds)
 

@@ -26,12 +26,15 @@ from rag_rec.forgetting.copies.restore import restore
 from rag_rec.forgetting.ledger.chain import make_entry
 from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.forgetting.proof.forensics import traces
+from rag_rec.forgetting.replicas import EXPIRY_MS
+from rag_rec.forgetting.retirement import retire_place
+from rag_rec.forgetting.system import open_system
 from rag_rec.generation import Generations
-from rag_rec.keys import open_signer
+from rag_rec.keys import open_pseudonyms, open_signer
 from rag_rec.progress.protocol import Silent
 from rag_rec.settings import Settings
 from rag_rec.store.archive import ARCHIVED
-from rag_rec.store.records import LedgerTip, Replica
+from rag_rec.store.records import LedgerTip, Place, Replica
 from tests.forgetting.asking import forget_in
 from tests.forgetting.homes import CANARY, CANARY_TEXT, log
 from tests.forgetting.stores import (
@@ -48,7 +51,7 @@ from tests.forgetting.stores import (
     rows_of,
     under_another_pseudonym_key,
 )
-from tests.homes import ITEMS, build, fill, running, settings_for
+from tests.homes import ITEMS, build, engine_of, fill, running, settings_for
 
 
 def test_puts_every_row_back(settings: Settings, backup: Path) -> None:
@@ -406,3 +409,69 @@ def test_a_restored_store_goes_on_as_any_other(settings: Settings, backup: Path)
     restore(backup, settings)
     assert people_in(settings) == OTHERS - {"user-2", "user-3"}
     assert len(requests(settings)) == 3
+
+
+def test_every_data_folder_is_known_to_the_restored_store_and_has_to_report_again(
+    settings: Settings, tmp_path: Path
+) -> None:
+    forget_in(settings, CANARY)
+    with open_store_of(settings) as store:
+        store.put_place(Place("one", "web-1/ab", "/data/one", store.erasure_epoch(), 5))
+    back_up(settings, newer := tmp_path / "newer.backup")
+    with open_store_of(settings) as store:
+        store.put_place(Place("one", "web-1/ab", "/moved/one", store.erasure_epoch(), 6))
+        store.put_place(Place("two", "web-2/ab", "/data/two", store.erasure_epoch(), 7))
+    restore(newer, settings)
+    with open_store_of(settings) as store:
+        assert [(place.id, place.path) for place in store.places()] == [("one", "/moved/one"), ("two", "/data/two")]
+        assert all(place.epoch < store.erasure_epoch() for place in store.places())
+    other = settings.model_copy(update={"home": tmp_path / "other", "store_url": f"sqlite:///{tmp_path / 'o.sqlite3'}"})
+    shutil.copytree(settings.keys, other.keys)
+    restore(newer, other, without_later_erasures=True)
+    with open_store_of(other) as store:
+        assert [place.path for place in store.places()] == ["/data/one"]  # of the backup: the store is new
+    restore(newer, other, without_later_erasures=True, elsewhere=True)
+    with open_store_of(other) as store:
+        assert [place.path for place in store.places()] == ["/data/one"]  # the copy knows it already
+    drill = other.model_copy(update={"home": tmp_path / "drill", "store_url": f"sqlite:///{tmp_path / 'd.sqlite3'}"})
+    shutil.copytree(settings.keys, drill.keys)
+    restore(newer, drill, without_later_erasures=True, elsewhere=True)
+    with open_store_of(drill) as store:
+        assert store.places() == []
+
+
+def test_a_place_that_was_retired_after_the_backup_is_retired_again(settings: Settings, tmp_path: Path) -> None:
+    with open_store_of(settings) as store:
+        store.put_place(Place("one", "web-1/ab", "/data/one", 0, 0))
+    back_up(settings, old := tmp_path / "with-place.backup")
+    with open_store_of(settings) as store:
+        retire_place(open_system(settings, store, open_pseudonyms(settings)), "one", "shredded")
+    assert restore(old, settings).replayed == {"retirement": 1}
+    with open_store_of(settings) as store:
+        assert [place.reason for place in store.places()] == ["shredded"]
+
+
+def test_another_data_folder_destroys_what_it_made_from_the_replaced_store(settings: Settings, tmp_path: Path) -> None:
+    url = settings.database_url
+    first, second = (settings_for(tmp_path / name, store_url=url) for name in ("home", "second"))
+    back_up(first, old := tmp_path / "before.backup")
+    shutil.copytree(first.keys, second.keys)
+    build(second)
+    forget_in(first, CANARY)
+    restore(old, first)
+    assert list(second.generations.glob("*/manifest.json"))
+    with pytest.raises(NotReady, match="index build"):
+        engine_of(second)
+    assert not [path for path in second.generations.rglob("*") if path.is_file() and path.name != ".lock"]
+
+
+def test_a_service_that_is_silent_and_may_be_stalled_has_to_be_stopped_first(
+    settings: Settings, backup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time_ns() // 1_000_000
+    with open_store_of(settings) as store:
+        store.beat(Replica("stalled", "another-host", 1, store.epoch(), now - EXPIRY_MS + 60_000))
+    with pytest.raises(Busy):
+        restore(backup, settings, without_later_erasures=True)
+    monkeypatch.setattr("rag_rec.forgetting.replicas.now_ms", lambda: now + 60_001)
+    restore(backup, settings, without_later_erasures=True)
