@@ -90,14 +90,15 @@ def close_home(settings: Settings) -> None:
     Raises:
         Insecure: something is open to others and belongs to another user.
     """
-    if not settings.home.is_dir():
+    home = settings.home.resolve()
+    if not home.is_dir():
         return
-    inside = list(settings.home.iterdir())
+    inside = list(home.iterdir())
     ours = [path for path in inside if any(path.match(pattern) for pattern in _OURS)]
     for path in ours:
-        close_off(path, inside=path != settings.keys)
+        close_off(path, inside=path.name != settings.keys.name)
     if ours and len(ours) == len(inside):
-        close_off(settings.home, inside=False)
+        close_off(home, inside=False)
 
 
 def generations_of(settings: Settings) -> Generations:

@@ -102,6 +102,15 @@ def test_a_home_that_was_left_open_is_closed_when_it_is_opened(tmp_path: Path) -
     assert loose(settings.home) == {}
 
 
+def test_a_home_behind_a_link_is_closed_where_it_lies(tmp_path: Path) -> None:
+    settings = homes.settings_for(tmp_path / "home")
+    homes.running(settings.home, log()).close()
+    opened_up(settings.home)
+    (tmp_path / "link").symlink_to(settings.home)
+    close_home(homes.settings_for(tmp_path / "link"))
+    assert loose(settings.home) == {}
+
+
 def test_a_folder_in_which_other_things_lie_stays_as_it_is_but_ours_are_closed(tmp_path: Path) -> None:
     settings = homes.settings_for(tmp_path / "home")
     homes.running(settings.home, log()).close()

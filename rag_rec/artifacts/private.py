@@ -44,8 +44,12 @@ def private_opener(path: str, flags: int) -> int:
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, and wait until it is on the disk."""
-    with open(path, "wb", opener=private_opener) as stream:
+    """Write a file that only its owner can read, and wait until it is on the disk.
+
+    Raises:
+        OSError: it cannot be written, or is a link: what that leads to is not ours to change.
+    """
+    with open(path, "wb", opener=_opener_of_no_link) as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
@@ -58,6 +62,10 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _opener_of_no_link(path: str, flags: int) -> int:
+    return private_opener(path, flags | os.O_NOFOLLOW)
 
 
 def close_off(path: Path, *, inside: bool = True) -> None:

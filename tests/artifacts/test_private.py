@@ -49,6 +49,14 @@ def test_an_open_file_is_closed_when_it_is_written_again(tmp_path: Path) -> None
     assert mode(path) == 0o600
 
 
+def test_a_file_behind_a_link_is_not_written(tmp_path: Path) -> None:
+    (tmp_path / "outside").write_bytes(b"belongs to somebody else")
+    (tmp_path / "link").symlink_to(tmp_path / "outside")
+    with pytest.raises(OSError, match="link"):
+        write_durably(tmp_path / "link", b"ours")
+    assert (tmp_path / "outside").read_bytes() == b"belongs to somebody else"
+
+
 def test_a_folder_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     make_private_folder(tmp_path)

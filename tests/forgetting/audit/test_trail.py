@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 from dataclasses import asdict
+from multiprocessing import Pipe
 from pathlib import Path
 
 import orjson
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from rag_rec.cli import build_app
 from rag_rec.errors import LegalHold
+from rag_rec.forgetting.apart.messages import Order, receive, send
 from rag_rec.forgetting.audit.actor import Actor, ActorKind, acting, current_actor
 from rag_rec.forgetting.audit.trail import Deed, deeds
 from rag_rec.forgetting.ledger.comparison import compare, verified
@@ -108,3 +110,13 @@ def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr("rag_rec.forgetting.audit.actor.getpass.getuser", nameless)
     assert current_actor().name.startswith("uid ")
+
+
+def test_the_process_that_carries_a_removal_out_knows_who_asked() -> None:
+    with acting(OFFICER):
+        order = Order(ForgetRequest.of("ada"), None)
+    here, there = Pipe()
+    send(here, order)
+    received = receive(there)
+    assert isinstance(received, Order)
+    assert received.request.actor == OFFICER
