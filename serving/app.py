@@ -16,6 +16,20 @@ from serving.openapi import describe
 from serving.routes import access, audit, explanations, forgetting, health, holds, ingest, recommendations
 from serving.service import Service
 
+ROUTERS = (
+    recommendations.router,
+    explanations.router,
+    holds.router,
+    ingest.router,
+    access.router,
+    audit.router,
+    forgetting.router,
+    forgetting.key,
+    health.health,
+    health.metrics,
+    health.description,
+)
+
 
 def create_app(service: Service) -> FastAPI:
     """The ASGI application of a service."""
@@ -27,19 +41,7 @@ def create_app(service: Service) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.service = service
-    for router in (
-        recommendations.router,
-        explanations.router,
-        holds.router,
-        ingest.router,
-        access.router,
-        audit.router,
-        forgetting.router,
-        forgetting.key,
-        health.health,
-        health.metrics,
-        health.description,
-    ):
+    for router in ROUTERS:
         app.include_router(router)
     errors.register(app)
     app.add_middleware(Observation, service=service)

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.admission import ProtectedRoute
 from serving.errors import error_response
 from serving.lanes import Lane
 from serving.service import Service
 
+_STORED_NOWHERE = (b"cache-control", b"no-store")
+
 
 @dataclass(frozen=True, slots=True)
-class _Guarded:
+class Guarded:
     """A route that a lane answers."""
 
     method: str
@@ -34,41 +36,42 @@ class Gate:
     """The application behind the gate.
 
     Args:
-        app: the application; its routes say which lane answers them.
+        app: the application.
         service: has the lanes.
+        routes: of the application; they say which lane answers them.
     """
 
-    def __init__(self, app: FastAPI, service: Service) -> None:
+    def __init__(self, app: ASGIApp, service: Service, routes: Iterable[BaseRoute]) -> None:
         self._app = app
         self._service = service
-        self._guarded = list(_guarded(app, service))
+        self.guarded = list(_guarded(routes, service))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it."""
-        guarded = self._find(scope) if scope["type"] == "http" else None
-        if guarded is not None and guarded.lane.crowded:
-            await self._refuse(guarded, scope, receive, send)
-        else:
+        guarded = self._crowded(scope) if scope["type"] == "http" else None
+        if guarded is None:
             await self._app(scope, receive, send)
+        else:
+            await self._refuse(guarded, send)
 
-    def _find(self, scope: Scope) -> _Guarded | None:
-        method, path = scope["method"], scope["path"]
-        for guarded in self._guarded:
-            if guarded.method == method and guarded.path.match(path):
+    def _crowded(self, scope: Scope) -> Guarded | None:
+        """The route of the request, if the lane that answers it is crowded."""
+        for guarded in self.guarded:
+            if guarded.lane.crowded and guarded.method == scope["method"] and guarded.path.match(scope["path"]):
                 return guarded
         return None
 
-    async def _refuse(self, guarded: _Guarded, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _refuse(self, guarded: Guarded, send: Send) -> None:
         response = error_response(guarded.lane.refuse())
-        response.headers["X-Request-ID"] = secrets.token_hex(8)
-        response.headers["Cache-Control"] = "no-store"
+        number = (b"x-request-id", secrets.token_hex(8).encode())
+        headers = [*response.raw_headers, number, _STORED_NOWHERE]
         self._service.metrics.count_refusal(guarded.method, guarded.template)
-        await response(scope, receive, send)
+        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body})
 
 
-def _guarded(app: FastAPI, service: Service) -> Iterator[_Guarded]:
-    for route in app.routes:
-        lane = service.lane(route.lane) if isinstance(route, ProtectedRoute) and route.lane else None
-        if lane is not None and isinstance(route, ProtectedRoute):
-            for method in route.methods or ():
-                yield _Guarded(method, route.path_regex, route.path_format, lane)
+def _guarded(routes: Iterable[BaseRoute], service: Service) -> Iterator[Guarded]:
+    for route in routes:
+        if isinstance(route, ProtectedRoute) and route.lane is not None:
+            for method in sorted(route.methods or ()):
+                yield Guarded(method, route.path_regex, route.path_format, service.lane(route.lane))

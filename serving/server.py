@@ -15,7 +15,7 @@ from types import FrameType
 import uvicorn
 
 from rag_rec.errors import InvalidInput, RagRecError
-from serving.app import create_app
+from serving.app import ROUTERS, create_app
 from serving.engine import Engine
 from serving.gate import Gate
 from serving.protocol import ServiceProtocol
@@ -132,7 +132,7 @@ class Server(uvicorn.Server):
 
 def _config(service: Service) -> uvicorn.Config:
     return uvicorn.Config(
-        Gate(create_app(service), service),
+        Gate(create_app(service), service, [route for router in ROUTERS for route in router.routes]),
         http=partial(ServiceProtocol, service.connections, service.limits),  # type: ignore[arg-type]
         ws="none",
         lifespan="on",

@@ -82,3 +82,43 @@ def test_a_call_that_runs_out_of_time_while_it_runs_still_counts_until_it_ends()
     gate.set()
     lane.close()
     assert lane.pending == 0
+
+
+def test_a_call_that_would_wait_too_long_is_refused() -> None:
+    lane, gate = Lane("lane", 1, 64, patience=0.5), threading.Event()
+    impatient = Lane("impatient", 1, 64)
+
+    async def run() -> None:
+        for each in (lane, impatient):
+            each._seconds = 1.0  # what recent calls took
+            assert not each.crowded  # nobody waits: one can always begin
+            under_way = asyncio.create_task(each.run(gate.wait, 30))
+            while not each.pending:
+                await asyncio.sleep(0)
+            assert each.expected_wait == 1.0
+            if each is lane:
+                assert lane.crowded
+                with pytest.raises(Overloaded):
+                    await lane.run(print)
+            else:
+                assert not impatient.crowded
+                with pytest.raises(Overloaded):
+                    await impatient.run_within(0.9, print)
+            gate.set()
+            await under_way
+            gate.clear()
+        assert lane.expected_wait == 0.0
+
+    asyncio.run(run())
+    lane.close()
+    impatient.close()
+    assert lane.refused == impatient.refused == 1
+
+
+def test_the_time_of_a_call_follows_the_recent_ones() -> None:
+    lane = Lane("lane", 1, 64)
+    lane._seconds = 10.0
+    for _ in range(100):
+        asyncio.run(lane.run(lambda: None))
+    lane.close()
+    assert lane._seconds < 0.1
