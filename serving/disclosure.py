@@ -42,8 +42,8 @@ class Disclosure:
 
     def of(self, error: BaseException) -> RagRecError:
         """The error that a caller sees. It is ``error`` itself where that tells nothing about the inside."""
-        known = isinstance(error, RagRecError)
-        if (not known or error.status == RagRecError.status) and is_exhausted(error):
+        failed = not isinstance(error, RagRecError) or error.status == RagRecError.status
+        if failed and is_exhausted(error):
             return Overloaded("The service has too many files open; try again after the seconds in Retry-After.")
         if not isinstance(error, RagRecError):
             return of_disk(error) or RagRecError(INTERNAL)

@@ -46,6 +46,11 @@ class Api:
         self.contract.check(method, path, response)
         return response
 
+    def ask(self, method: str, path: str, key: str, body: object = None) -> httpx.Response:
+        """Call with a key, whatever the answer."""
+        request = partial(self._client.request, method, path, json=body, headers={"X-API-Key": key})
+        return self.portal.call(request)
+
     def forget(self, user_id: str) -> httpx.Response:
         """The dry run, then the removal of a user."""
         address = f"/v1/users/{quote(user_id, safe='')}"

@@ -78,7 +78,7 @@ def main(home: Path, files: int) -> None:
 
     def open_engine() -> Engine:
         engine = Engine.open(settings, embedder=HashEmbedder())
-        engine.explainer = Explainer(GenericFakeChatModel(messages=itertools.repeat("You rated it [1].")))  # type: ignore[arg-type]
+        engine.explainer = Explainer(GenericFakeChatModel(messages=itertools.repeat("You rated it [1].")))
         return engine
 
     server = Server(service, open_engine)
