@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 from sqlalchemy.engine import Engine
 from sqlalchemy.sql.base import Executable
 
@@ -156,7 +156,7 @@ class Database:
         if self._watch is not None:
             self._watch.check()
 
-    def _check_rows(self, rows: Sequence[Row[Any]]) -> None:
+    def _check_rows(self, rows: Sequence[Any]) -> None:
         if self._known is not None:
             self._compare(rows[0][1] if rows else None)
 

@@ -232,7 +232,7 @@ def test_a_full_disk_of_a_server_is_said_to_be_full(server: Server, capsys: pyte
         folder.mkdir(mode=0o700)
         shutil.chown(folder, "nobody")
         with closing(connect(server.url)) as connection:
-            connection.execute(f"CREATE TABLESPACE small LOCATION '{folder}'")  # type: ignore[arg-type]
+            connection.execute(f"CREATE TABLESPACE small LOCATION '{folder}'")
         url = f"{new_database(server.url)}%20-cdefault_tablespace%3Dsmall"
         with closing(opened(url)) as store:
             filler = fill_up(disk)
