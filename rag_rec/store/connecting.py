@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
@@ -47,9 +47,7 @@ def engine_of(url: str) -> Engine:
     parsed = _parse(url)
     if parsed.get_backend_name() != "sqlite":
         waits = {name: value for name, value in _WAITS.items() if name not in parsed.query}
-        engine = create_engine(parsed, pool_pre_ping=True, connect_args=waits)
-        event.listen(engine, "connect", _prepare_postgresql)
-        return engine
+        return create_engine(parsed, pool_pre_ping=True, connect_args=waits)
     path = Path(parsed.database or "").absolute()
     _create_file(path)
     engine = create_engine(parsed, pool_size=4, max_overflow=-1, creator=lambda: _open_sqlite(path))
@@ -109,10 +107,3 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # transactions are begun by the "begin" event alone
     for pragma in SQLITE_PRAGMAS:
         connection.execute(pragma)
-
-
-def _prepare_postgresql(connection: Any, _record: object) -> None:
-    # A plan for any person would lock every partition, and wait for the one that is being rewritten.
-    connection.autocommit = True
-    connection.execute("SET plan_cache_mode = force_custom_plan")
-    connection.autocommit = False

@@ -13,7 +13,8 @@ from rag_rec.store.journal import record, take
 from rag_rec.store.records import ChangeKind
 from rag_rec.store.schema import users
 
-_UPDATE = update(users).where(users.c.number == bindparam("target")).values(attributes=bindparam("attributes"))
+# By id, which names the one partition on PostgreSQL; a number would be looked for in all of them.
+_UPDATE = update(users).where(users.c.id == bindparam("target")).values(attributes=bindparam("new"))
 
 
 def write_users(connection: Connection, incoming: Sequence[User]) -> int:
@@ -23,7 +24,7 @@ def write_users(connection: Connection, incoming: Sequence[User]) -> int:
     changed = {key: stored[key][0] for key in wanted if key in stored and stored[key][1] != wanted[key]}
     created = create_users(connection, [key for key in wanted if key not in stored], wanted)
     if changed:
-        rows = [{"target": number, "attributes": wanted[key]} for key, number in changed.items()]
+        rows = [{"target": key, "new": wanted[key]} for key in changed]
         connection.execute(_UPDATE, rows)
     touched = created | changed
     record(connection, ChangeKind.USER, [touched[key] for key in wanted if key in touched])
