@@ -137,11 +137,22 @@ class Service:
                 await self._generations.run(self.refresh, self.engine)
 
     async def attend_removals(self) -> None:
-        """Follow every removal at once, whatever a refresh waits for, until cancelled."""
+        """Follow every removal at once, whatever a refresh waits for, until cancelled.
+
+        What fails is tried again, though not as soon.
+        """
+        pause = self.limits.attend_seconds
         while True:
-            await asyncio.sleep(self.limits.attend_seconds)
-            if self.engine is not None and await self._attention.run(self.attend, self.engine):
-                self._erased.set()  # files are cleaned by a refresh
+            await asyncio.sleep(pause)
+            pause = self.limits.attend_seconds
+            if self.engine is None:
+                continue
+            try:
+                if await self._attention.run(self.engine.attend):
+                    self._erased.set()  # files are cleaned by a refresh
+            except Exception as error:  # meanwhile the lease runs out, and nothing personal leaves
+                pause = self.limits.refresh_seconds
+                self.log.error("attention_failed", code=getattr(error, "code", type(error).__name__))
 
     async def remain_present(self) -> None:
         """Say now and then that the service runs, until cancelled: a refresh that loads a model may take long."""
@@ -168,14 +179,6 @@ class Service:
             engine.stay()
         except Exception as error:  # the next attempt is soon
             self.log.error("presence_failed", code=getattr(error, "code", type(error).__name__))
-
-    def attend(self, engine: Engine) -> bool:
-        """Follow a removal; if that fails, log it and go on."""
-        try:
-            return engine.attend()
-        except Exception as error:  # the next attempt is soon; meanwhile the lease runs out and nothing personal leaves
-            self.log.error("attention_failed", code=getattr(error, "code", type(error).__name__))
-            return False
 
     async def let_earlier_answers_leave(self, *, cut_off: bool) -> None:
         """Wait until no personal answer that was begun by now can leave any more, but not for too long.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 import sys
 import threading
 import time
@@ -13,6 +12,7 @@ from contextlib import suppress
 from typing import Final
 
 from rag_rec.clock import now_ms
+from rag_rec.places.hosts import this_process_space
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import Replica
 
@@ -30,7 +30,7 @@ BEAT_MS: Final = 3_000
 
 def present(replica_id: str, epoch: int, adapters: tuple[str, ...] = ()) -> Replica:
     """What a replica of this process says of itself."""
-    return Replica(replica_id, socket.gethostname(), os.getpid(), epoch, now_ms(), adapters)
+    return Replica(replica_id, this_process_space(), os.getpid(), epoch, now_ms(), adapters)
 
 
 def lagging(store: Store, epoch: int, own: str | None) -> list[str]:
@@ -53,7 +53,7 @@ def is_running(replica: Replica) -> bool:
     """Whether a replica can still answer, as far as can be told from here."""
     if replica.seen < now_ms() - EXPIRY_MS:
         return False
-    if replica.host != socket.gethostname():
+    if replica.host != this_process_space():
         return True
     with suppress(PermissionError):
         try:

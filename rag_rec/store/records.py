@@ -204,6 +204,8 @@ class Hold:
 class Replica:
     """A service that answers from memory: the epoch that its memory has reached, and when it said so (milliseconds).
 
+    ``host`` names the host, and after a slash how far its numbers of processes reach.
+
     ``adapters`` are the digests of the adapters in its memory, sorted: of the one that ranks, and while it is being
     replaced also of the one before.
     """

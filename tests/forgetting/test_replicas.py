@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import pytest
 
 from rag_rec.forgetting import replicas
 from rag_rec.forgetting.replicas import BEAT_MS, EXPIRY_MS, LEASE_MS, Presence, is_running, lagging, present, uptime_ms
+from rag_rec.places.hosts import this_process_space
 from rag_rec.store import open_store
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import Replica
@@ -61,7 +61,7 @@ def test_a_replica_that_is_behind_is_lagging_and_others_are_not(store: Store, cl
 
 
 def test_replicas_that_ended_go_off_the_list(store: Store, clock: Clock) -> None:
-    here = socket.gethostname()
+    here = this_process_space()
     store.beat(Replica("dead", here, ended_process(), 1, NOW))
     store.beat(Replica("silent", "another-host", 1, 1, NOW - EXPIRY_MS - 1))
     store.beat(Replica("far", "another-host", 1, 1, NOW - EXPIRY_MS))
@@ -88,7 +88,7 @@ def test_a_presence_beats_now_and_then_and_at_once_after_a_removal(
     assert store.replicas() == []
     presence.join(3)
     assert presence.id is not None
-    assert store.replicas() == [Replica(presence.id, socket.gethostname(), os.getpid(), 3, NOW)]
+    assert store.replicas() == [Replica(presence.id, this_process_space(), os.getpid(), 3, NOW)]
     clock.now += BEAT_MS
     presence.beat(4)
     assert store.replicas()[0].epoch == 3

@@ -79,10 +79,16 @@ def test_removals_are_attended_to_however_long_a_refresh_takes(service: Service,
         held.set()
 
 
-def test_what_fails_while_attending_is_logged_and_tried_again(api: Api, engine: FakeEngine) -> None:
+def test_what_fails_while_attending_is_logged_and_tried_again(service: Service, engine: FakeEngine) -> None:
+    failed = threading.Semaphore(0)
+
     def attend() -> bool:
+        failed.release()
         raise OSError
 
-    engine.attend = attend  # type: ignore[method-assign]
-    assert api.service.attend(engine) is False
-    assert b"attention_failed" in api.log.getvalue()
+    service.limits = Limits(refresh_seconds=0.01, attend_seconds=0.01)
+    with running(service, lambda: engine) as (_, url), httpx.Client(base_url=url) as client:
+        wait_until_ready(client)
+        engine.attend = attend  # type: ignore[method-assign]
+        assert all(failed.acquire(timeout=30) for _ in range(3))
+        assert client.get("/healthz").status_code == 200

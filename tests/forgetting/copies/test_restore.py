@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import tarfile
 import time
 from collections.abc import Callable
@@ -31,6 +30,7 @@ from rag_rec.forgetting.retirement import retire_place
 from rag_rec.forgetting.system import open_system
 from rag_rec.generation import Generations
 from rag_rec.keys import open_pseudonyms, open_signer
+from rag_rec.places.hosts import this_process_space
 from rag_rec.progress.protocol import Silent
 from rag_rec.settings import Settings
 from rag_rec.store.archive import ARCHIVED
@@ -234,7 +234,7 @@ def test_a_running_service_has_to_be_stopped_first(settings: Settings, backup: P
     append(settings, LATER)
     now = time.time_ns() // 1_000_000
     with open_store_of(settings) as store:
-        store.beat(Replica("one", socket.gethostname(), os.getpid(), 5, now))
+        store.beat(Replica("one", this_process_space(), os.getpid(), 5, now))
     with pytest.raises(Busy, match="stop it"):
         restore(backup, settings)
     assert restored_or_old(settings) == "old"
