@@ -27,6 +27,7 @@ from rag_rec.generators.protocol import Backend, EvidenceLine, Prompt
 from rag_rec.generators.wanted import Wanted, wanted
 from rag_rec.home import check_generation, existing_store_of, signature_of
 from rag_rec.keys import key_places
+from rag_rec.places.awaited import awaited, named
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 
@@ -79,6 +80,7 @@ def examine(settings: Settings) -> list[Finding]:
             ("keys", lambda: _keys(settings, store)),
             ("ledger", lambda: _ledger(settings, store)),
             ("forgetting", lambda: _forgetting(store)),
+            ("data folders", lambda: _places(store)),
             ("index", lambda: _index(settings, store)),
             ("generator", lambda: _generator(settings, store)),
         ]
@@ -139,6 +141,14 @@ def _forgetting(store: Store) -> Iterator[Finding]:
     state = State.FAILED if nearest < now_ms() else State.NOTE
     text = f"{len(pending)} requests are pending, the nearest deadline is {iso(nearest, 'seconds')}"
     yield Finding("forgetting", state, f"{text}: `rag-rec forget list --pending` lists them.")
+
+
+def _places(store: Store) -> Iterator[Finding]:
+    behind = awaited(store.places(), store.erasure_epoch(), None)
+    if behind:
+        todo = "Start its service or run `rag-rec place clean` there; see `rag-rec place list`."
+        text = f"not looked at since the newest erasure: {named(behind)}. {todo}"
+        yield Finding("data folders", State.NOTE, text)
 
 
 def _index(settings: Settings, store: Store) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
+from rag_rec.doctor import State, _places
 from rag_rec.forgetting import commands
 from rag_rec.home import store_of
 from rag_rec.keys import open_signer
@@ -66,6 +67,9 @@ def test_the_list_says_which_folders_are_clean_and_clean_makes_them_so(folders: 
     told = folders.words(folders.first, "forget", "status", outcome.request_id)
     assert ":second" in told
     assert not listed(folders)["second"]["clean"]
+    with closing(store_of(folders.first)) as store:
+        (finding,) = _places(store)
+    assert (finding.state, ":second" in finding.detail) == (State.NOTE, True)
     assert not folders.call(folders.first, "forget", "resume")["ok"]
     done = folders.call(folders.second, "place", "clean")
     assert done["completed"] == 1
