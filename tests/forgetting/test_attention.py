@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from rag_rec.clock import now_ms
 from rag_rec.domain import RecommendationRequest
 from rag_rec.engine import Engine
 from rag_rec.errors import Busy, NotReady
@@ -39,7 +40,7 @@ def said(engine: Engine) -> Replica:
 
 def let_pass(monkeypatch: pytest.MonkeyPatch, milliseconds: int) -> None:
     """Nothing is heard of this process for a while, as where it was stopped."""
-    uptime, now = replicas.uptime_ms, replicas.now_ms
+    uptime, now = replicas.uptime_ms, now_ms
     monkeypatch.setattr(replicas, "uptime_ms", lambda: uptime() + milliseconds)
     monkeypatch.setattr(replicas, "now_ms", lambda: now() + milliseconds)
 
