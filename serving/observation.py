@@ -63,6 +63,7 @@ class Observation:
         except ClientDisconnect:
             return  # nobody is there to answer to
         except AnswerVoid as error:
+            scope[FAILED] = error.code
             if watch.begun:
                 _drop(scope)
             else:

@@ -87,7 +87,7 @@ def opened(url: str) -> Iterator[Database]:
 
 @contextmanager
 def snapshot(database: Database) -> Iterator[Snapshot]:
-    """One state of a store for as long as the context lasts. Writers go on; on SQLite a scrub waits for its end."""
+    """One state of a store for as long as the context lasts. Writers go on; a scrub waits for its end."""
     with database.errors():
         connection = database.fresh_connection()
         try:

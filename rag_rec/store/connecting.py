@@ -81,6 +81,8 @@ def _parse(url: str) -> URL:
     backend = parsed.get_backend_name()
     if backend == "sqlite" and parsed.database in {None, "", ":memory:"}:
         raise InvalidInput("The store needs a file: give a URL such as sqlite:////data/store.sqlite3.")
+    if backend == "sqlite" and parsed.query:
+        raise InvalidInput("The URL of a SQLite store takes no parameters: leave out what follows the question mark.")
     if backend not in {"sqlite", "postgresql"}:
         raise InvalidInput("The store can be SQLite or PostgreSQL: give a URL with sqlite: or postgresql+psycopg:.")
     return parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed

@@ -70,7 +70,7 @@ def _rows_left(connection: Any, relation: str) -> int | None:
     connection.add_notice_handler(hear)
     try:
         connection.execute(f"VACUUM (FULL, VERBOSE) {relation}")
-    except connection_error() as error:
+    except _driver_error() as error:
         if error.sqlstate != _LOCK_NOT_AVAILABLE:
             raise
         return None
@@ -81,7 +81,7 @@ def _rows_left(connection: Any, relation: str) -> int | None:
     return kept[0] if kept else None
 
 
-def connection_error() -> type[Any]:
+def _driver_error() -> type[Any]:
     """The driver's base of errors; the driver is there only where PostgreSQL is used."""
     import psycopg  # noqa: PLC0415
 

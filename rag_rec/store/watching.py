@@ -6,6 +6,7 @@ A process that goes on with an open file after that writes where nobody will eve
 from __future__ import annotations
 
 import os
+import select
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,6 @@ class FileWatch:
 
 def is_stale(connection: Any) -> bool:
     """Whether an idle connection to PostgreSQL has ended: then, and only then, there is something to read on it."""
-    import select  # noqa: PLC0415 - not on every system
-
     if connection.closed:
         return True
     poll = select.poll()

@@ -193,7 +193,9 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
         open_store(url_of(path))
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://host/db", "not a url"])
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:///:memory:", "sqlite:////tmp/none/x.db?timeout=9", "mysql://host/db", "not a url"]
+)
 def test_an_address_that_cannot_be_used_is_invalid(url: str) -> None:
     with pytest.raises(InvalidInput):
         open_store(url)
