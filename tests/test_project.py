@@ -138,6 +138,19 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_named_in_the_pages_exist(page: Path) -> None:
-    named = re.findall(r"`((?:rag_rec|indexer|serving|tests|benchmarks|docs|docker|tools)/[\w./-]+)`", page.read_text())
-    for name in named:
-        assert (ROOT / name).exists() or name in MADE, name
+    for name in set(paths_in_code(page.read_text())) - MADE:
+        assert (ROOT / name).exists(), name
+
+
+def test_a_path_is_found_anywhere_within_code() -> None:
+    spans = 'See `make test PYTEST_ARGS="tests/nowhere -x"`, `docs/a.md`, not tests/d'
+    text = f"{spans}\n```\npython tools/b.py --to .ci/docs/c\n```"
+    assert paths_in_code(text) == ["tests/nowhere", "docs/a.md", "tools/b.py"]
+
+
+def paths_in_code(text: str) -> list[str]:
+    """Paths of the repository that stand anywhere within a span or a block of code."""
+    blocks = re.findall(r"```.*?```", text, re.DOTALL)
+    spans = re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    path = r"(?<![\w./-])(?:rag_rec|indexer|serving|tests|benchmarks|docs|docker|tools)/[\w./-]*\w"
+    return [name for code in (*spans, *blocks) for name in re.findall(path, code)]
