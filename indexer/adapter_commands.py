@@ -14,6 +14,7 @@ from rag_rec.cli import Json, command
 from rag_rec.clock import iso
 from rag_rec.compact.folder import CompactStore
 from rag_rec.home import check_system, existing_store_of
+from rag_rec.printing import Answer
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 
@@ -45,7 +46,8 @@ def retrain(  # noqa: PLR0913 - one parameter for each option
     done = train(
         "adapter retrain", settings, changed(before, {}, adapter), lambda builder: Retraining(builder).remove()
     )
-    return {"removal": Retraining.name, "exact": Retraining.exact, **done}
+    how_removed = {"removal": Retraining.name, "exact": Retraining.exact}
+    return Answer(how_removed | done, how_removed | dict(done.words))
 
 
 @app.command("list")

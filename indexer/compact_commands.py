@@ -102,8 +102,10 @@ def activate(
     store = existing_store_of(settings)
     try:
         chosen = _chosen(compact, adapter)
+        saga = open_saga(settings, store)
+        waited = saga.pending()
         put_to_use(store, compact, chosen, own_place(settings))
-        settled = open_saga(settings, store).settle()
+        settled = saga.settle(waited)
     finally:
         store.close()
     return {"base": chosen.base, "adapter": chosen.adapter, "settled": settled}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,12 +15,15 @@ from rag_rec.compact.folder import CompactStore
 from rag_rec.compact.published import CompactFolder
 from rag_rec.errors import InvalidInput, NotReady
 from rag_rec.forgetting.opening import open_saga
+from rag_rec.forgetting.receipts.outlook import Outlook
 from rag_rec.generation import Generations
 from rag_rec.generators.failures import GeneratorFailure
 from rag_rec.home import existing_store_of
+from rag_rec.printing import Answer
 from rag_rec.progress.shown import Shown
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
+from rag_rec.store.records import ForgetRecord
 from rag_rec.vectors.embedding import open_embedder
 from rag_rec.vectors.protocol import Embedder
 
@@ -51,9 +54,7 @@ HeldOut = Annotated[
 DeviceOption = Annotated[Device, typer.Option(help="Where to train; auto takes a GPU if there is one.")]
 
 
-def train(
-    job: str, settings: Settings, how: CompactSettings, make: Callable[[CompactBuilder], str]
-) -> Mapping[str, Any]:
+def train(job: str, settings: Settings, how: CompactSettings, make: Callable[[CompactBuilder], str]) -> Answer:
     """Train an adapter, settle the forget requests that waited for it, and measure whether it helps.
 
     Args:
@@ -68,16 +69,20 @@ def train(
     started = time.perf_counter()
     try:
         embedder = open_embedder(settings.embedding_model, settings.embedding_threads)
+        saga = open_saga(settings, store)
+        waited = saga.pending()  # before the adapter goes: a running service may settle them first
         with Shown(job) as shown:
             builder = CompactBuilder(store, Generations(settings.generations), settings, embedder, shown, how)
             adapter = make(builder)
             shown.stage("settle forget requests", 0)
-            settled = open_saga(settings, store).settle()
+            settled = saga.settle(waited)
+            left, names = saga.pending(), saga.services()
             measured = _gate(settings, store, shown, embedder)
     finally:
         store.close()
-    summary = _summary(builder.compact, adapter)
-    return {**summary, "settled": settled, "gate": measured, "seconds": round(time.perf_counter() - started, 3)}
+    seconds = round(time.perf_counter() - started, 3)
+    done = {**_summary(builder.compact, adapter), "settled": settled, "open": len(left)}
+    return _answer(done, {"gate": measured, "seconds": seconds}, left, names)
 
 
 def changed(how: CompactSettings, base: Mapping[str, Any], adapter: Mapping[str, Any]) -> CompactSettings:
@@ -89,6 +94,17 @@ def trained_with(adapter: CompactFolder) -> Mapping[str, Any]:
     """What is shown of an adapter's training."""
     settings = adapter.manifest.settings
     return {name: settings[name] for name in ("epochs", "rank", "held_out", "loss")}
+
+
+def _answer(
+    done: dict[str, Any], rest: dict[str, Any], left: Sequence[ForgetRecord], names: Mapping[str, str]
+) -> Answer:
+    """What the commands print; where forget requests are left open, also what the oldest of them waits for."""
+    if not left:
+        return Answer({**done, **rest, "oldest_open": None}, {**done, **rest})
+    outlook = Outlook.of(left[0])
+    shown = {"request": left[0].request_id, **outlook.content()}
+    return Answer({**done, **rest, "oldest_open": shown}, {**done, **outlook.words(names), **rest})
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:

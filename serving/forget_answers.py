@@ -34,7 +34,24 @@ class PlanAnswer(Answer):
     expected_ms: Annotated[float | None, Field(description="How long it may take, by the latest requests.")]
 
 
-class ForgetAnswer(Answer):
+class WaitAnswer(Answer):
+    """One layer that keeps a request open."""
+
+    layer: str
+    why: Annotated[str, Field(description="What is left there.")]
+    until: Annotated[str | None, Field(description="By when it will be gone, ISO 8601 in UTC.")]
+    which: Annotated[list[str], Field(description="Services or adapters that are waited for, by id.")]
+
+
+class Outlook(Answer):
+    """What a state means."""
+
+    in_force: Annotated[str, Field(description="What the state means, in a sentence.")]
+    waits_for: Annotated[list[WaitAnswer], Field(description="The layers that keep it from being complete.")]
+    to_do: Annotated[str, Field(description="What to do about that, with the command.")]
+
+
+class ForgetAnswer(Outlook):
     """What went. It is in force, also where the state says that it waits for a replica, an adapter or a data folder."""
 
     request_id: Annotated[str, Field(description="Of the request, or of the batch; see GET /v1/forget/{request}.")]
@@ -48,7 +65,7 @@ class ForgetAnswer(Answer):
     repeated: Annotated[bool, Field(description="It had been carried out before; nothing was done.")]
 
 
-class ForgetRecordAnswer(Answer):
+class ForgetRecordAnswer(Outlook):
     """How far a forget request has come."""
 
     request_id: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -30,15 +29,17 @@ class AdapterFindings:
         self._compact = compact
         self._settings = settings
         self._place = place
-        self._owing = Counter(debt.request_id for debt in store.debts())
+        self._owing: dict[str, list[str]] = {}
+        for debt in store.debts():
+            self._owing.setdefault(debt.request_id, []).append(debt.adapter)
 
     def of(self, record: ForgetRecord) -> Finding:
         """PROVEN where no adapter on disk or in the memory of a running service saw what was to go, else PENDING."""
-        if owing := self._owing[record.request_id]:
-            return self._pending(record, owing, unknown=0, in_memory=0)
+        if owing := self._owing.get(record.request_id, []):
+            return self._pending(record, owing, unknown=0, in_memory=[])
         unknown = self._unfinished + sum(epoch < record.epoch_after for epoch in self._unrecorded)
         if unknown or self._in_memory:
-            return self._pending(record, 0, unknown, self._in_memory)
+            return self._pending(record, [], unknown, self._in_memory)
         if waiting := awaited(self._places, record.epoch_after, self._place):
             return self._elsewhere(record, waiting)
         return self._proven(record)
@@ -48,8 +49,8 @@ class AdapterFindings:
         return self._store.places()
 
     @cached_property
-    def _in_memory(self) -> int:
-        return len(lingering(self._store, self._compact, self._place))
+    def _in_memory(self) -> list[str]:
+        return sorted(lingering(self._store, self._compact, self._place))
 
     @cached_property
     def _unfinished(self) -> int:
@@ -69,7 +70,7 @@ class AdapterFindings:
     def _in_use(self) -> str | None:
         return adapter_in_use(self._compact)
 
-    def _pending(self, record: ForgetRecord, owing: int, unknown: int, in_memory: int) -> Finding:
+    def _pending(self, record: ForgetRecord, owing: list[str], unknown: int, in_memory: list[str]) -> Finding:
         settings = self._settings
         strict = settings.adapter_policy == "strict"
         why = f"An adapter saw {_gone(record)}, or may have; `rag-rec adapter retrain` trains one that did not. "
@@ -79,7 +80,9 @@ class AdapterFindings:
             why = f"{gone}, but a running service has it in memory yet."
         until = record.deadline if strict else serves_until(record, settings)
         detail: dict[str, str | int | float | None] = {"policy": settings.adapter_policy}
-        detail |= {"owing": owing, "unknown": unknown, "in_memory": in_memory}
+        detail |= {"owing": len(owing), "unknown": unknown, "in_memory": len(in_memory)}
+        if which := sorted({*owing, *in_memory}):
+            detail["waits_for"] = ", ".join(which)
         return Finding(Layer.ADAPTER, Status.PENDING, why, until, detail)
 
     def _elsewhere(self, record: ForgetRecord, waiting: Sequence[Place]) -> Finding:

@@ -17,15 +17,17 @@ from rag_rec.forgetting.batch import forget_batch, report_in_words
 from rag_rec.forgetting.opening import open_saga, tend
 from rag_rec.forgetting.place_commands import place
 from rag_rec.forgetting.plan import IN_MEMORY
+from rag_rec.forgetting.receipts.outlook import Outlook
 from rag_rec.forgetting.receipts.records import (
     described,
     described_batch,
+    least_advanced,
     row,
     status_in_words,
     status_of,
     waits_for,
 )
-from rag_rec.forgetting.request import ForgetRequest
+from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.forgetting.saga import Saga
 from rag_rec.home import existing_store_of
 from rag_rec.keys import open_pseudonyms
@@ -97,9 +99,12 @@ def forget_users(  # noqa: PLR0913 - one parameter per option of the command
     request = ForgetRequest(tuple(people.values()), None, confirm, plan, tuple(people))
     if dry_run:
         return _run(request, dry_run)
-    done = _forgotten_with_report(request) if report else _run(request, dry_run)
+    done = _forgotten_with_report(request) if report else _forgotten(request)
     requests = [{"line": line, "request": each} for line, each in zip(people, done["requests"], strict=True)]
-    return Answer({**done, "lines": list(people)}, report_in_words(done) | {"requests": requests})
+    with _saga() as saga:
+        outlook, names = _outlook(saga, done["request_id"]), saga.services()
+    words = report_in_words(done) | outlook.words(names) | {"requests": requests}
+    return Answer({**done, **outlook.content(), "lines": list(people)}, words)
 
 
 @forget.command("status")
@@ -110,12 +115,13 @@ def status(
 ) -> Mapping[str, Any]:
     """How far a request has come and what it waits for, or each request of a batch, in the batch's order."""
     with _saga() as saga:
-        records = saga.records(request_id)
+        records, names = saga.records(request_id), saga.services()
     each = {"requests": [status_of(record) for record in records]}
     if records[0].request_id == request_id:
-        return Answer({**status_of(records[0]), **each}, status_in_words(records[0]))
+        return Answer({**status_of(records[0]), **each}, status_in_words(records[0], names))
     batch = described_batch(records)
-    words = {name: value for name, value in batch.items() if name != "request"}
+    outlook = Outlook.of(least_advanced(records)).words(names)
+    words = {name: value for name, value in batch.items() if name != "request"} | outlook
     lines = [row(record) | {"batch": None, "waits for": waits_for(record)} for record in records]
     return Answer({**batch, **each}, {**words, "requests": lines})
 
@@ -154,13 +160,19 @@ def resume(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by t
     """Finish requests that were accepted and not finished. A running service does so by itself."""
     with _saga() as saga:
         completed = saga.resume()
-        pending = saga.pending()
+        pending, names = saga.pending(), saga.services()
     done = {
         "ok": all(record.state in {ForgetState.EFFECTIVE, ForgetState.UNLEARNED} for record in pending),
         "completed": completed,
     }
     words = {**done, "pending": [row(record) for record in pending]}
+    words |= Outlook.of(pending[0]).words(names) if pending else {}
     return Answer({**done, "pending": [described(record) for record in pending]}, words)
+
+
+def _forgotten(request: ForgetRequest) -> Mapping[str, Any]:
+    with _saga() as saga:
+        return asdict(saga.forget(request))
 
 
 def _forgotten_with_report(request: ForgetRequest) -> Mapping[str, Any]:
@@ -182,9 +194,20 @@ def _saga() -> Iterator[Saga]:
 def _run(request: ForgetRequest, dry_run: bool) -> Mapping[str, Any]:
     with _saga() as saga:
         if not dry_run:
-            return asdict(saga.forget(request))
+            return _outcome(saga, saga.forget(request))
         plan = asdict(saga.plan(request))
     return Answer(plan, _plan_in_words(plan, request))
+
+
+def _outlook(saga: Saga, request_id: str) -> Outlook:
+    """What the state of a request means; of a batch, that of the least advanced request."""
+    return Outlook.of(least_advanced(saga.records(request_id)))
+
+
+def _outcome(saga: Saga, outcome: ForgetOutcome) -> Answer:
+    """What went, and what the state means."""
+    outlook, done = _outlook(saga, outcome.request_id), asdict(outcome)
+    return Answer({**done, **outlook.content()}, {**done, **outlook.words(saga.services())})
 
 
 def _plan_in_words(plan: Mapping[str, Any], request: ForgetRequest) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from rag_rec.forgetting.acceptance import Acceptance
 from rag_rec.forgetting.layers import FINAL, Finding
 from rag_rec.forgetting.plan import Plan, Planner
 from rag_rec.forgetting.receipts.conclusion import ORDER, Notary, advanced, findings_of, manifest_digest, state_of
-from rag_rec.forgetting.receipts.records import summed
+from rag_rec.forgetting.receipts.records import services, summed
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.forgetting.steps.attempt import attempt, noted_in
 from rag_rec.forgetting.steps.database import ScrubDatabase
@@ -132,17 +132,30 @@ class Saga:
             raise failures[0]
         return complete
 
-    def settle(self) -> int:
-        """Look again at what waits for an adapter. Returns how many requests became complete.
+    def settle(self, waited: Sequence[ForgetRecord] | None = None) -> int:
+        """Look again at what waits for an adapter.
 
-        Running services get the time of ``RAGREC_REPLICA_WAIT_MS`` to let go of an adapter that was destroyed. What
-        they hold for longer, they settle themselves when they have let go.
+        Running services get the time of ``RAGREC_REPLICA_WAIT_MS`` to let go of an adapter that was destroyed. One that
+        needs longer completes the requests itself when it has let go.
+
+        Args:
+            waited: requests that were open before the adapter was replaced; by default those that are open now.
+
+        Returns:
+            How many of them are complete now, whoever completed them: a running service may have been quicker.
         """
+        waited = self.pending() if waited is None else waited
         if self.pending():
             system = self._system
             wait_for_release(self._store, system.compact, system.settings.replica_wait_ms, place=system.place)
         with self._alone():
-            return self.resume()
+            self.resume()
+        left = {record.request_id for record in self.pending()}
+        return sum(record.request_id not in left for record in waited)
+
+    def services(self) -> dict[str, str]:
+        """Host and process of the running services by their id."""
+        return services(self._store)
 
     def record(self, request_id: str) -> ForgetRecord:
         """What became of a request. Raises ``UnknownRequest``."""

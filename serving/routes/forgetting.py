@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from time import perf_counter
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 
-from rag_rec.errors import Unfinished
+from rag_rec.errors import RagRecError, Unfinished
+from rag_rec.forgetting.receipts.outlook import Outlook
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
-from rag_rec.store.records import ForgetRecord
+from rag_rec.store.records import ForgetRecord, ForgetState
 from serving.admission import KEYED, PROTECTED, WITH_BODY, needing
 from serving.answers import errors
 from serving.auth import Role
 from serving.bodies import takes
+from serving.engine import Engine
 from serving.errors import JSON, json_response
 from serving.forget_answers import (
     PROOF,
@@ -29,6 +33,9 @@ from serving.forget_answers import (
 from serving.limits import MIB
 from serving.schemas import MAX_BATCH, DeleteQuery, FindBody, ForgetBody, Id, RequestsQuery
 from serving.service import CurrentService, Service
+
+LOOKED_AT = 20
+"""Of a batch, so many requests are looked at to say what the state of the least advanced one means."""
 
 router = APIRouter(route_class=needing(Role.PRIVACY), tags=["privacy"], responses=PROTECTED)
 key = APIRouter(route_class=needing(None), tags=["privacy"], responses={**KEYED, **errors(503)})
@@ -61,22 +68,21 @@ async def forget(body: ForgetBody, service: CurrentService) -> Response:
 async def requests(query: Annotated[RequestsQuery, Query()], service: CurrentService) -> Response:
     """The forget requests there are, oldest first."""
     look = partial(service.ready_engine.forget_requests, pending=query.pending, newest=query.newest)
-    return json_response({"requests": [_shown(record) for record in await service.inspections.run(look)]})
+    return json_response({"requests": await service.inspections.run(_all_shown, look)})
 
 
 @router.post("/v1/forget/find", response_model=RequestsAnswer, responses=WITH_BODY)
 async def find(body: FindBody, service: CurrentService) -> Response:
     """The forget requests about a person, oldest first, by the id that the person has or had."""
-    records = await service.inspections.run(service.ready_engine.find, body.user_id)
-    return json_response({"requests": [_shown(record) for record in records]})
+    look = partial(service.ready_engine.find, body.user_id)
+    return json_response({"requests": await service.inspections.run(_all_shown, look)})
 
 
 @router.get("/v1/forget/{request:request}", response_model=ForgetRecordAnswer | BatchAnswer, responses=errors(404))
 async def forget_status(request: Annotated[Id, Path()], service: CurrentService) -> Response:
     """How far a forget request has come, or every request of a batch."""
-    records = await service.inspections.run(service.ready_engine.forget_records, request)
-    shown = [_shown(record) for record in records]
-    if records[0].request_id == request:
+    shown = await service.inspections.run(_all_shown, partial(service.ready_engine.forget_records, request))
+    if shown[0]["request_id"] == request:
         return json_response(shown[0])
     return json_response({"batch": request, "requests": shown})
 
@@ -112,7 +118,7 @@ async def _forget(service: Service, request: ForgetRequest) -> Response:
     """Carry out a removal, and acknowledge it when nothing that was begun before can leave any more."""
     started = perf_counter()
     try:
-        outcome = await service.removals.run(service.ready_engine.forget, request)
+        outcome, outlook = await service.removals.run(_carry_out, service.ready_engine, request)
     except Exception as error:  # counted, whatever it is, and raised again
         service.metrics.count_forget_failure(error)
         if isinstance(error, Unfinished):  # accepted all the same
@@ -123,7 +129,19 @@ async def _forget(service: Service, request: ForgetRequest) -> Response:
     seconds = perf_counter() - started
     service.metrics.count_forget(outcome, seconds)
     _log(service, outcome, seconds)
-    return json_response(outcome)
+    return json_response(asdict(outcome) | outlook.content())
+
+
+def _carry_out(engine: Engine, request: ForgetRequest) -> tuple[ForgetOutcome, Outlook]:
+    """What went, and what its state means. What cannot be looked up keeps no acknowledgement back."""
+    outcome = engine.forget(request)
+    state = ForgetState(outcome.state)
+    try:
+        records = (engine.forget_records(name)[0] for name in outcome.requests[:LOOKED_AT])
+        found = next((record for record in records if record.state is state), None)
+    except RagRecError:
+        found = None
+    return outcome, Outlook.of_state(state) if found is None else Outlook.of(found)
 
 
 def _log(service: Service, outcome: ForgetOutcome, seconds: float) -> None:
@@ -137,6 +155,11 @@ def _log(service: Service, outcome: ForgetOutcome, seconds: float) -> None:
         repeated=outcome.repeated,
         ms=round(1000 * seconds, 3),
     )
+
+
+def _all_shown(look: Callable[[], Sequence[ForgetRecord]]) -> list[dict[str, Any]]:
+    """Looks records up and shows them: a receipt takes time to read, which the event loop must not spend."""
+    return [_shown(record) for record in look()]
 
 
 def _shown(record: ForgetRecord) -> dict[str, Any]:
@@ -155,4 +178,5 @@ def _shown(record: ForgetRecord) -> dict[str, Any]:
         "removed": record.removed,
         "timings_ms": record.timings_ms,
         "receipt": record.receipt is not None,
+        **Outlook.of(record).content(),
     }

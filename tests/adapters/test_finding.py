@@ -43,7 +43,8 @@ def test_an_adapter_that_saw_the_person_is_waited_for(
     found = find(store, compact, forget(store, "b"), settings)
     assert (found.status, found.until) == (Status.PENDING, until)
     assert why in found.why
-    assert found.detail == {"policy": settings.adapter_policy, "owing": 1, "unknown": 0, "in_memory": 0}
+    counted = {"policy": settings.adapter_policy, "owing": 1, "unknown": 0, "in_memory": 0}
+    assert found.detail == {**counted, "waits_for": adapter}
 
 
 def test_an_adapter_that_did_not_see_the_person_is_no_hindrance(store: SqlStore, compact: CompactStore) -> None:
@@ -100,7 +101,7 @@ def test_an_adapter_that_is_gone_is_waited_for_while_a_running_service_has_it(
     found = find(store, compact, record)
     assert (found.status, found.detail) == (
         Status.PENDING,
-        {"policy": "deadline", "owing": 0, "unknown": 0, "in_memory": 1},
+        {"policy": "deadline", "owing": 0, "unknown": 0, "in_memory": 1, "waits_for": "gone"},
     )
     assert "running service" in found.why
     store.beat(present("service", store.epoch(), (new,)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from typer.testing import CliRunner
 
 import indexer.compact_training
 from indexer.commands import app
+from indexer.retraining import Retraining
+from rag_rec.forgetting.opening import open_saga
+from rag_rec.forgetting.replicas import present
 from rag_rec.home import store_of
 from rag_rec.settings import Settings
 from rag_rec.store.records import ForgetState
@@ -80,3 +84,36 @@ def test_the_list_says_who_waits_for_an_adapter_to_go(settings: Settings, monkey
     monkeypatch.setenv("RAGREC_ADAPTER_POLICY", "strict")
     strict = run("list")
     assert (strict["policy"], strict["adapters"][0]["may_serve_until"]) == ("strict", "never")
+
+
+def test_what_a_running_service_settled_first_is_counted(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    build_compact(settings, trained(held_out=0.5))
+    request = forget_in(settings, "user-3").request_id
+    remove = Retraining.remove
+
+    def settled_at_once(self: Retraining) -> str:
+        digest = remove(self)
+        with closing(store_of(settings)) as store:
+            assert open_saga(settings, store).resume() == 1
+        return digest
+
+    monkeypatch.setattr(Retraining, "remove", settled_at_once)
+    done = run("retrain", "--device", "cpu")
+    assert state_of(settings, request) is ForgetState.COMPLETE
+    assert (done["settled"], done["open"], done["oldest_open"]) == (1, 0, None)
+
+
+def test_what_is_left_open_is_said_with_what_it_waits_for(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = build_compact(settings, trained(held_out=0.5)).adapter.digest
+    request = forget_in(settings, "user-3").request_id
+    monkeypatch.setenv("RAGREC_REPLICA_WAIT_MS", "0")
+    with closing(store_of(settings)) as store:
+        store.beat(present("service", store.epoch(), (old,)))
+    done = run("retrain", "--device", "cpu")
+    assert (done["settled"], done["open"], done["oldest_open"]["request"]) == (0, 1, request)
+    (wait,) = done["oldest_open"]["waits_for"]
+    assert (wait["layer"], wait["which"]) == ("adapter", [old])
+    words = CliRunner().invoke(app, ["adapter", "retrain", "--device", "cpu"]).stdout
+    assert "settled: 0" in words
+    assert "in force: What was to go is erased from every file" in words
+    assert "waits for: adapter (until" in words

@@ -27,6 +27,7 @@ from rag_rec.explainer import Explainer
 from rag_rec.explanation import Conditions, ExplainedRecommendation
 from rag_rec.forgetting.audit.actor import current_actor
 from rag_rec.forgetting.audit.trail import Deed
+from rag_rec.forgetting.ledger import canonical
 from rag_rec.forgetting.plan import LISTED, Plan
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.generators.condition import OFF, Condition
@@ -41,6 +42,32 @@ from rag_rec.store.records import (
     Suppression,
 )
 from rag_rec.validation import check_interaction, check_item, check_user
+
+COMPLETE = '{"revision": 1,  "signature": "s"}'
+ADAPTER = {
+    "layer": "adapter",
+    "status": "PENDING",
+    "why": "An adapter saw the person; `rag-rec adapter retrain` trains one that did not.",
+    "until": "2100-01-01T00:00:00.000Z",
+    "detail": {"waits_for": "old-adapter"},
+}
+OPEN = canonical.dumps(
+    {
+        **dict.fromkeys(("request", "subject", "pseudonym_key", "scope", "accepted", "issued", "deadline", "key"), "x"),
+        **dict.fromkeys(("batch", "supersedes", "twin"), None),
+        **{name: {} for name in ("times", "removed", "timings_ms")},
+        "format": "rag-rec/receipt/1",
+        "revision": 1,
+        "state": "effective",
+        "complete": False,
+        "epochs": {"before": 1, "erasure": 2},
+        "generation": {"before": None, "after": None},
+        "layers": [ADAPTER],
+        "ledger": {"sequence": 1, "previous": "x"},
+        "signature": "x",
+    }
+)
+"""Receipts, as far as the service looks at them."""
 
 
 def _set(event: threading.Event) -> threading.Event:
@@ -229,7 +256,7 @@ class FakeEngine:
             times={"hidden": 1_000, self.state.value: 3_500},
             removed={"interactions": plan.interactions},
             timings_ms={"accept": 1.5},
-            receipt='{"revision": 1,  "signature": "s"}',
+            receipt=COMPLETE if self.state is ForgetState.COMPLETE else OPEN,
         )
 
     def forget_records(self, request_id: str) -> list[ForgetRecord]:

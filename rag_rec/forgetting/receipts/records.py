@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from rag_rec.clock import iso
 from rag_rec.errors import UnknownRequest
-from rag_rec.forgetting.layers import FINAL, Layer
 from rag_rec.forgetting.receipts.conclusion import ORDER
 from rag_rec.forgetting.receipts.document import read_receipt
+from rag_rec.forgetting.receipts.outlook import Outlook
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import ForgetRecord, ForgetState
 
@@ -52,18 +52,19 @@ def described(record: ForgetRecord) -> dict[str, Any]:
 
 
 def status_of(record: ForgetRecord) -> dict[str, Any]:
-    """All there is to say of a record, for programs: also whom it means, by pseudonym, and what is open."""
+    """All there is to say of a record, for programs: also whom it means, by pseudonym, what is in force, what is waited
+    for, and what to do."""
     document = None if record.receipt is None else read_receipt(record.receipt)
     return described(record) | {
         "subject": f"hmac-sha256:{record.subject}",
         "times": {state.value: iso(record.times[state]) for state in ORDER if state in record.times},
         "receipt_revision": None if document is None else document["revision"],
-        "waits_for": [] if document is None else _open(document["layers"]),
+        **Outlook.of(record).content(),
     }
 
 
-def status_in_words(record: ForgetRecord) -> dict[str, Any]:
-    """The same for people."""
+def status_in_words(record: ForgetRecord, names: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The same for people; ``names`` says what the ids of services stand for."""
     told = status_of(record)
     states = [{"state": state, "reached": time} for state, time in told["times"].items()]
     revision = told["receipt_revision"]
@@ -73,16 +74,24 @@ def status_in_words(record: ForgetRecord) -> dict[str, Any]:
         "removed": told["removed"],
         "states": states,
         "receipt": receipt,
-        **({} if record.state is ForgetState.COMPLETE else {"waits for": waits_for(record)}),
+        **Outlook.of(record).words(names),
     }
 
 
+def services(store: Store) -> dict[str, str]:
+    """Host and process of the running services by their id."""
+    return {replica.id: f"process {replica.process} on {replica.host}" for replica in store.replicas()}
+
+
 def waits_for(record: ForgetRecord) -> str | None:
-    """What keeps a request from being complete: "adapter (until 2026-01-31T12:00:00Z)". None where it is complete."""
+    """The layers that keep a request open, in short, for a line of a list: "adapter (until 2026-01-31T12:00:00Z)".
+
+    None where it is complete.
+    """
     if record.state is ForgetState.COMPLETE:
         return None
-    lines, elsewhere = status_of(record)["waits_for"], _awaited(record)
-    named = [f"{line['layer']} (until {line['until']})" if line["until"] else line["layer"] for line in lines]
+    waits, elsewhere = Outlook.of(record).waits_for, _awaited(record)
+    named = [f"{each.layer} (until {each.until})" if each.until else each.layer for each in waits]
     named += [f"the data folders {elsewhere}"] if elsewhere else []
     return ", ".join(named) or "its first attempt to finish (rag-rec forget resume)"
 
@@ -93,23 +102,19 @@ def _awaited(record: ForgetRecord) -> str | None:
     return next((line["detail"]["awaited"] for line in lines if "awaited" in line["detail"]), None)
 
 
-def _open(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Layers that are pending, or of which the receipt says nothing."""
-    said = {line["layer"]: line for line in lines}
-    missing = [{"layer": layer.value, "until": None} for layer in Layer if layer not in said]
-    pending = [line for line in lines if line["status"] not in FINAL]
-    return [*({name: line[name] for name in ("layer", "until")} for line in pending), *missing]
-
-
 def described_batch(records: Sequence[ForgetRecord]) -> dict[str, Any]:
     """A batch in the fields of a request: the state is that of the least advanced, and rows removed are summed."""
-    first = records[0]
-    return described(first) | {
+    return described(records[0]) | {
         "request": None,
-        "state": min((record.state for record in records), key=ORDER.index).value,
+        "state": least_advanced(records).state.value,
         "epoch_after": max(record.epoch_after for record in records),
         "removed": summed(records),
     }
+
+
+def least_advanced(records: Sequence[ForgetRecord]) -> ForgetRecord:
+    """The first of the records whose state is the least advanced: it stands for a batch."""
+    return min(records, key=lambda record: ORDER.index(record.state))
 
 
 def summed(records: Sequence[ForgetRecord]) -> Mapping[str, int]:

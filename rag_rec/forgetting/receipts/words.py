@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rag_rec.forgetting.layers import FINAL, Status
+from rag_rec.forgetting.layers import Status
+from rag_rec.forgetting.receipts.outlook import Outlook
 from rag_rec.printing import said
 
 
@@ -20,6 +21,7 @@ def words(document: Mapping[str, Any]) -> dict[str, Any]:
         **{name: document[name] for name in ("subject", "scope")},
         "removed": removed_in_words(document["removed"]),
         **{name: document[name] for name in ("state", "accepted", "issued", "deadline", "key")},
+        **Outlook.of_receipt(document).words(),
         "proof": _proof(document),
         "complete": document["complete"],
         "layers": [_layer(line) for line in document["layers"]],
@@ -29,9 +31,9 @@ def words(document: Mapping[str, Any]) -> dict[str, Any]:
 def short(document: Mapping[str, Any], written: Path) -> dict[str, Any]:
     """What to know of a receipt that lies in a file."""
     told = words(document)
-    waiting = [_layer(line) for line in document["layers"] if line["status"] not in FINAL]
     names = ("request", "revision", "scope", "removed", "state", "accepted", "issued", "proof", "complete")
-    return {**{name: told[name] for name in names}, "open": waiting, "written": str(written)}
+    outlook = Outlook.of_receipt(document).words()
+    return {**{name: told[name] for name in names}, **outlook, "written": str(written)}
 
 
 def removed_in_words(removed: Mapping[str, int]) -> str:

@@ -14,7 +14,8 @@ PLACES = "places"
 """Name of the detail that says how many places a finding waits for."""
 
 UNTIL_BACK = (
-    "They clean themselves when they are opened; one whose disk is gone is taken out with `rag-rec place retire`."
+    "Each is cleaned when a service opens it, or by `rag-rec place clean` there; one whose disk is gone is taken out "
+    "with rag-rec place retire ID --reason TEXT."
 )
 
 

@@ -59,11 +59,12 @@ class FollowErasure:
         live = self._system.live
         follows = live is None or (live.epoch >= erased_at(group) and live.sound())
         held = live is not None and follows and any(_is_held(live, record) for record in group)
-        lagging_replicas = len(self._lagging(group))
+        behind = self._lagging(group)
         proof = UNSEEN if live is None else NOTHING if is_whole(group) else KEPT
         rest = "A running service has not followed yet, or its memory holds what was to go, or does not add up."
-        gone = follows and not held and not lagging_replicas
-        detail = {"replicas": len(self._system.store.replicas()), "lagging": lagging_replicas}
+        gone = follows and not held and not behind
+        detail: dict[str, str | int] = {"replicas": len(self._system.store.replicas()), "lagging": len(behind)}
+        detail |= {"waits_for": ", ".join(behind)} if behind else {}
         return found(Layer.STATISTICS, gone, proof, rest, deadline_of(group), **detail)
 
     def _answers(self, group: Group) -> Finding:

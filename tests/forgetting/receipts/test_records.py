@@ -87,7 +87,8 @@ def test_a_status_without_a_receipt_says_how_to_go_on(store: SqlStore, tmp_path:
     record = saga.record(forget_all(saga, CANARY).requests[0])
     words = status_in_words(replace(record, state=ForgetState.HIDDEN, receipt=None, times={"accepted": 0, "hidden": 0}))
     assert words["receipt"] == "none yet"
-    assert words["waits for"] == "its first attempt to finish (rag-rec forget resume)"
+    assert words["waits for"] == ["Its first attempt to finish: there is no receipt yet."]
+    assert "rag-rec forget resume" in words["what to do"]
     assert [each["state"] for each in words["states"]] == ["accepted", "hidden"]
 
 
@@ -99,10 +100,14 @@ def test_a_status_names_the_layers_that_are_open(tmp_path: Path) -> None:
     ]
     said = [each for each in pending if each.layer is not Layer.LOGS]
     waiting = replace(record, state=ForgetState.EFFECTIVE, receipt=issued(settings, record, said))
-    assert status_in_words(waiting)["waits for"] == "adapter (until 1970-01-01T00:00:04.000Z), logs"
-    assert status_of(waiting)["waits_for"] == [
-        {"layer": "adapter", "until": "1970-01-01T00:00:04.000Z"},
-        {"layer": "logs", "until": None},
+    assert waits_for(waiting) == "adapter (until 1970-01-01T00:00:04.000Z), logs"
+    assert status_in_words(waiting)["waits for"] == [
+        "adapter (was due 1970-01-01T00:00:04.000Z): adapter was looked at.",
+        "logs: The receipt says nothing of this layer yet.",
+    ]
+    assert [(each["layer"], each["until"]) for each in status_of(waiting)["waits_for"]] == [
+        ("adapter", "1970-01-01T00:00:04.000Z"),
+        ("logs", None),
     ]
 
 

@@ -137,7 +137,10 @@ def test_other_replicas_are_waited_for_as_long_as_the_settings_say(engine: Engin
     step.act([record])
     assert waited == [POLL_SECONDS] * 5
     (statistics, _) = step.verify([record])
-    assert (statistics.status, statistics.detail) == (Status.PENDING, {"replicas": 1, "lagging": 1})
+    assert (statistics.status, statistics.detail) == (
+        Status.PENDING,
+        {"replicas": 1, "lagging": 1, "waits_for": "slow"},
+    )
     engine.store.beat(replace(present("slow", engine.store.epoch()), host="another-host"))
     step.act([record])
     assert len(waited) == 5

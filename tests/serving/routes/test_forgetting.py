@@ -7,6 +7,7 @@ import pytest
 
 from rag_rec.domain import User
 from rag_rec.errors import Unfinished
+from rag_rec.forgetting.receipts.outlook import IN_FORCE
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.store.records import ForgetState
 from serving.limits import Limits
@@ -149,6 +150,18 @@ def test_a_removal_that_waits_is_acknowledged_and_listed(api: Api, engine: FakeE
     engine.state = ForgetState.EFFECTIVE
     outcome = api.forget("u1").json()
     assert outcome["state"] == "effective"
+    assert outcome["in_force"] == IN_FORCE[ForgetState.EFFECTIVE]
+    assert outcome["to_do"] == "Run `rag-rec adapter retrain`."
+    first = outcome["waits_for"][0]
+    assert (first["layer"], first["until"], first["which"]) == (
+        "adapter",
+        "2100-01-01T00:00:00.000Z",
+        ["old-adapter"],
+    )
+    status = api.call("GET", f"/v1/forget/{outcome['request_id']}").json()
+    assert {name: status[name] for name in ("in_force", "waits_for", "to_do")} == {
+        name: outcome[name] for name in ("in_force", "waits_for", "to_do")
+    }
     (waiting,) = api.call("GET", "/v1/forget").json()["requests"]
     assert (waiting["request_id"], waiting["state"]) == (outcome["request_id"], "effective")
     assert api.call("GET", "/v1/forget?pending=true").json()["requests"] == [waiting]
