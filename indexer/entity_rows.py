@@ -93,10 +93,11 @@ class EntityRows(Generic[Entity]):
 def item_rows(
     columns: ColumnMap, limits: Limits, lists: frozenset[str], types: AttributeTypes | None
 ) -> EntityRows[Item]:
-    """Rows that are items."""
+    """Rows that are items. Where a row has no text, its title is the text."""
 
     def build(fields: dict[str, Any], attributes: dict[str, AttributeValue]) -> Item:
-        return Item(fields["item_id"], fields["text"], attributes, fields["provider"] or None)
+        text = fields["text"] or attributes.get("title", fields["text"])
+        return Item(fields["item_id"], text, attributes, fields["provider"] or None)  # type: ignore[arg-type]
 
     return EntityRows(columns, limits, lists, types, build, item_problem)
 

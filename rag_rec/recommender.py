@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import structlog
 
+from rag_rec.candidates.distinct import distinct
 from rag_rec.candidates.query import CandidateList, Query
 from rag_rec.domain import (
     Provenance,
@@ -90,8 +92,10 @@ class Recommender:
         """The best items that the user has not seen and the filter lets through."""
         live = self._live
         allowed = compile_filter(request.filters).mask(live.items.catalogue) if request.filters else None
-        query = question(live, context, allowed)
-        return self._found(query, max(self._settings.candidates, request.k))
+        query, n = question(live, context, allowed), max(self._settings.candidates, request.k)
+        if self._settings.equal_texts == "all":
+            return self._found(query, n)
+        return distinct(partial(self._found, query), n, live.items.catalogue.texts)
 
     def _found(self, query: Query, n: int) -> CandidateList:
         """The candidates; popular items where the candidate model fails, because an answer is better than none."""

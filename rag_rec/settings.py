@@ -61,6 +61,11 @@ class Settings(BaseSettings):
     candidates: Annotated[int, Field(ge=1, le=500)] = Field(
         default=50, description="How many candidates reach the generator (N)."
     )
+    equal_texts: Literal["once", "all"] = Field(
+        default="once",
+        description="Whether of items with the same text `once` the best may stand in a list, or `all` of them, for "
+        "example variants that differ in their attributes only.",
+    )
     evidence_tokens: int = Field(default=1024, ge=16, description="Token budget of the evidence in a prompt.")
     interest_clusters: int = Field(default=24, ge=2, description="Item clusters that stand for interests.")
     max_text_characters: int = Field(default=20_000, ge=1, description="Longest text accepted for an item or event.")

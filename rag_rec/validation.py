@@ -131,11 +131,19 @@ def item_problem(item: Item, limits: Limits = DEFAULT_LIMITS) -> str | None:
     return _first(
         [
             ("item_id", id_problem(item.id)),
-            ("text", text_problem(item.text, limits)),
+            ("text", text_problem(item.text, limits) or _blank_problem(item)),
             ("provider", None if item.provider is None else id_problem(item.provider)),
             *_attribute_problems(item.attributes, limits),
         ]
     )
+
+
+def _blank_problem(item: Item) -> str | None:
+    """Why an item says nothing, None if it has a text or a title."""
+    title = item.attributes.get("title")
+    if item.text.strip() or (isinstance(title, str) and title.strip()):
+        return None
+    return "is empty, and there is no title"
 
 
 def user_problem(user: User, limits: Limits = DEFAULT_LIMITS) -> str | None:

@@ -23,11 +23,13 @@ from serving.engine import Engine
 from serving.key_file import open_keyring
 from serving.limits import Limits, limits_for
 from serving.logs import capture_libraries, open_log
+from serving.recommend_command import app as recommend_app
 from serving.server import address_of, bind
 from serving.server import serve as run_server
 from serving.service import Service
 
 app = typer.Typer()
+app.add_typer(recommend_app)
 
 
 class GeneratorKind(StrEnum):

@@ -80,9 +80,14 @@ class AnswerVoid(RagRecError):
     status = 503
 
 
+def encoded(content: object) -> bytes:
+    """``content`` as JSON; dataclasses are written field by field."""
+    return orjson.dumps(content)
+
+
 def json_response(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A response with ``content`` as JSON; dataclasses are written field by field."""
-    return Response(orjson.dumps(content), status, headers, media_type=JSON)
+    """A response with ``content`` as JSON."""
+    return Response(encoded(content), status, headers, media_type=JSON)
 
 
 def error_response(error: RagRecError, details: Sequence[Mapping[str, str]] = ()) -> Response:

@@ -84,6 +84,77 @@ def test_a_user_without_positives_is_known_but_gets_popular_items(engine: Engine
     assert ITEMS[5].id not in {item.item_id for item in answer.items}
 
 
+def test_an_impression_leaves_its_item_free_and_is_no_reason(engine: Engine) -> None:
+    before = engine.recommend(RecommendationRequest("ann", k=12))
+    shown = before.items[0].item_id
+    for at, event in enumerate(("impression", "exposure")):
+        engine.add_interactions("ann", [Interaction("ann", shown, (300 + at) * DAY, event)])
+    after = engine.recommend(RecommendationRequest("ann", k=12))
+    assert [item.item_id for item in after.items] == [item.item_id for item in before.items]
+    assert shown not in {reason.item_id for item in after.items for reason in item.reasons}
+    engine.add_interactions("ann", [Interaction("ann", shown, 302 * DAY, "remove_from_cart")])
+    last = engine.recommend(RecommendationRequest("ann", k=12))
+    assert shown not in {item.item_id for item in last.items}
+    assert shown not in {reason.item_id for item in last.items for reason in item.reasons}
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_only_positive_interactions_are_reasons(engine: Engine, strategy: Strategy) -> None:
+    rows = [
+        Interaction("ann", ITEMS[n].id, (300 + n) * DAY, "rating", value) for n, value in ((4, 1.0), (6, 3.9), (7, 5.0))
+    ]
+    engine.add_interactions("ann", rows)
+    answer = engine.recommend(RecommendationRequest("ann", k=12, strategy=strategy))
+    cited = {reason.item_id for item in answer.items for reason in item.reasons}
+    assert cited <= {ITEMS[n].id for n in (0, 1, 2, 7)}
+    assert cited
+
+
+@pytest.mark.parametrize(
+    ("event", "value", "problem"),
+    [
+        ("teleport", None, r"event: is none of those that are known \(.*purchase.*\); RAGREC_EVENTS adds one"),
+        ("rating", None, "value: is missing"),
+    ],
+)
+def test_an_event_that_means_nothing_is_refused(engine: Engine, event: str, value: float | None, problem: str) -> None:
+    with pytest.raises(InvalidInput, match=problem):
+        engine.add_interactions("ann", [Interaction("ann", ITEMS[3].id, 300 * DAY, event, value)])
+    assert len(engine.export("ann")[1]) == 3
+
+
+def test_a_store_with_events_from_before_the_rules_still_serves(tmp_path: Path) -> None:
+    log = [*LOG, *(Interaction("fay", ITEMS[n].id, (100 + n) * DAY, "teleport") for n in range(3))]
+    log += [Interaction("gil", ITEMS[n].id, (100 + n) * DAY) for n in range(3)]  # ratings without a value
+    engine = running(tmp_path / "home", log)
+    neutral = engine.recommend(RecommendationRequest("fay", k=12))
+    assert neutral.provenance.source is Source.POPULARITY
+    assert not {ITEMS[n].id for n in range(3)} & {item.item_id for item in neutral.items}
+    liked = engine.recommend(RecommendationRequest("gil", k=12))
+    assert liked.provenance.source is Source.CANDIDATES
+    assert any(item.reasons for item in liked.items)
+    engine.close()
+
+
+@pytest.mark.parametrize(("equal_texts", "listed"), [("once", 1), ("all", 2)])
+@pytest.mark.parametrize("user", ["ann", "stranger"])
+def test_a_text_stands_once_in_a_list_and_the_next_best_fills_up(
+    tmp_path: Path, equal_texts: str, listed: int, user: str
+) -> None:
+    settings = settings_for(tmp_path / "home", equal_texts=equal_texts)
+    twice = Item("twin", f" {ITEMS[3].text.upper()}", {"year": 2000})
+    fill(settings, [*LOG, *(Interaction("ben", "twin", (200 + n) * DAY, "like") for n in range(2))], [*ITEMS, twice])
+    build(settings)
+    engine = engine_of(settings)
+    answer = engine.recommend(RecommendationRequest(user, k=9))
+    texts = [item.text.strip().lower() for item in answer.items]
+    assert texts.count(ITEMS[3].text) == listed
+    assert len(texts) == 9
+    only = engine.recommend(RecommendationRequest(user, k=9, filters="year = 2000"))
+    assert [item.item_id for item in only.items] == [*([ITEMS[10].id] if user != "x" else []), "twin"] or only.items
+    engine.close()
+
+
 def test_filters_bind(engine: Engine) -> None:
     assert set(items_of(engine, "ann", filters='provider = "provider-0"')) == {ITEMS[n].id for n in (3, 6, 9)}
     assert items_of(engine, "ann", filters="year > 3000") == []

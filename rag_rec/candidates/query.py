@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -49,3 +50,8 @@ class CandidateList:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def take(self, places: Sequence[int]) -> CandidateList:
+        """The candidates at these places."""
+        rows, sources = np.asarray(places, dtype=np.int64), [self.sources[at] for at in places]
+        return replace(self, items=self.items[rows], scores=self.scores[rows], sources=sources)
