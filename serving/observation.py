@@ -25,6 +25,7 @@ from serving.service import Service
 
 UNMATCHED = "unmatched"
 SILENT = "The service was silent for too long while it answered, so that the answer may be out of date; ask again."
+PARAMETERS = 32
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -167,8 +168,11 @@ def _drop(scope: Scope) -> None:
 def _check_address(scope: Scope) -> None:
     """Refuse an address whose percent-encoding hides bytes that are not UTF-8, or control characters.
 
-    Servers replace such bytes, so that different identifiers would come to mean the same one.
+    Servers replace such bytes, so that different identifiers would come to mean the same one. A query of thousands of
+    parameters would get as many errors.
     """
+    if scope["query_string"].count(b"&") >= PARAMETERS:
+        raise InvalidInput(f"The query has more than {PARAMETERS} parameters.")
     for part in (scope.get("raw_path") or b"", scope["query_string"]):
         if b"%" not in part and part.isascii():
             continue

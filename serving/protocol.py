@@ -24,6 +24,15 @@ GRACE: Final = 5.0
 """Seconds that a body has beyond its limit, within which the application answers that it came too slowly."""
 
 
+PIPELINED: Final = 16
+"""Requests that a caller may send before the answer to the first: each is a task."""
+
+PIECES: Final = 1024
+"""Pieces of a body that may be of any size; further ones must have :data:`PIECE_BYTES` on the average."""
+
+PIECE_BYTES: Final = 64
+
+
 class ServiceProtocol(HttpToolsProtocol):
     """One connection.
 
@@ -39,6 +48,8 @@ class ServiceProtocol(HttpToolsProtocol):
         self._connections = connections
         self._limits = limits
         self._head = 0
+        self._pieces = 0
+        self._body = 0
         self._receiving = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -58,7 +69,9 @@ class ServiceProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Start counting."""
-        self._head = 0
+        if len(self.pipeline) >= PIPELINED:
+            raise ValueError("too many requests at once")
+        self._head = self._pieces = self._body = 0
         super().on_message_begin()
         self.scope["extensions"] = {WAY_OUT: {"ready": self.flow.drain, "sent": self.sent, "drop": self.drop}}
         if self._is_free:
@@ -81,6 +94,14 @@ class ServiceProtocol(HttpToolsProtocol):
             self._connections.wait(self, self._limits.body_seconds + GRACE)
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """Count a piece of the body: the event loop spends as much on one of a byte as on one of many."""
+        self._pieces += 1
+        self._body += len(body)
+        if self._pieces > PIECES and self._body < PIECE_BYTES * self._pieces:
+            raise ValueError("chunks too small")
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """Let the service answer."""
         self._receiving = False
@@ -100,7 +121,7 @@ class ServiceProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the parser's words are not for callers
         """Answer a request that cannot be parsed, and close the connection."""
         too_long = self._head > self._limits.head_bytes
-        message = "The request line or the headers are too long." if too_long else "This is not an HTTP request."
+        message = "The request line or the headers are too long." if too_long else "This cannot be read as HTTP."
         self._answer_and_close(431 if too_long else 400, "malformed_request", message)
 
     def expire(self) -> None:

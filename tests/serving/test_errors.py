@@ -156,6 +156,12 @@ def test_bad_addresses(api: Api, engine: FakeEngine, method: str, path: str, sta
     assert "u1" in engine.users
 
 
+def test_a_query_of_many_parameters_is_not_looked_at(api: Api) -> None:
+    response = api.call("GET", "/v1/items/i1/similar?" + "&".join(f"p{number}=" for number in range(1_000)))
+    assert (response.status_code, error_code(response)) == (422, "invalid_input")
+    assert "details" not in response.json()["error"]
+
+
 def test_a_refused_method_lists_the_ones_that_work(api: Api) -> None:
     response = api.call("PATCH", "/v1/users/u1")
     assert response.headers["allow"] == "DELETE, PUT"

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from serving.service import Service
     from tests.serving.fake_engine import FakeEngine
 
+CHUNKED = (
+    b"POST /v1/recommendations HTTP/1.1\r\nHost: x\r\nX-API-Key: key-of-admin\r\n"
+    b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
 HEADERS = {"Authorization": "Bearer key-of-admin"}
 
 
@@ -139,6 +143,8 @@ def test_an_engine_that_does_not_open_ends_the_server(service: Service) -> None:
         (b"GET / HTTP/1.1\r\nBad Header: x\r\n\r\n", 400),
         (b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
         (b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 100_000 + b"\r\n\r\n", 431),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 100, 400),
+        (CHUNKED + b"1\r\nx\r\n" * 20_000 + b"0\r\n\r\n", 400),
     ],
 )
 def test_what_is_no_http_gets_the_error_shape(service: Service, engine: FakeEngine, sent: bytes, status: int) -> None:
@@ -152,6 +158,21 @@ def test_what_is_no_http_gets_the_error_shape(service: Service, engine: FakeEngi
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d" % status)
     assert orjson.loads(body)["error"]["code"] == "malformed_request"
+
+
+def test_a_few_requests_at_once_and_chunks_of_any_size_are_fine(service: Service, engine: FakeEngine) -> None:
+    body = b'{"user_id": "u1", "k": 1}'
+    sent = [b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 10, CHUNKED]
+    sent += [b"1\r\n%c\r\n" % byte for byte in body]
+    with running(service, lambda: engine) as (_, url):
+        wait_until_alive(url)
+        parsed = httpx.URL(url)
+        with socket.create_connection((parsed.host, parsed.port), 30) as connection:
+            connection.sendall(
+                b"".join([*sent, b"0\r\n\r\n", b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"])
+            )
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]] == [200] * 11 + [404]
 
 
 def wait_until_alive(url: str) -> None:
