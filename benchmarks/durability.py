@@ -55,14 +55,14 @@ def _store(folder: Path, mode: str) -> SqlStore:
     kept = connecting.SQLITE_PRAGMAS
     pragmas = tuple(f"PRAGMA synchronous = {mode}" if "synchronous" in pragma else pragma for pragma in kept)
     store = open_store(f"sqlite:///{folder}/store.sqlite3")
-    connecting.SQLITE_PRAGMAS = pragmas  # type: ignore[misc]  # for the connections of this store alone
+    connecting.SQLITE_PRAGMAS = pragmas  # for the connections of this store alone
     try:
         store._database.engine.dispose()
         store.put_items([Item(f"i{number}", f"generated item {number}") for number in range(ITEMS)])
         with store._database.engine.connect() as connection:
             assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == MODES_OF_SQLITE[mode]  # noqa: S101
     finally:
-        connecting.SQLITE_PRAGMAS = kept  # type: ignore[misc]
+        connecting.SQLITE_PRAGMAS = kept
     return store
 
 

@@ -16,7 +16,7 @@ BUSY_TIMEOUT_MS: Final = 30_000
 SQLITE_SUFFIXES: Final = ("", "-wal", "-shm")
 """Of the names of the files that make up a SQLite database."""
 
-SQLITE_PRAGMAS: Final = (
+SQLITE_PRAGMAS: tuple[str, ...] = (
     f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
     "PRAGMA auto_vacuum = INCREMENTAL",  # only takes effect on a new file
     "PRAGMA page_size = 4096",
