@@ -14,9 +14,10 @@ import psycopg
 import pytest
 from sqlalchemy import event, make_url
 
-from rag_rec.domain import Interaction, Item
+from rag_rec.domain import Interaction, Item, User
 from rag_rec.errors import DiskFull, RagRecError, StoreAway, StoreLost
 from rag_rec.store import SqlStore, open_store
+from rag_rec.store.records import Replica
 from tests.store.conftest import new_database
 from tests.store.erasing import chained, erasure_of
 from tests.store.reference_privacy import PSEUDONYMS
@@ -242,3 +243,18 @@ def test_a_full_disk_of_a_server_is_said_to_be_full(server: Server, capsys: pyte
             filler.unlink()
             assert store.put_items([Item("j", "t")]) == 1
         server.stop()
+
+
+def test_what_is_acknowledged_waits_for_the_disk_and_a_sign_of_life_does_not(sqlite_store: SqlStore) -> None:
+    modes: list[int] = []
+    event.listen(
+        sqlite_store._database.engine,
+        "commit",
+        lambda connection: modes.append(connection.exec_driver_sql("PRAGMA synchronous").scalar()),
+    )
+    sqlite_store.put_items([ITEM])
+    sqlite_store.append([Interaction("u", "i", 1)])
+    sqlite_store.beat(Replica("r", "host", 1, 0, 1))
+    sqlite_store.put_users([User("u", {"age": 3})])
+    full, normal = 2, 1
+    assert modes == [full, full, normal, full]
