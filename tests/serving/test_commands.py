@@ -71,7 +71,7 @@ def test_it_serves_until_it_is_told_to_stop(environment: dict[str, str]) -> None
         events = map(orjson.loads, process.stderr)
         url = next(event["url"] for event in events if event["event"] == "listening")
         next(event for event in events if event["event"] == "ready")
-        headers = {"X-API-Key": "key"}
+        headers = {"X-API-Key": "the-key-of-the-test"}
         assert httpx.post(f"{url}/v1/recommendations", json={"user_id": "u"}, headers=headers).status_code == 200
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=60)
