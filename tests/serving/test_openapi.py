@@ -43,6 +43,7 @@ CALLS: dict[tuple[str, str], tuple[str, Role | None, Any, int]] = {
     ("PUT", "/v1/users/{user_id}/hold"): ("/v1/users/u1/hold", Role.PRIVACY, {"reason": "case 17"}, 204),
     ("DELETE", "/v1/users/{user_id}/hold"): ("/v1/users/u1/hold", Role.PRIVACY, None, 204),
     ("GET", "/v1/holds"): ("/v1/holds", Role.PRIVACY, None, 200),
+    ("GET", "/v1/audit"): ("/v1/audit", Role.PRIVACY, None, 200),
     ("POST", "/v1/users/{user_id}/consent"): ("/v1/users/u1/consent", Role.PRIVACY, None, 200),
     ("GET", "/healthz"): ("/healthz", None, None, 200),
     ("GET", "/readyz"): ("/readyz", None, None, 200),
