@@ -26,8 +26,8 @@ from rag_rec.explainers import open_explainer
 from rag_rec.explanation import Conditions, ExplainedRecommendation, Lookup
 from rag_rec.filters import compile_filter
 from rag_rec.forgetting.apart.process import RemovalProcess
-from rag_rec.forgetting.cleaning import Cleaner
 from rag_rec.forgetting.ledger.file import LedgerFile
+from rag_rec.forgetting.opening import clean_if_possible
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.forgetting.system import signer_of
 from rag_rec.generation import Generations
@@ -98,7 +98,6 @@ class Engine(Privacy):
             CorruptIndex: the generation's files do not match its manifest.
             ForeignFolder: the data folder belongs to another store.
             CopiedFolder: it is a copy of one that is open.
-            Unfinished: it still holds somebody who was forgotten, who cannot be removed at present.
             IncompatibleStore: the store is from a newer version.
             WrongKey: a key is lost, or is not the one that the store or its ledger was written with.
         """
@@ -109,7 +108,7 @@ class Engine(Privacy):
             embedder = embedder or open_embedder(settings.embedding_model, settings.embedding_threads)
             generations = Generations(settings.generations)
             place = opened.enter_context(closing(Occupation(settings, store)))
-            Cleaner(settings, store, place).clean(thorough=True)  # somebody may have been forgotten while nobody looked
+            clean_if_possible(settings, store, place, thorough=True)  # somebody may have been forgotten meanwhile
             live = Live.load(generations.current(), store, settings, embedder)
             ranking = ranking or open_ranking(settings, store)
             engine = cls(settings, store, generations, live, embedder, ranking, removals)

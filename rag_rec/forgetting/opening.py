@@ -42,21 +42,26 @@ def tend(settings: Settings, store: Store, *, thorough: bool = False) -> None:
     """
     if needs_place(settings):
         with closing(Occupation(settings, store)) as place:
-            _clean(settings, store, place, thorough=thorough)
+            clean_if_possible(settings, store, place, thorough=thorough)
 
 
 @contextmanager
 def occupied(settings: Settings, store: Store) -> Iterator[Occupation]:
-    """A data folder while files of people are made in it: known to every removal from the beginning on, and clean."""
+    """A data folder while files of people are made in it: every removal knows of it from the beginning on."""
     with closing(Occupation(settings, store)) as place:
-        Cleaner(settings, store, place).clean(thorough=True)
+        clean_if_possible(settings, store, place, thorough=True)
         try:
             yield place
         finally:
-            _clean(settings, store, place)
+            clean_if_possible(settings, store, place)
 
 
-def _clean(settings: Settings, store: Store, place: Occupation, *, thorough: bool = False) -> None:
+def clean_if_possible(settings: Settings, store: Store, place: Occupation, *, thorough: bool = False) -> None:
+    """Clean a data folder and report it.
+
+    What fails is logged: a full disk must not keep back a service that can answer, since memory follows the store
+    whatever lies in old files. Only a folder that is clean is reported as such.
+    """
     try:
         place.beat()
         Cleaner(settings, store, place).clean(thorough=thorough)

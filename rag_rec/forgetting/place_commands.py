@@ -47,9 +47,9 @@ def clean(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by th
     settings = Settings()
     with _store(settings) as store:
         with occupied(settings, store) as own:
-            verified = own.verified
+            verified, erased = own.verified, store.erasure_epoch()
         completed = open_saga(settings, store).resume()
-    return {"place": own.id, "verified": verified, "completed": completed}
+    return {"ok": verified >= erased, "place": own.id, "verified": verified, "completed": completed}
 
 
 @place.command("retire")

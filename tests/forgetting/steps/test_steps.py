@@ -96,7 +96,8 @@ def test_partial_files_are_swept(engine: Engine) -> None:
 
 def test_a_file_that_another_process_swept_first_is_no_error(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     step = SweepTemporary(engine._system())
-    monkeypatch.setattr(step, "_partial", lambda: iter([engine.settings.generations / "gone.rewritten"]))
+    gone = [engine.settings.generations / "gone.rewritten"]
+    monkeypatch.setattr("rag_rec.forgetting.steps.temporary.partial_files", lambda _: gone)
     step.act([record_of(engine, CANARY)])
 
 
