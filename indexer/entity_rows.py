@@ -97,7 +97,7 @@ def item_rows(
 
     def build(fields: dict[str, Any], attributes: dict[str, AttributeValue]) -> Item:
         text = fields["text"] or attributes.get("title", fields["text"])
-        return Item(fields["item_id"], text, attributes, fields["provider"] or None)  # type: ignore[arg-type]
+        return Item(fields["item_id"], text, attributes, fields["provider"] or None)
 
     return EntityRows(columns, limits, lists, types, build, item_problem)
 

@@ -245,7 +245,7 @@ class ItemBody(Body):
         json_schema_extra={"examples": [{"text": "Heat (1995): crime, thriller", "attributes": {"year": 1995}}]}
     )
 
-    text: Annotated[Text, Field(description="What is embedded and shown.")]
+    text: Annotated[Text, Field(description="What is embedded and shown. It may be empty only where there is a title.")]
     attributes: AttributeValues = {}
     provider: Id | None = None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rag_rec.doctor import State, examine
+from rag_rec.domain import Interaction
 from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.fusion import Gate, gate_path
 from rag_rec.generators.wanted import wanted
@@ -18,7 +19,7 @@ from tests.forgetting.asking import forget_in
 from tests.forgetting.records import accepted
 from tests.generators.fake_server import FakeServer
 from tests.generators.models import tiny_chat_model
-from tests.homes import build, fill, settings_for
+from tests.homes import ITEMS, build, fill, settings_for
 from tests.indexer.compact_homes import LOG, build_compact
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
@@ -83,6 +84,39 @@ def test_an_adapter_that_saw_a_forgotten_person_is_reported(tmp_path: Path) -> N
     forget_in(settings, "user-3")
     assert states(settings)["adapter"] is State.NOTE
     assert "rag-rec adapter retrain" in detail(settings, "adapter")
+
+
+def test_events_that_say_nothing_or_should_say_more_are_named(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    old = [Interaction("u", ITEMS[0].id, 1, "teleport"), Interaction("u", ITEMS[1].id, 2, "rating")]
+    fill(settings, old)
+    details = [finding.detail for finding in examine(settings) if finding.part == "events"]
+    assert details[0].startswith("some have no rule and say nothing: teleport (1).")
+    assert details[1].startswith("1 without the value that their event needs")
+    assert details[2] == "1 of 2 interactions are positive"
+    known = settings_for(tmp_path, events={"teleport": "positive", "rating": "negative"})
+    assert detail(known, "events") == "1 of 2 interactions are positive"
+
+
+def test_hardly_anything_positive_is_noted_and_nothing_positive_fails(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    shown = [Interaction("u", ITEMS[0].id, at, "impression") for at in range(500)]
+    skipped = [Interaction("u", ITEMS[0].id, at, "skip") for at in range(150)]
+    fill(settings, [*shown, *skipped])
+    assert states(settings)["events"] is State.FAILED
+    fill(settings, [Interaction("u", ITEMS[0].id, 1, "like")])
+    assert states(settings)["events"] is State.NOTE
+    assert "only 1 of 651 interactions are positive" in detail(settings, "events")
+    fill(settings, [Interaction("u", ITEMS[0].id, 2, "like")])
+    assert states(settings)["events"] is State.OK
+
+
+def test_an_index_of_other_rules_is_noted(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    fill(settings, LOG)
+    build(settings)
+    assert states(settings)["index"] is State.OK
+    assert states(settings_for(tmp_path, events={"x": "positive"}))["index"] is State.NOTE
 
 
 def test_it_says_where_the_keys_are(tmp_path: Path) -> None:

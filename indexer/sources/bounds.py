@@ -81,7 +81,7 @@ class Lines(Generic[AnyStr]):
     """
 
     def __init__(self, stream: IO[AnyStr], name: str) -> None:
-        self._stream = stream
+        self._stream: IO[AnyStr] = stream
         self._name = name
         self.row = 0
         self.batch = 0

@@ -18,7 +18,7 @@ def of(texts: list[str], n: int) -> list[int]:
     found = distinct(lambda asked: ranked(min(asked, len(texts))), n, texts)
     assert found.scores.tolist() == [-number for number in found.items]
     assert len(found.sources) == len(found)
-    return found.items.tolist()
+    return [int(number) for number in found.items]
 
 
 @given(st.lists(st.sampled_from("abcdef"), max_size=200), st.integers(1, 10))

@@ -130,11 +130,29 @@ def test_two_columns_and_a_time_are_positive_interactions(tmp_path: Path, file_f
     ready(tmp_path)
     table = pl.DataFrame({"user_id": ["a", "a", "b"], "item_id": ["i1", "i2", "i1"], "time": [5, 6, 7]})
     path = tmp_path / f"events.{file_format}"
-    {"csv": table.write_csv, "jsonl": table.write_ndjson, "parquet": table.write_parquet}[file_format](path)
+    if file_format == "csv":
+        table.write_csv(path)
+    elif file_format == "jsonl":
+        table.write_ndjson(path)
+    else:
+        table.write_parquet(path)
     done = run(path, "--format", file_format, "--json")
     assert orjson.loads(done.stdout)["stored"] == {"interactions": 3, "positive": 3}
     store = store_of(Settings())
     assert list(store.events()) == ["interaction"]
+    store.close()
+
+
+@pytest.mark.usefixtures("home")
+def test_an_item_with_neither_text_nor_title_is_rejected_and_a_title_is_a_text(tmp_path: Path) -> None:
+    items = write(tmp_path / "items.csv", "item_id,text,title\na,,A title\nb,,\nc,  ,\nd,a text,\n")
+    result = orjson.loads(run(items, "--format", "csv", "--kind", "items", "--json").stdout)
+    assert [(row["line"], row["reason"]) for row in result["first_rejects"]] == [
+        (3, "text: is empty, and there is no title"),
+        (4, "text: is empty, and there is no title"),
+    ]
+    store = store_of(Settings())
+    assert [item.text for item in store.items()] == ["A title", "a text"]
     store.close()
 
 

@@ -72,6 +72,33 @@ def test_an_unknown_field_in_a_filter_is_a_clear_error(api: Api) -> None:
     assert (response.status_code, error_code(response)) == (422, "invalid_input")
 
 
+@pytest.mark.parametrize("event", [{"event": "teleport"}, {"event": "rating"}, {"event": "rating", "value": None}])
+def test_an_event_that_means_nothing_is_refused_in_the_one_shape(api: Api, event: dict[str, Any]) -> None:
+    known = {"item_id": ITEMS[0].id, "event": "view", "time": 9_000}
+    response = api.call("POST", "/v1/users/new/interactions", json=[known, {"item_id": ITEMS[0].id, **event}])
+    assert (response.status_code, error_code(response)) == (422, "invalid_input")
+    message = response.json()["error"]["message"]
+    assert ("RAGREC_EVENTS adds one" in message) == (event["event"] == "teleport")
+    assert api.call("GET", "/v1/users/new/export").status_code == 404
+
+
+def test_an_event_that_is_not_named_is_an_interaction_or_a_rating(api: Api) -> None:
+    for at, body in enumerate(({}, {"value": 4.5})):
+        sent = {"item_id": ITEMS[at].id, "time": 9_000 + at, **body}
+        assert api.call("POST", "/v1/users/new/interactions", json=sent).status_code == 200
+    stored = api.call("GET", "/v1/users/new/export").json()["interactions"]
+    assert [(row["event"], row["value"]) for row in stored] == [("interaction", None), ("rating", 4.5)]
+    answer = recommend(api, "new")
+    assert answer["provenance"]["source"] == "candidates"
+
+
+@pytest.mark.parametrize(("text", "status"), [("", 422), ("  ", 422), ("a text", 204)])
+def test_an_item_that_says_nothing_is_refused(api: Api, text: str, status: int) -> None:
+    assert api.call("PUT", "/v1/items/bare", json={"text": text}).status_code == status
+    titled = {"text": text, "attributes": {"title": "a title"}}
+    assert api.call("PUT", "/v1/items/titled", json=titled).status_code == 204
+
+
 def test_the_next_recommendation_knows_an_event(api: Api) -> None:
     before = recommend(api, "user-1")
     event = {"item_id": listed(before)[0], "value": 5}

@@ -12,7 +12,8 @@ from typer.testing import CliRunner, Result
 from serving.commands import app
 from tests.embedders import HashEmbedder
 from tests.homes import ITEMS, build, fill, settings_for
-from tests.serving.test_real_engine import INTERACTIONS, Api, api, recommend
+from tests.serving.conftest import Api
+from tests.serving.test_real_engine import INTERACTIONS, api, recommend
 
 __all__ = ["api"]  # the fixture
 
