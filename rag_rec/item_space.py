@@ -99,10 +99,7 @@ class ItemSpace:
         return self._clusters.rows
 
     def put(self, number: int, item: Item) -> None:
-        """Insert the next item, or replace one. A text that is as it was is not embedded again."""
-        if number < len(self) and self.catalogue.texts[number] == item.text:
-            self.catalogue.put(number, item, int(self.catalogue.tokens[number]))
-            return
+        """Insert the next item, or replace one."""
         vector = self._embedder.embed([item.text])
         tokens = int(self._embedder.count_tokens([item.text])[0])
         key = np.array([number], dtype=np.int64)

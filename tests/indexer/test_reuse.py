@@ -23,7 +23,6 @@ from indexer.progress import Silent
 from rag_rec.domain import Item
 from rag_rec.generation import Generation, Generations
 from rag_rec.home import store_of
-from rag_rec.item_space import ItemSpace
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore
 from tests.homes import ITEMS, build, fill, settings_for
@@ -162,15 +161,3 @@ def test_texts_are_embedded_in_slices_and_equal_ones_once(settings: Settings, st
     Builder(store, Generations(settings.generations), settings, Embedder(), Telling()).build(fresh=False)
     assert [count for count in calls if count] == [SLICE] * 3
     assert told[:4] == [12, 2 * SLICE, 2 * SLICE, 2 * SLICE]
-
-
-def test_an_item_whose_text_is_as_it_was_is_not_embedded_again(settings: Settings, store: SqlStore) -> None:
-    embedder = CountingEmbedder()
-    space = ItemSpace.load(current(settings).folder / "items", store.items(), embedder)
-    vector = space.vectors()[3].copy()
-    space.put(3, replace(ITEMS[3], attributes={"year": 1999}))
-    assert embedder.embedded == []
-    assert space.catalogue.attributes_of(3) == {"year": 1999}
-    assert np.array_equal(space.vectors()[3], vector)
-    space.put(3, replace(ITEMS[3], text="another"))
-    assert embedder.embedded == ["another"]
