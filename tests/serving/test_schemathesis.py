@@ -54,8 +54,8 @@ def test_the_interface_is_as_documented(url: str, role: Role, tmp_path: Path) ->
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(tmp_path / "schemathesis.toml"), "run"]
     outcome = subprocess.run(
         [*command, str(tmp_path / "openapi.json"), "--url", url, *OPTIONS, *thorough],
-        cwd=ROOT,
-        env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.serving.schemathesis_hooks"},
+        cwd=tmp_path,  # the program keeps notes in the folder where it runs
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.serving.schemathesis_hooks"},
         capture_output=True,
         text=True,
         check=False,
