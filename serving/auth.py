@@ -109,5 +109,7 @@ def _key(secret: SecretStr) -> str:
 def _roles(names: Sequence[str]) -> frozenset[Role]:
     known = {role.value for role in Role}
     if not names or not known.issuperset(names):
-        raise InvalidInput(f"Every API key needs one or more of the roles {', '.join(sorted(known))}.")
+        raise InvalidInput(
+            f"Every API key in RAGREC_API_KEYS needs one or more of the roles {', '.join(sorted(known))}."
+        )
     return frozenset(Role(name) for name in names)

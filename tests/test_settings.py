@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -70,7 +71,7 @@ def test_every_setting_that_cannot_be_used_is_named_in_one_line(
 def test_what_a_command_cannot_use_is_named_without_its_value(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, value: str
 ) -> None:
-    monkeypatch.setenv("RAGREC_API_KEYS", '{"a-long-random-key": ["admin"]}')
+    monkeypatch.setenv("RAGREC_API_KEYS", json.dumps({secrets.token_urlsafe(32): ["admin"]}))
     call(monkeypatch, tmp_path, "ingest", str(items(tmp_path)), "--format", "csv", "--kind", "items")
     capsys.readouterr()
     monkeypatch.setenv(f"RAGREC_{name.upper()}", value)
@@ -78,7 +79,7 @@ def test_what_a_command_cannot_use_is_named_without_its_value(
     assert call(monkeypatch, tmp_path, command) == 1
     printed = capsys.readouterr()
     said = printed.out + printed.err
-    assert f"RAGREC_{name.upper()}" in said or '["boss"]' in value
+    assert f"RAGREC_{name.upper()}" in said
     assert "Traceback" not in said
     assert name == "host" or "change-me" not in said
 
