@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -246,12 +247,11 @@ class Privacy:
         return ()
 
     def _leave(self) -> None:
-        try:
+        with _even_without_a_store():
             self._presence.leave()
-        except (StoreAway, StoreLost, DiskFull) as error:  # what others wait for ends by itself
-            log.error("leave_failed", code=error.code)
         if self._place is not None:
-            self._place.close()
+            with _even_without_a_store():
+                self._place.close()
         if self._removals is not None:
             self._removals.close()
 
@@ -263,3 +263,12 @@ class Privacy:
 
     def _system(self) -> System:
         return open_system(self.settings, self.store, self._pseudonyms, self._live, self._presence.id)
+
+
+@contextmanager
+def _even_without_a_store() -> Iterator[None]:
+    """Around what says goodbye in the store: one that is lost, away or full keeps nobody from ending."""
+    try:
+        yield
+    except (StoreAway, StoreLost, DiskFull) as error:  # what others wait for ends by itself
+        log.error("leave_failed", code=error.code)

@@ -89,11 +89,14 @@ class Occupation:
         """Let go of the folder. The last process to do so says that nobody has it open."""
         if self._descriptor is None:
             return
-        with suppress(Busy), writing(self._home):
-            row = self._row()
-            if row is not None and row.retired is None and self._is_alone():
-                self._store.put_place(replace(row, seen=0))
-        self._release()
+        try:
+            self._store.check()  # first: where the store was lost, its folder is not made again
+            with suppress(Busy), writing(self._home):
+                row = self._row()
+                if row is not None and row.retired is None and self._is_alone():
+                    self._store.put_place(replace(row, seen=0))
+        finally:
+            self._release()
 
     def _known(self) -> Identity:
         """Who the folder is; it gets an identity where it has none."""
