@@ -209,3 +209,16 @@ def test_an_llm_that_cannot_be_asked_fails_the_check_and_says_why(tmp_path: Path
     away = settings.model_copy(update=vllm)
     assert states(away)["generator"] is State.FAILED
     assert "Nobody answers at http://127.0.0.1:9" in detail(away, "generator")
+
+
+def test_an_index_without_a_signature_is_noted_and_a_damaged_one_has_failed(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    fill(settings, LOG)
+    folder = build(settings).folder
+    assert states(settings)["index"] is State.OK
+    (folder / "manifest.sig").unlink()
+    assert states(settings)["index"] is State.NOTE
+    assert "rag-rec index rebuild" in detail(settings, "index")
+    path = folder / "profiles" / "00.safetensors"
+    path.write_bytes(bytes(path.stat().st_size))
+    assert states(settings)["index"] is State.FAILED
