@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from rag_rec.artifacts.private import write_durably
 from rag_rec.errors import WrongKey
 from rag_rec.forgetting.copies.commands import app
 from rag_rec.settings import Settings
@@ -56,7 +57,7 @@ def test_a_lost_signing_key_is_not_replaced(settings: Settings) -> None:
         forget_in(settings, CANARY)
     assert not key.exists()
     assert CANARY in people_in(settings)
-    key.write_bytes(kept)
+    write_durably(key, kept)
     forget_in(settings, CANARY)
 
 
