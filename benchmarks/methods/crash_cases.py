@@ -19,8 +19,7 @@ from rag_rec.domain import Interaction
 from rag_rec.engine import Engine
 from rag_rec.forgetting.proof.forensics import marks_of
 from rag_rec.forgetting.request import ForgetRequest
-from rag_rec.generation import Generations
-from rag_rec.home import store_of
+from rag_rec.home import generations_of, store_of
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import Selection, StoredInteraction
@@ -184,9 +183,7 @@ def _leave_unfinished(settings: Settings) -> None:
     """What interrupted jobs leave: a build among the people, and a checkpoint of a training."""
     store = store_of(settings)
     store.append([Interaction("user-1", "item-10", 401 * DAY, "like")])
-    builder = Builder(
-        store, Generations(settings.generations), settings, HashEmbedder(), StopAmongPeople(), Reader.default()
-    )
+    builder = Builder(store, generations_of(settings), settings, HashEmbedder(), StopAmongPeople(), Reader.default())
     with suppress(Stopped):
         builder.build(fresh=True)
     training = CompactStore(settings.compact).training

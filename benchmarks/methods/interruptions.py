@@ -44,10 +44,10 @@ FILES: Final = (
     "rag_rec.generation:Generations._seal",
     "rag_rec.generation:Generations._point_to",
     "rag_rec.generation:Generations._destroy",
-    "rag_rec.generation:overwrite",
+    "rag_rec.artifacts.destruction:_fill",
     "rag_rec.generation:write_durably",
     "rag_rec.shards:write_arrays",
-    "rag_rec.forgetting.steps.files:_erase",
+    "rag_rec.forgetting.steps.files:overwrite",
     "rag_rec.forgetting.steps.files:_replace",
     "rag_rec.compact.folder:CompactStore.discard_training",
 )
@@ -75,10 +75,9 @@ class Point:
     when: Literal["before", "halfway", "after"] = "before"
 
 
-def half_of_zeros(path: Path) -> None:
-    """Overwrite the first half of a file."""
-    with path.open("r+b") as stream:
-        stream.write(bytes(path.stat().st_size // 2))
+def half_of_zeros(descriptor: int, size: int) -> None:
+    """Overwrite the first half of an open file."""
+    os.pwrite(descriptor, bytes(size // 2), 0)
 
 
 def half_of_arrays(path: Path, _kind: str, arrays: Mapping[str, Any]) -> None:
@@ -99,7 +98,7 @@ def half_of_a_line(copy: Any, entries: Sequence[Any]) -> None:
 
 
 HALVES: Final[Mapping[str, Callable[..., None]]] = {
-    "rag_rec.generation:overwrite": half_of_zeros,
+    "rag_rec.artifacts.destruction:_fill": half_of_zeros,
     "rag_rec.generation:write_durably": half_of_content,
     "rag_rec.shards:write_arrays": half_of_arrays,
     "rag_rec.forgetting.ledger.file:LedgerFile._append": half_of_a_line,

@@ -18,7 +18,7 @@ from rag_rec.errors import CorruptIndex, Unfinished
 from rag_rec.forgetting.copies.derived import discard_derived
 from rag_rec.forgetting.steps.files import erase_from_files, left_in_files
 from rag_rec.forgetting.steps.temporary import partial_files, sweep
-from rag_rec.generation import Generations
+from rag_rec.home import generations_of
 from rag_rec.places.occupation import Occupation
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
@@ -39,7 +39,7 @@ class Cleaner:
         self._settings = settings
         self._store = store
         self._place = place
-        self._generations = Generations(settings.generations)
+        self._generations = generations_of(settings)
         self._compact = CompactStore(settings.compact)
 
     def clean(self, *, thorough: bool = False) -> bool:

@@ -32,7 +32,7 @@ from serving.service import Service
 from tests.embedders import HashEmbedder
 
 ROOT = Path(__file__).parents[2]
-KEY = "key-of-the-test"
+KEY = "the-key-of-the-test"
 
 
 class Running:

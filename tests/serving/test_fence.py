@@ -27,7 +27,7 @@ def test_an_answer_of_an_earlier_term_does_not_leave(api: Api, engine: FakeEngin
     gate.set()
     response = answer.result(30)
     assert (response.status_code, error_code(response)) == (503, "answer_void")
-    assert response.headers["Retry-After"] == "1"
+    assert int(response.headers["Retry-After"]) >= 1
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/v1/recommendations"), ("GET", "/v1/users/u1/export")])

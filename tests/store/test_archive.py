@@ -7,7 +7,9 @@ from rag_rec.store.schema import counters, interactions, items, metadata, users
 
 
 def fill(store: SqlStore) -> None:
-    store.put_items([Item("a", "first\ttext\nwith \\N and \\ in it", {"year": 1990}), Item("b", "", {}, "someone")])
+    store.put_items(
+        [Item("a", "first\ttext\nwith \\N and \\ in it", {"year": 1990}), Item("b", "", {"title": "B"}, "someone")]
+    )
     store.put_users([User("u", {"age": 5.5}), User("ü😀", {"tags": ("x", "y")})])
     store.append([Interaction("u", "a", 1, "rating", 4.5), Interaction("ü😀", "b", 2**41, "like", None, "own text")])
 

@@ -10,6 +10,7 @@ from rag_rec.domain import Interaction
 from rag_rec.errors import UnknownPlace
 from rag_rec.store import SqlStore
 from rag_rec.store.archive import clear, opened, read_counters, write_counters
+from rag_rec.store.identity import peek_identity, replace_identity
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import Debt, LedgerEntry, LedgerTip, Place, Replica
 from tests.store.erasing import entry_after, forget
@@ -66,8 +67,9 @@ def test_removals_are_told_by_user_with_the_newest_epoch(filled: Store) -> None:
 
 def test_what_was_removed_before_a_restore_cannot_be_told(sql_store: SqlStore, store_url: str) -> None:
     with opened(store_url) as database, database.writer() as connection:
-        values = read_counters(connection)
+        values, known = read_counters(connection), peek_identity(connection)
         clear(connection)
+        replace_identity(connection, known)
         write_counters(connection, values | {"epoch": 20, "erasure": 20})
     assert sql_store.removals(19) is None
     assert sql_store.removals(20) == {}

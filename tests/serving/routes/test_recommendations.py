@@ -34,6 +34,7 @@ def test_the_answer_is_the_engines(api: Api) -> None:
             "adapter": None,
             "label_mass": None,
             "fallback": None,
+            "gate": None,
         },
     }
     assert response.headers["cache-control"] == "no-store"
