@@ -255,10 +255,10 @@ class Engine(Privacy):
                 finally:
                     self._keep_up()
 
-    def join(self, let_answers_leave: Callable[[], None] = lambda: None) -> None:
+    def join(self, let_answers_leave: Callable[[], None] = lambda: None, instead_of: str | None = None) -> None:
         """See :meth:`Privacy.join`. Only with what is current after that, requests may be answered: an adapter that
         was replaced before this memory was on the list is let go of here."""
-        super().join(let_answers_leave)
+        super().join(let_answers_leave, instead_of)
         self._refresh_ranking()
         self._say()
 

@@ -176,14 +176,15 @@ class Privacy:
         """All legal holds, by time. They name people by pseudonym."""
         return self.store.holds()
 
-    def join(self, let_answers_leave: Callable[[], None] = lambda: None) -> None:
+    def join(self, let_answers_leave: Callable[[], None] = lambda: None, instead_of: str | None = None) -> None:
         """Go on the list of live replicas: forget requests elsewhere wait until this memory has followed.
 
         Args:
             let_answers_leave: waits until every answer that was begun by now has left; called before others are told.
+            instead_of: see :meth:`Presence.join`.
         """
         self._let_answers_leave = let_answers_leave
-        self._presence.join(self._live.epoch, self._adapters(), let_answers_leave)
+        self._presence.join(self._live.epoch, self._adapters(), let_answers_leave, instead_of)
 
     def stay(self) -> None:
         """Remain on the list of live replicas while a refresh takes long. See :meth:`Presence.stay`."""
@@ -238,9 +239,10 @@ class Privacy:
             Cleaner(self.settings, self.store, self._place).clean()
 
     def _say(self) -> None:
+        known = self._presence.id
         if not self._presence.beat(self._live.epoch, self._adapters()):
             log.warning("replica_rejoins")  # it was silent for too long, and nobody waits for it any more
-            self.join(self._let_answers_leave)
+            self.join(self._let_answers_leave, known)
 
     def _adapters(self) -> tuple[str, ...]:
         """Digests of the adapters in memory, sorted; none where nothing generates."""

@@ -104,7 +104,11 @@ class Presence:
         return self._said.epoch if self.id is not None else sys.maxsize
 
     def join(
-        self, epoch: int, adapters: tuple[str, ...] = (), let_answers_leave: Callable[[], None] = _nothing
+        self,
+        epoch: int,
+        adapters: tuple[str, ...] = (),
+        let_answers_leave: Callable[[], None] = _nothing,
+        instead_of: str | None = None,
     ) -> None:
         """Go on the list, with an id that nobody had before.
 
@@ -113,8 +117,11 @@ class Presence:
             adapters: digests of those in memory, sorted.
             let_answers_leave: waits until every answer that was begun by now has left. It is called before a removal
                 is said to have been followed, or an adapter to be gone.
+            instead_of: an id that was taken off the list. Nothing happens where another thread has joined again since.
         """
         with self._turn:
+            if instead_of is not None and self.id != instead_of:
+                return
             self._let_answers_leave = let_answers_leave
             self.id = secrets.token_hex(8)
             self._say(epoch, adapters, self._joined)

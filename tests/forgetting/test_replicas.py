@@ -187,6 +187,19 @@ def test_who_is_silent_for_too_long_is_in_no_term_until_the_memory_has_followed(
     assert presence.term == 2
 
 
+def test_two_threads_that_learn_that_the_process_was_taken_off_join_again_once(store: Store, clock: Clock) -> None:
+    presence = Presence(store)
+    presence.join(3)
+    assert presence.id is not None
+    known = presence.id
+    store.leave(known)
+    clock.now += EXPIRY_MS
+    assert not presence.beat(3)
+    presence.join(3, instead_of=known)
+    presence.join(3, instead_of=known)  # what the other thread does, which learned of it at the same time
+    assert [replica.id for replica in store.replicas()] == [presence.id] != [known]
+
+
 def test_signs_of_life_keep_a_term(store: Store, clock: Clock) -> None:
     presence = Presence(store)
     presence.join(3)
