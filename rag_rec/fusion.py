@@ -78,8 +78,11 @@ class Gate:
         """
         try:
             fields = orjson.loads(path.read_bytes())
-            low, high = fields.pop("gain") or (None, None)
-            gain = None if low is None else (float(low), float(high))
+            bounds = fields.pop("gain")
+            gain = None
+            if bounds is not None:
+                low, high = bounds
+                gain = float(low), float(high)
             gate = cls(**fields, gain=gain)
             if not isinstance(gate.use, bool) or not 0 <= float(gate.weight) <= MOST_WEIGHT:
                 raise ValueError

@@ -110,3 +110,12 @@ def test_a_deadline_that_has_passed_is_not_worth_asking() -> None:
     ranked = Ranker(generator, USE, 1.0).rank(prompt_of(SCORES), SCORES, time.monotonic() - 1.0)
     assert (ranked.source, ranked.fallback) == (Source.CANDIDATES, Reason.LATE)
     assert generator.deadline is None
+
+
+def test_the_gate_can_be_read_off_an_answer() -> None:
+    measured = Gate(use=False, weight=2.0, users=96, gain=(-0.0075, 0.0245))
+    state = Ranker(Reversing(), measured, 1.0).gate_state
+    assert state is not None
+    assert (state.open, state.metric, state.gain, state.people) == (False, "ndcg@10", (-0.0075, 0.0245), 96)
+    assert Ranker(Reversing(), None, 1.0).gate_state is None
+    assert Ranker(Passthrough(), measured, 1.0).gate_state is None

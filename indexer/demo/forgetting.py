@@ -73,7 +73,12 @@ class Forgetting:
         receipt = self.privacy.receipt(request)
         check(not pending["complete"], "a receipt is not complete as long as an adapter saw the person")
         check(receipt["complete"], "the receipt is complete after the retraining")
-        return {"before": _open(pending), "after": _open(receipt), "seconds": retrained["seconds"]}
+        return {
+            "before": _open(pending),
+            "after": _open(receipt),
+            "gate": retrained["gate"],
+            "seconds": retrained["seconds"],
+        }
 
     def prove(self, request: str, folder: Path) -> dict[str, Any]:
         """Compare with the twin, and verify the receipt without the system."""

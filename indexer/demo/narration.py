@@ -40,6 +40,18 @@ class Narration:
         for name, value in facts.items():
             self._console.print(f"  [cyan]{escape(name)}[/cyan]  {escape(_short(value))}", highlight=False)
 
+    def gate(self, gate: Mapping[str, Any] | str) -> None:
+        """Whether the LLM ranks, and why."""
+        if isinstance(gate, str):
+            self.line(f"The gate: {gate}. The LLM takes no part, and the candidates' order is the answer.")
+        elif gate["use"]:
+            self.line(f"The gate is {gate['decision']}. The LLM ranks, together with the candidates' scores.")
+        else:
+            self.line(
+                f"The gate is {gate['decision']}. The LLM takes no part in this world: the candidates' order is the "
+                "answer, and everything else that is shown holds in the same way."
+            )
+
     def rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """A table."""
         columns = [name for name, value in rows[0].items() if not isinstance(value, dict | list)]

@@ -18,20 +18,20 @@ class WorldParameters:
     """
 
     seed: int = 0
-    users: int = 800
-    items: int = 800
-    mean_interactions: float = 40.0
+    users: int = 1000
+    items: int = 1200
+    mean_interactions: float = 30.0
     days: int = 730
     end_ms: int = END_MS
 
     interests: int = 4
     """Sub-genres that a person likes at any one time."""
-    continue_series: float = 0.45
+    continue_series: float = 0.3
     """Chance that somebody who has just seen a part of a series takes its next part."""
-    onward: float = 0.4
-    """Chance of moving on from the sub-genre of the last film to the one that it leads to, the same one for everybody:
-    a film of chases makes people want one of car races. Texts show it; in counts of films it is thin."""
-    stay: float = 0.3
+    onward: float = 0.5
+    """Chance of moving on from the sub-genre of the last film to the one that it leads to, the same for everybody.
+    Counts of pairs of films are too thin to show it; a model that reads sub-genres out of texts can learn it."""
+    stay: float = 0.25
     """Chance of staying in the sub-genre of the last film; otherwise the next one is drawn from the interests."""
     drift: float = 0.5
     """Share of a person's interests that is exchanged, one after the other, over their time in the world."""

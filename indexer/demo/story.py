@@ -33,9 +33,9 @@ from rag_rec.errors import InvalidInput
 MARKER = "demo.json"
 MINUTE_MS = 60_000
 LONG_LIST = 50
-EPOCHS = 20
-HELD_OUT = 0.5
-"""A small world needs the newest choice of many people to tell whether the LLM helps."""
+EPOCHS = 8
+"""Chosen in worlds of other seeds than the demonstration's own (docs/simulated-world.md): with more of them the LLM
+learns a small world by heart."""
 
 
 class Story:
@@ -120,11 +120,12 @@ class Story:
         self._tell.step(
             "Train the LLM",
             "rag-rec compact build: a small Llama whose base knows the catalogue and no person; an adapter learns from "
-            "people; held-out choices decide whether it takes part.",
+            "people; their newest choices, which it did not learn, decide whether it takes part.",
         )
-        built = self._commands.run("compact", "build", "--epochs", str(EPOCHS), "--held-out", str(HELD_OUT))
+        built = self._commands.run("compact", "build", "--epochs", str(EPOCHS))
         self._result["compact"] = built
-        self._tell.facts(built)
+        self._tell.facts({name: value for name, value in built.items() if name != "gate"})
+        self._tell.gate(built["gate"])
 
     @contextmanager
     def _apis(self, service: RunningService) -> Iterator[tuple[Api, Api]]:
@@ -179,6 +180,7 @@ class Story:
         self._result["forget"] = part.erase(user_id, source)
         request = self._result["forget"]["request"]
         self._result["unlearn"] = part.unlearn(request)
+        self._tell.gate(self._result["unlearn"]["gate"])
         self._result["proof"] = part.prove(request, self._folder)
 
     def _rebuild(self, api: Api, world: World) -> None:

@@ -48,7 +48,12 @@ def test_who_is_kept_out_goes_by_the_callers_id() -> None:
 
 def test_each_id_is_looked_up_once() -> None:
     asked: list[int] = []
-    apart = HeldOutPeople(0.5, range(10), lambda number: str(asked.append(number)), 0)
+
+    def user_id(number: int) -> str:
+        asked.append(number)
+        return f"user-{number}"
+
+    apart = HeldOutPeople(0.5, range(10), user_id, 0)
     for _ in range(3):
         apart.holds(4)
     assert asked == [4]

@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag_rec.compact.sequences import NO_TARGET, Batch, TokenSequence, Windows, hold_out
+from rag_rec.compact.sequences import (
+    ASKED,
+    MOST_LOST,
+    NO_TARGET,
+    Batch,
+    TokenSequence,
+    Windows,
+    hold_out,
+    share_to_ask,
+)
 from rag_rec.errors import InvalidInput
 from rag_rec.evaluation.held_out import is_held_out
 
@@ -93,3 +102,21 @@ def test_holding_out_from_all_spares_histories_of_one_item_and_from_none_changes
 def test_a_share_that_is_none_is_refused() -> None:
     with pytest.raises(InvalidInput, match="between 0 and 1"):
         hold_out([], 1.5, seed=0)
+
+
+@pytest.mark.parametrize("people", [300, 2400, 6040, 14_500, 10**6])
+def test_the_share_held_out_asks_enough_people_and_not_many_more(people: int) -> None:
+    share = share_to_ask([60] * people)
+    asked = share * people
+    assert asked == people if people < 2 * ASKED else ASKED <= asked < 2 * ASKED
+
+
+def test_no_more_than_a_tenth_of_the_choices_is_kept_from_the_training() -> None:
+    for lengths in ([5] * 1000, [2] * 5000 + [30] * 500, [3, 4, 5]):
+        share = share_to_ask(lengths)
+        assert share * sum(length > 1 for length in lengths) <= max(1.0, MOST_LOST * sum(lengths))
+
+
+def test_one_person_more_or_less_does_not_change_the_share() -> None:
+    lengths = np.random.default_rng(0).integers(1, 60, size=7000).tolist()
+    assert {share_to_ask(lengths[:-gone] if gone else lengths) for gone in range(5)} == {0.5}

@@ -13,7 +13,7 @@ from rag_rec.evaluation.membership import LEAST_PEOPLE, Attack, Membership, auc
 
 def members_of(people: int) -> npt.NDArray[np.bool_]:
     """Every other person."""
-    return np.arange(people) % 2 == 0
+    return np.asarray(np.arange(people) % 2 == 0)
 
 
 SCORES = st.lists(st.integers(-3, 3), min_size=1, max_size=12)  # many ties

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import orjson
 import pytest
 
 from indexer.retraining import settings_in_use
@@ -143,3 +144,17 @@ def test_it_is_trained_as_the_one_in_use_was(settings: Settings, tmp_path: Path)
 
 def test_settings_of_the_base_in_use_are_found_whole(settings: Settings) -> None:
     assert settings_in_use(CompactStore(settings.compact), "cpu", 0).base == BaseSettings(width=16, layers=1, epochs=1)
+
+
+def test_a_share_that_was_not_asked_for_is_chosen_anew(settings: Settings) -> None:
+    """Also that of an earlier version, whose default was too small to tell a gain from noise."""
+    compact = CompactStore(settings.compact)
+    built = build_compact(settings, trained(held_out=None)).adapter
+    assert (built.manifest.settings["held_out"], built.manifest.settings["held_out_given"]) == (0.25, False)
+    assert settings_in_use(compact, "cpu", 7).adapter.held_out is None
+    manifest = compact.adapters / built.digest / "manifest.json"
+    fields = orjson.loads(manifest.read_bytes())
+    fields["settings"] |= {"held_out": 0.1}
+    del fields["settings"]["held_out_given"]
+    manifest.write_bytes(orjson.dumps(fields))
+    assert settings_in_use(compact, "cpu", 7).adapter.held_out is None

@@ -59,7 +59,11 @@ def _remembered(what: str, measured: Membership | None) -> Finding:
     if measured is None:
         why = f"{what}; what they remember was not measured: the index is of an earlier version. {REBUILD.capitalize()}"
         return Finding(Layer.READER, Status.OUT_OF_SCOPE, f"{why} and measures it.")
-    people = {"members": measured.members, "held_out": measured.held_out, "generation": measured.generation}
+    people: dict[str, str | int | float | None] = {
+        "members": measured.members,
+        "held_out": measured.held_out,
+        "generation": measured.generation,
+    }
     if measured.auc is None:
         why = f"{what}; what they remember was not measured: the index has too few people, {LEAST_PEOPLE} are needed in"
         return Finding(Layer.READER, Status.OUT_OF_SCOPE, f"{why} the fit and {LEAST_PEOPLE} beside it.", None, people)

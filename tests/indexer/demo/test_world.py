@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 import pytest
 
-from indexer.demo.behaviour import Cause
+from indexer.demo.behaviour import Cause, Market
 from indexer.demo.parameters import DAY_MS, WorldParameters
 from indexer.demo.vocabulary import GENRES, SUB_GENRES
 from indexer.demo.world import INTERACTIONS, ITEMS, TRUTH, USERS, World, make_world, write_world
@@ -153,3 +153,29 @@ def test_files_hold_what_the_world_holds_and_never_the_truth(world: World, tmp_p
     truth = orjson.loads((tmp_path / TRUTH).read_bytes())
     assert len(truth["causes"]) == len(world.interactions)
     assert truth["parameters"]["group_bias"] == SMALL.group_bias
+
+
+def onward_share(world: World) -> float:
+    """Share of the steps between choices of interest that move on to the sub-genre that the last one leads to."""
+    leads_to = Market(world.films, world.parameters).leads_to
+    kinds = {film.item.id: film.kind for film in world.films}
+    own: dict[str, list[int]] = {}
+    for row, choice in zip(world.interactions, world.choices, strict=True):
+        if choice.cause is Cause.INTEREST:
+            own.setdefault(row.user_id, []).append(kinds[row.item_id])
+    steps = [leads_to[earlier] == later for kinds in own.values() for earlier, later in itertools.pairwise(kinds)]
+    return float(np.mean(steps))
+
+
+def test_sub_genres_lead_to_one_another_only_when_planted(world: World) -> None:
+    assert onward_share(world) > 0.3
+    assert onward_share(make_world(replace(SMALL, onward=0.0))) < 0.1
+
+
+def test_all_sub_genres_lie_on_one_round(world: World) -> None:
+    leads_to = Market(world.films, world.parameters).leads_to
+    seen, kind = [], 0
+    for _ in leads_to:
+        seen.append(kind)
+        kind = int(leads_to[kind])
+    assert (kind, sorted(seen)) == (0, list(range(len(SUB_GENRES))))
