@@ -27,7 +27,7 @@ from benchmarks.report import earlier, write_results
 from rag_rec.candidates.training import ReaderSettings, fit_fine, gather
 from rag_rec.compact.base import BaseSettings
 from rag_rec.compact.training import AdapterSettings
-from rag_rec.evaluation.bootstrap import RESAMPLES
+from rag_rec.evaluation import bootstrap
 from rag_rec.fusion import Gate, Trials, fit_gate, gain_of
 
 N: Final = 50
@@ -143,11 +143,14 @@ def _accuracy(order: Numbers, answers: Numbers, gains: npt.NDArray[np.float64]) 
 
 def _gain(gains: npt.NDArray[np.float64], base: npt.NDArray[np.float64]) -> Row:
     """Relative gain over the candidates, with a paired bootstrap interval over users."""
-    draws = np.random.default_rng(0)
-    samples = [draws.integers(len(gains), size=len(gains)) for _ in range(RESAMPLES)]
-    low, high = np.percentile([gains[each].mean() / base[each].mean() - 1 for each in samples], [2.5, 97.5])
-    gain = round(float(gains.mean() / base.mean() - 1), 4)
-    return {"gain": gain, "gain interval": [round(float(low), 4), round(float(high), 4)]}
+    low, high = bootstrap.interval_of(_relative, [gains, base], seed=0, paired=True)
+    return {"gain": round(float(_relative(gains, base)), 4), "gain interval": [round(low, 4), round(high, 4)]}
+
+
+def _relative(
+    gains: npt.NDArray[np.float64], base: npt.NDArray[np.float64], axis: int = -1
+) -> npt.NDArray[np.float64] | np.float64:
+    return gains.mean(axis=axis) / base.mean(axis=axis) - 1
 
 
 def _fairness(run: Run, test: Asked, order: Numbers, gains: npt.NDArray[np.float64]) -> Row:

@@ -65,6 +65,7 @@ REFUSING = (
     f"prove {HASH}",
     "receipt key",
     f"receipt show {HASH}",
+    "recommend ada",
 )
 
 

@@ -13,6 +13,7 @@ from rag_rec.forgetting.proof.table import Proof, compare
 from rag_rec.forgetting.proof.twin import Twin
 from rag_rec.forgetting.request import ForgetOutcome
 from rag_rec.live import Live
+from rag_rec.progress.protocol import Progress
 from tests.forgetting.asking import forget
 from tests.forgetting.homes import CANARY, log
 from tests.homes import build, running
@@ -30,11 +31,11 @@ def test_a_proof_of_a_state_that_answers_no_more_is_not_added(engine: Engine, mo
     receipt, ledger = engine.receipt(request_id), engine.store.ledger()
     compared: list[Live] = []
 
-    def switched_meanwhile(live: Live, twin: Twin, sample: int | None, seed: int) -> Proof:
+    def switched_meanwhile(live: Live, twin: Twin, sample: int | None, seed: int, progress: Progress) -> Proof:
         build(engine.settings, fresh=True)
         assert engine.refresh()
         compared.append(live)
-        return compare(live, twin, sample, seed)
+        return compare(live, twin, sample, seed, progress)
 
     with monkeypatch.context() as patched:
         patched.setattr(privacy, "compare", switched_meanwhile)

@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("rag_rec", "indexer", "serving")
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
-MADE = {"docker/secrets/"}
-"""What a target of the Makefile makes."""
+MADE = {"docker/secrets", "docker/secrets/", "docker/.env"}
+"""What a target of the Makefile, or the operator, makes."""
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
 

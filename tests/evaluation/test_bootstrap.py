@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from rag_rec.evaluation.bootstrap import interval
+from rag_rec.evaluation.bootstrap import interval, interval_of
 
 
 def test_intervals_cover_the_mean_about_as_often_as_they_say() -> None:
@@ -34,3 +37,31 @@ def test_values_that_do_not_vary_have_no_width() -> None:
 def test_the_seed_decides() -> None:
     values = np.random.default_rng(4).normal(size=50)
     assert interval(values, 1) == interval(values, 1) != interval(values, 2)
+
+
+def test_one_value_has_no_width() -> None:
+    assert interval(np.array([0.3]), 0) == (0.3, 0.3)
+
+
+def test_pairs_that_move_together_have_a_narrower_difference() -> None:
+    draws = np.random.default_rng(5)
+    first = draws.normal(size=300)
+    second = first + 0.1 * draws.normal(size=300)
+
+    def difference(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64]:
+        return np.asarray(one.mean(axis=axis) - other.mean(axis=axis))
+
+    together, apart = (interval_of(difference, [first, second], 0, paired=paired) for paired in (True, False))
+    assert together == pytest.approx(interval(first - second, 0), abs=1e-12)
+    assert together[1] - together[0] < 0.2 * (apart[1] - apart[0])
+
+
+def test_there_is_one_bootstrap() -> None:
+    root = Path(__file__).parents[2]
+    others = [
+        path
+        for folder in ("rag_rec", "indexer", "benchmarks")
+        for path in (root / folder).rglob("*.py")
+        if "97.5" in path.read_text() or "RESAMPLES =" in path.read_text()
+    ]
+    assert others == []
