@@ -147,10 +147,8 @@ def _gain(gains: npt.NDArray[np.float64], base: npt.NDArray[np.float64]) -> Row:
     return {"gain": round(float(_relative(gains, base)), 4), "gain interval": [round(low, 4), round(high, 4)]}
 
 
-def _relative(
-    gains: npt.NDArray[np.float64], base: npt.NDArray[np.float64], axis: int = -1
-) -> npt.NDArray[np.float64] | np.float64:
-    return gains.mean(axis=axis) / base.mean(axis=axis) - 1
+def _relative(gains: npt.NDArray[np.float64], base: npt.NDArray[np.float64], axis: int = -1) -> npt.NDArray[np.float64]:
+    return np.asarray(gains.mean(axis=axis) / base.mean(axis=axis) - 1)
 
 
 def _fairness(run: Run, test: Asked, order: Numbers, gains: npt.NDArray[np.float64]) -> Row:
