@@ -27,6 +27,7 @@ def describe(app: FastAPI, service: Service) -> dict[str, Any]:
         _state_largest_k(document, service.settings.max_k)
         _state_longest_text(document, service.settings.max_text_characters)
         _state_most_events(document, service.limits.events)
+        _state_known_events(document, sorted(service.settings.event_rules))
         components = document.setdefault("components", {})
         components["securitySchemes"] = {
             "bearer": {"type": "http", "scheme": "bearer"},
@@ -53,6 +54,12 @@ def _state_most_events(document: dict[str, Any], events: int) -> None:
     for option in body["content"]["application/json"]["schema"]["oneOf"]:
         if option.get("type") == "array":
             option["maxItems"] = events
+
+
+def _state_known_events(document: dict[str, Any], names: list[str]) -> None:
+    for option in document["components"]["schemas"]["Event"]["properties"]["event"]["anyOf"]:
+        if option.get("type") == "string":
+            option["enum"] = names
 
 
 def _state_largest_k(document: dict[str, Any], max_k: int) -> None:

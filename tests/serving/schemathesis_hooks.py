@@ -26,8 +26,12 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:  # noqa: ARG001 -
     if isinstance(case.body, list):
         for event in case.body:
             _date_in_the_past(event)
+            _give_ratings_a_value(event)
     elif isinstance(case.body, dict):
         _date_in_the_past(case.body)
+        _give_ratings_a_value(case.body)
+        if case.path == "/v1/items/{item_id}" and not case.body["text"].strip():
+            case.body["attributes"] = {"title": "Heat"}
         if case.path == "/v1/recommendations/explain":
             case.body.pop("item_id", None)  # has to be among those recommended
         if case.body.get("deadline_ms"):
@@ -65,6 +69,11 @@ def _date_in_the_past(body: dict[str, Any]) -> None:
         value = body.get(name)
         if isinstance(value, str) or (isinstance(value, int | float) and value > 1000 * time.time()):
             body[name] = 1_000
+
+
+def _give_ratings_a_value(event: dict[str, Any]) -> None:
+    if event.get("event") == "rating" and event.get("value") is None:
+        event["value"] = 4.5
 
 
 def _keep_rules_of_forgetting(body: dict[str, Any]) -> None:
