@@ -21,11 +21,12 @@ from tests.store.conftest import new_database, postgres_server
 __all__ = ["postgres_server"]
 
 BEGIN = {"ingest", "demo", "restore", "serve"}
-NEED_NONE = {"openapi", "dataset fetch", "receipt verify"}
+NEED_NONE = {"openapi", "dataset fetch", "receipt verify", "key list", "key new"}
 HASH = "0" * 64
 REFUSING = (
     "adapter list",
     "adapter retrain",
+    "audit list",
     "backup FILE",
     "compact activate none",
     "compact build",
