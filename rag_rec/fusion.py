@@ -34,6 +34,8 @@ UNGATED_WEIGHT: Final = 1.0
 METRIC: Final = f"ndcg@{DEPTH}"
 FOLDS: Final = 5
 """Parts of the people for cross-fitting: each is judged by a weight chosen on the four others."""
+LEAST_MOVED: Final = 20
+"""People whose answers the fusion moves. A bootstrap of fewer is too sure: of four, all move up by chance once in 16."""
 CAUTION: Final = 1.0
 """By so many standard errors the LLM's scale is lowered, after the one-standard-error rule of Breiman et al.
 ("Classification and Regression Trees", 1984): on thin evidence the fusion stays near the candidates' order."""
@@ -177,8 +179,7 @@ def fit_gate(trials: Trials, seed: int, model: str | None = None, adapter: str |
     """
     fused = _cross_fitted(trials, seed)
     candidates = gain_of(trials.candidates, trials.answers)
-    low, high = bootstrap.interval(fused - candidates, seed)
-    gain = round(low, 6), round(high, 6)
+    gain = _interval(fused - candidates, seed)
     return Gate(
         use=helps(gain),
         weight=cautious_weight(trials),
@@ -257,9 +258,18 @@ def gain_of(scores: Floats, answers: npt.NDArray[np.int64]) -> Floats:
 def _cross_fitted(trials: Trials, seed: int) -> Floats:
     """NDCG of the fusion for each user, judged by a weight chosen on others."""
     part_of = np.random.default_rng(seed).permutation(len(trials.answers)) % FOLDS
-    fused = np.zeros(len(part_of))
+    fused = gain_of(trials.candidates, trials.answers)
     for part in range(FOLDS):
         judged, chosen = np.flatnonzero(part_of == part), np.flatnonzero(part_of != part)
         weight = cautious_weight(trials.part(chosen))
-        fused[judged] = gain_of(trials.part(judged).fused(weight), trials.answers[judged])
+        if weight < MOST_WEIGHT:
+            fused[judged] = gain_of(trials.part(judged).fused(weight), trials.answers[judged])
     return fused
+
+
+def _interval(gains: Floats, seed: int) -> tuple[float, float]:
+    """Bounds of the mean gain, with zero between them where the fusion has moved the answers of too few people."""
+    low, high = bootstrap.interval(gains, seed)
+    if np.count_nonzero(gains) < LEAST_MOVED:
+        low, high = min(low, 0.0), max(high, 0.0)
+    return round(low, 6), round(high, 6)

@@ -122,6 +122,16 @@ def test_a_mean_gain_within_noise_does_not_open_the_gate() -> None:
     assert not any(gate.use for gate in closed)
 
 
+def test_a_few_answers_that_moved_by_chance_do_not_open_the_gate() -> None:
+    """An LLM that is silent but for some people, whose answers it puts first."""
+    base = trials(1.0, users=400)
+    for loud, opened in ((6, False), (120, True)):
+        llm = np.zeros_like(base.llm)
+        llm[np.arange(loud), base.answers[:loud]] = 9.0
+        gate = fit_gate(Trials(base.candidates, np.asarray(log_softmax(llm, axis=1)), base.answers), seed=0)
+        assert gate.use is opened
+
+
 def test_a_gate_of_an_earlier_version_is_judged_by_the_rule_of_this_one(tmp_path: Path) -> None:
     """As written on ML-100K: open although the interval includes zero."""
     path = gate_path(tmp_path, "m", "a")
