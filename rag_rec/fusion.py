@@ -35,7 +35,7 @@ METRIC: Final = f"ndcg@{DEPTH}"
 FOLDS: Final = 5
 """Parts of the people for cross-fitting: each is judged by a weight chosen on the four others."""
 LEAST_MOVED: Final = 20
-"""People whose answers the fusion moves. A bootstrap of fewer is too sure: of four, all move up by chance once in 16."""
+"""People whose answers the fusion moves. A bootstrap of fewer is too sure: of four, all rise by chance once in 16."""
 CAUTION: Final = 1.0
 """By so many standard errors the LLM's scale is lowered, after the one-standard-error rule of Breiman et al.
 ("Classification and Regression Trees", 1984): on thin evidence the fusion stays near the candidates' order."""
