@@ -110,7 +110,7 @@ def test_a_process_that_goes_on_without_its_starter_is_found(monkeypatch: pytest
 
 
 def test_services_and_their_removal_processes_are_killed_by_turns() -> None:
-    calls = {"rag_rec.generation:overwrite": 2, "a:once": 1}
+    calls = {"rag_rec.artifacts.destruction:_fill": 2, "a:once": 1}
     expected = Expected("", {}, frozenset(), ())
     rehearsals = [Rehearsal(case, expected, calls, 9, 1.0, 2.0 if case.served else None) for case in CASES]
     drawn: list[Attempt] = list(islice(attempts_apart(rehearsals, np.random.default_rng(0)), 10 * len(APART)))
