@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.gate_power import OPINIONS, rows_of
+from benchmarks.gate_power import OPINIONS, opened_by_the_mean, rows_of
 from benchmarks.methods.simulated_opinions import MISSED, Opinion, simulated
-from rag_rec.fusion import Trials, cautious_weight, fit_gate, gain_of
+from rag_rec.fusion import fit_gate
 
 RUNS = 160
-
-
-def opened_by_the_mean(trials: Trials, seed: int) -> bool:
-    """The rule of earlier versions: each half is judged by the likeliest weight of the other, and the mean decides."""
-    people = np.random.default_rng(seed).permutation(len(trials.answers))
-    gains = np.zeros(len(people))
-    for judged, chosen in ((people[::2], people[1::2]), (people[1::2], people[::2])):
-        part = trials.part(judged)
-        fused = part.fused(cautious_weight(trials.part(chosen), caution=0.0))
-        gains[judged] = gain_of(fused, part.answers) - gain_of(part.candidates, part.answers)
-    return bool(gains.mean() > 0)
 
 
 def test_an_llm_that_knows_nothing_new_opens_one_gate_in_forty_and_every_third_one_by_the_mean() -> None:
