@@ -20,7 +20,7 @@ from tests.store.conftest import new_database, postgres_server
 
 __all__ = ["postgres_server"]
 
-BEGIN = {"ingest", "demo", "restore", "serve"}
+BEGIN = {"ingest", "demo", "restore"}
 NEED_NONE = {"openapi", "dataset fetch", "receipt verify", "key list", "key new"}
 HASH = "0" * 64
 REFUSING = (
@@ -67,6 +67,7 @@ REFUSING = (
     "receipt key",
     f"receipt show {HASH}",
     "recommend ada",
+    "serve --port 0",
 )
 
 
@@ -74,6 +75,7 @@ REFUSING = (
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAGREC_HOME", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("RAGREC_API_KEYS", '{"the-key-of-the-test": ["admin"]}')
     (tmp_path / "people.txt").write_text("ada\n")
     return build_app()
 

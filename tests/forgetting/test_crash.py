@@ -182,7 +182,7 @@ def test_an_examination_finds_rows_that_changed_without_a_request(settings: Sett
 
 
 def test_points_are_spread_over_the_calls() -> None:
-    points = points_of({"a:once": 1, "a:never": 0, "rag_rec.generation:overwrite": 9}, most=3)
+    points = points_of({"a:once": 1, "a:never": 0, "rag_rec.artifacts.destruction:_fill": 9}, most=3)
     assert [(each.nth, each.when) for each in points if each.place == "a:once"] == [(1, "before"), (1, "after")]
     assert [each.nth for each in points if each.when == "halfway"] == [1, 5, 9]
 
