@@ -8,7 +8,7 @@ from pydantic import Field
 
 from rag_rec.store.records import ForgetState
 from serving.answers import Answer, Milliseconds
-from serving.schemas import Scope
+from serving.fields import Scope
 
 Subject = Annotated[str, Field(description="Pseudonym of the person: a keyed HMAC of the user's id.")]
 

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from serving.schemas import TEXT
+from serving.fields import TEXT
 from serving.service import Service
 
 DESCRIPTION = """Recommendations from retrieved evidence, and complete removal of a person.

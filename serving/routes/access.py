@@ -11,7 +11,7 @@ from serving.admission import PROTECTED, needing
 from serving.answers import ExportAnswer, errors
 from serving.auth import Role
 from serving.errors import json_response
-from serving.schemas import Id
+from serving.fields import Id
 from serving.service import CurrentService
 
 router = APIRouter(

@@ -20,6 +20,7 @@ from serving.auth import Role
 from serving.bodies import takes
 from serving.engine import Engine
 from serving.errors import JSON, json_response
+from serving.fields import MAX_BATCH, Id
 from serving.forget_answers import (
     PROOF,
     RECEIPT,
@@ -30,8 +31,8 @@ from serving.forget_answers import (
     PlanAnswer,
     RequestsAnswer,
 )
+from serving.forget_schemas import DeleteQuery, FindBody, ForgetBody, RequestsQuery
 from serving.limits import MIB
-from serving.schemas import MAX_BATCH, DeleteQuery, FindBody, ForgetBody, Id, RequestsQuery
 from serving.service import CurrentService, Service
 
 LOOKED_AT = 20

@@ -11,8 +11,10 @@ from serving.admission import PROTECTED, WITH_BODY, needing
 from serving.answers import errors
 from serving.auth import Role
 from serving.errors import json_response
+from serving.fields import Id
 from serving.forget_answers import ConsentAnswer, HoldsAnswer
-from serving.schemas import HoldBody, Id, NoQuery
+from serving.forget_schemas import HoldBody
+from serving.schemas import NoQuery
 from serving.service import CurrentService
 
 router = APIRouter(route_class=needing(Role.PRIVACY), tags=["privacy"], responses=PROTECTED)

@@ -13,8 +13,9 @@ from serving.answers import AppendAnswer, errors
 from serving.auth import Role
 from serving.bodies import takes
 from serving.errors import json_response
+from serving.fields import Id
 from serving.limits import EVENTS, MIB
-from serving.schemas import Event, Events, Id, ItemBody, UserBody
+from serving.schemas import Event, Events, ItemBody, UserBody
 from serving.service import CurrentService
 
 router = APIRouter(

@@ -13,7 +13,8 @@ from serving.admission import PROTECTED, WITH_BODY, needing
 from serving.answers import RecommendationAnswer, SimilarAnswer, errors
 from serving.auth import Role
 from serving.errors import json_response
-from serving.schemas import Id, RecommendationBody, SimilarQuery
+from serving.fields import Id
+from serving.schemas import RecommendationBody, SimilarQuery
 from serving.service import CurrentService, Service
 
 router = APIRouter(

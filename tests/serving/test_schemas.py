@@ -13,8 +13,9 @@ from rag_rec.errors import InvalidInput
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.store.records import Selection
 from rag_rec.validation import MAX_TIME, id_problem
+from serving.forget_schemas import ForgetBody
 from serving.limits import Limits
-from serving.schemas import Event, ForgetBody, RecommendationBody
+from serving.schemas import Event, RecommendationBody
 
 moments = st.datetimes(
     min_value=datetime(1970, 1, 2), max_value=datetime(9999, 12, 30), timezones=st.just(UTC)

@@ -10,8 +10,8 @@ from rag_rec.errors import Unfinished
 from rag_rec.forgetting.receipts.outlook import IN_FORCE
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.store.records import ForgetState
+from serving.forget_schemas import RequestsQuery
 from serving.limits import Limits
-from serving.schemas import RequestsQuery
 from tests.serving.conftest import error_code
 from tests.serving.fake_engine import subject_of
 
