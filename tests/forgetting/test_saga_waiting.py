@@ -27,6 +27,7 @@ from rag_rec.store.protocol import Store
 from rag_rec.store.records import Debt, ForgetState
 from tests.forgetting.asking import confirmed, forget
 from tests.forgetting.homes import CANARY, log
+from tests.forgetting.readers import FIGURE, fitted_reader
 from tests.homes import build, running
 
 GONE = ("an adapter that is gone",)
@@ -34,7 +35,7 @@ GONE = ("an adapter that is gone",)
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = running(tmp_path / "home", log())
+    engine = running(tmp_path / "home", log(), reader=fitted_reader(FIGURE))
     yield engine
     engine.close()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from rag_rec.candidates.reader import DESCRIPTION_FILE, Reader
+from rag_rec.candidates.reader import DESCRIPTION_FILE
 from rag_rec.domain import Interaction
 from rag_rec.engine import Engine
 from rag_rec.evaluation.membership import Membership
@@ -19,23 +19,18 @@ from rag_rec.forgetting.steps.reader import ReaderFindings
 from rag_rec.generation import MANIFEST, Generation, Generations, digest_files
 from tests.forgetting.asking import forget
 from tests.forgetting.homes import CANARY, DAY, log
+from tests.forgetting.readers import FIGURE, fitted_reader
 from tests.homes import ITEMS, build, running
 
 CROWD = 400
 STRIDES = (1, 5, 7, 11)
-FIGURE = Membership(700, 150, "likelihood", 0.5312, 0.4921, 0.5703, generation="20260101T000000-e7")
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = running(tmp_path / "home", log(), reader=reader(FIGURE))
+    engine = running(tmp_path / "home", log(), reader=fitted_reader(FIGURE))
     yield engine
     engine.close()
-
-
-def reader(membership: Membership | None) -> Reader:
-    """A reader that was fitted elsewhere."""
-    return replace(Reader.default(), examples=400, membership=membership)
 
 
 def finding(generations: Generations, erased: int) -> Finding:
@@ -114,7 +109,7 @@ def test_a_reader_that_was_taken_over_keeps_its_figure_and_origin(engine: Engine
 
 
 def test_a_figure_without_an_origin_is_not_taken_over(engine: Engine) -> None:
-    build(engine.settings, reader=reader(replace(FIGURE, generation=None)))
+    build(engine.settings, reader=fitted_reader(replace(FIGURE, generation=None)))
     assert finding(engine.generations, 0).status is Status.OUT_OF_SCOPE
 
 
@@ -127,7 +122,7 @@ def test_the_built_in_reader_was_learned_from_nobody(engine: Engine) -> None:
 
 
 def test_a_reader_of_too_few_people_is_out_of_scope_with_the_reason(engine: Engine) -> None:
-    build(engine.settings, reader=reader(Membership(230, 0, generation="g")))
+    build(engine.settings, reader=fitted_reader(Membership(230, 0, generation="g")))
     found = finding(engine.generations, 0)
     assert found.status is Status.OUT_OF_SCOPE
     assert "too few people" in found.why
