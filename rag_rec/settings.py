@@ -175,6 +175,11 @@ class Settings(BaseSettings):
         description="Most connections open at once from one address. Default: no limit of its own, because behind a "
         "proxy all callers have one address.",
     )
+    overwrite_freed: bool = Field(
+        default=False,
+        description="Whether `rag-rec serve` overwrites memory when it frees it, so that ids and texts of forgotten "
+        "people do not stay there. Costs a tenth to a quarter of the processor's time of an answer; glibc only.",
+    )
     max_k: int = Field(default=100, ge=1, description="Largest k that a recommendation may ask for.")
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ import typer
 from rag_rec.cli import Json, command
 from rag_rec.errors import InvalidInput
 from rag_rec.settings import Settings
+from serving.allocator import begin_again, can_overwrite, is_overwriting
 from serving.app import create_app
 from serving.auth import Keyring
 from serving.descriptors import most_connections
@@ -54,6 +56,7 @@ def serve(
 ) -> Mapping[str, Any]:
     """Serve the HTTP interface until interrupted. Logs go to stderr, one JSON object per line."""
     settings = _settings(generator, base_url)
+    _overwrite_freed(settings)
     log, limits = open_log(), _within_open_files(limits_for(settings))
     service = Service(settings, open_keyring(settings, log), log, limits=limits)
     capture_libraries()
@@ -68,6 +71,16 @@ def serve(
         "requests": service.metrics.answered(),
         "seconds": round(time.monotonic() - started, 3),
     }
+
+
+def _overwrite_freed(settings: Settings) -> None:
+    """Begin again where memory that is freed shall be overwritten, unless this is a part of another program."""
+    if not settings.overwrite_freed or is_overwriting(os.environ):
+        return
+    if not can_overwrite():
+        raise InvalidInput("RAGREC_OVERWRITE_FREED needs glibc, and this Python has another C library: unset it.")
+    if sys.argv[1:2] == ["serve"]:
+        begin_again()
 
 
 def _within_open_files(limits: Limits) -> Limits:
