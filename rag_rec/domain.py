@@ -134,7 +134,7 @@ class Provenance:
 
     ``model``, ``adapter`` and ``label_mass`` are those of the LLM where it took part. ``fallback`` says in a word why
     it did not although it was asked, or was not asked although there is one (:mod:`rag_rec.generators.failures`).
-    ``gate`` is None where there is no LLM, or nobody has measured it.
+    ``gate`` is None where there is no LLM, or it has not been measured.
     """
 
     epoch: int

@@ -61,7 +61,7 @@ class Ranker:
 
     @property
     def gate_state(self) -> GateState | None:
-        """What the gate says; None where there is no LLM, or nobody has measured it."""
+        """What the gate says; None where there is no LLM, or it has not been measured."""
         return self.gate.state if self.gate is not None and self.generator.ranks else None
 
     @property

@@ -66,7 +66,7 @@ class ProvenanceAnswer(Answer):
     adapter: Annotated[str | None, Field(description="Digest of the LLM's adapter.")]
     label_mass: Annotated[float | None, Field(description="Probability the LLM gave to the candidates' labels.")]
     fallback: Annotated[str | None, Field(description="Why the LLM took no part, in a word, where there is one.")]
-    gate: Annotated[GateAnswer | None, Field(description="Null: there is no LLM, or nobody has measured it.")]
+    gate: Annotated[GateAnswer | None, Field(description="Null: there is no LLM, or it has not been measured.")]
 
 
 class RecommendationAnswer(Answer):

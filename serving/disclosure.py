@@ -1,5 +1,5 @@
-"""What a caller may see of an error. Messages name files and servers for whoever runs the service, who finds them in
-the log; to a caller of any role they would tell about the inside.
+"""What a caller may see of an error. Messages name files and servers for the operator, who finds them in the
+log; to a caller of any role they would tell about the inside.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def destroy_unused(compact: CompactStore, store: Store, place: str | None = None
     """Overwrite and remove the adapters that are not in use and saw, or may have seen, somebody who was forgotten, and
     what is left of adapters whose writing was cut short. Then drop the debts of those that are gone.
 
-    Nothing is destroyed as long as nobody can tell which one is in use. The debts of an adapter that another place
+    Nothing is destroyed as long as it is not known which one is in use. The debts of an adapter that another place
     holds stay: that one has to go there too.
 
     Args:

@@ -28,7 +28,7 @@ MOST_SHARE: Final = 0.2
 MOST_ATTACKED: Final = 1500
 """Members who are attacked: more would hardly narrow an interval that the people kept out determine."""
 MARGIN: Final = 1.2
-"""So many times the least number of people have to be expected outside, or nobody is kept out."""
+"""So many times the least number of people have to be expected outside, or no one is kept out."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class HeldOutPeople:
     """The people from whose choices the reader does not learn.
 
     Attributes:
-        share: of the people; 0 keeps nobody out.
+        share: of the people; 0 keeps no one out.
         numbers: user number by position among the people.
         user_id: the caller's id of a user number.
         seed: of the sample.

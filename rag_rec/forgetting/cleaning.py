@@ -1,4 +1,4 @@
-"""Cleans a data folder of everybody who was forgotten while nobody looked after it, and reports what was looked at.
+"""Cleans a data folder of everybody who was forgotten while no process had it open, and reports what was looked at.
 
 A removal cleans the folder of the process that carries it out. Every other folder of the system cleans itself: before
 it serves, and at every refresh of a service. Whom to look for is in the change log, which keeps the numbers.
@@ -87,7 +87,7 @@ class Cleaner:
             return -1
 
     def _discard(self) -> None:
-        """The store was replaced by a backup since these files were made: nobody can tell any more who is in them."""
+        """The store was replaced by a backup since these files were made: it is not known any more who is in them."""
         log.warning("files_of_replaced_store_destroyed", place=self._place.id)
         with self._generations.writing():
             discard_derived(self._settings, self._generations)
@@ -99,7 +99,7 @@ class Cleaner:
         sweep(self._generations, self._compact, self._store, target, self._place.id)
 
     def _withdraw_unknown(self) -> None:
-        """An adapter in use of which nobody can tell whom it saw, from before a removal, goes out of use."""
+        """Put an adapter from before a removal out of use where it is not on record whom it saw."""
         used = adapter_in_use(self._compact)
         unknown = [name for name in unrecorded(self._store, self._compact) if name == used]
         if any(outdated(self._store, self._compact, name) for name in unknown):

@@ -93,7 +93,7 @@ def _discard_foreign(settings: Settings, store: Store, *, discard: bool) -> bool
     readable = True
     try:
         known = read_identity(settings.home)
-    except Exception:  # whatever is in the file: nobody can tell whose people the folder holds
+    except Exception:  # whatever is in the file: it is not known whose people the folder holds
         known, readable = None, False
     if readable and (known is None or known.store == store.identity()):
         return False

@@ -13,7 +13,7 @@ from rag_rec.store.records import LedgerEntry, LedgerTip, Place
 
 def retire_place(system: System, place_id: str, reason: str) -> Place:
     """Take a place out of use, with a signed entry of the ledger. Receipts of requests that waited for it name it with
-    the reason, and say OUT_OF_SCOPE of the files that nobody can look at any more.
+    the reason, and say OUT_OF_SCOPE of the files that cannot be looked at any more.
 
     Raises:
         InvalidInput: no reason is given.

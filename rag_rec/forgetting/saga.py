@@ -142,7 +142,7 @@ class Saga:
             waited: requests that were open before the adapter was replaced; by default those that are open now.
 
         Returns:
-            How many of them are complete now, whoever completed them: a running service may have been quicker.
+            How many of them are complete now. A running service may have completed some of them first.
         """
         waited = self.pending() if waited is None else waited
         if self.pending():
@@ -184,7 +184,7 @@ class Saga:
 
     @contextmanager
     def turn_if_free(self) -> Iterator[bool]:
-        """The turn of this folder, which removals take, if nobody has it: whether it was got. Waits for nothing."""
+        """The turn of this folder, which removals take, if it is free: whether it was got. Waits for nothing."""
         self._system.settings.home.mkdir(parents=True, exist_ok=True)
         if not self._turn.acquire(blocking=False):
             yield False

@@ -1,7 +1,7 @@
 """Opens a data folder as a place of its store: registers it, and notices a folder that is another's or a copy.
 
 A process that has a folder open holds a shared lock on a file in it. Where the store says that the place is open and
-nobody holds that lock, the open folder is another one: this is a copy of it.
+no process holds that lock, the open folder is another one: this is a copy of it.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Occupation:
             self.say()
 
     def close(self) -> None:
-        """Let go of the folder. The last process to do so says that nobody has it open."""
+        """Let go of the folder. The last process to do so says that it is not open any more."""
         if self._descriptor is None:
             return
         try:

@@ -1,4 +1,4 @@
-"""Progress as log lines, where nobody sees a bar: in a file, in a container's log, in a scheduler's mail.
+"""Progress as log lines, where a bar cannot be seen: in a file, in a container's log, in a scheduler's mail.
 
 A job that is done within seconds says nothing. Then a line comes at every change of stage and every half minute, also
 while a stage tells nothing of itself, so that a job that lives can be told from one that hangs.

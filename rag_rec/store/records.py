@@ -226,7 +226,7 @@ class Place:
         id: random; the folder has it too.
         host: name of the host that opened the folder last, and after a slash a mark of that host's present start.
         path: of the folder on that host.
-        epoch: the erasure epoch up to which its files were looked at and hold nobody who was forgotten.
+        epoch: the erasure epoch up to which its files were looked at and hold no one who was forgotten.
         seen: when a process that has it open was last heard of, milliseconds; 0 where the last one has ended.
         adapters: digests of the adapters in the folder, sorted.
         retired: when it was taken out of use, milliseconds; None while it is in use.
@@ -244,7 +244,7 @@ class Place:
 
     @property
     def name(self) -> str:
-        """Host and last part of the path, for whoever has to find the folder."""
+        """Host and last part of the path, by which an operator finds the folder."""
         return f"{self.host.partition('/')[0]}:{self.path.rstrip('/').rpartition('/')[2] or self.path}"
 
 

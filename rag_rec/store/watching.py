@@ -1,6 +1,6 @@
 """Notices that the store is not the one any more that was opened: its file or folder removed, replaced, unmounted.
 
-A process that goes on with an open file after that writes where nobody will ever read.
+A process that goes on with an open file after that writes what is never read.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class ReaderFindings:
             return Finding(Layer.READER, Status.OUT_OF_SCOPE, why)
         generation, reader = self._reader
         if not reader.examples:
-            why = "The reader of the index in use is the built-in one, whose numbers were learned from nobody."
+            why = "The reader of the index in use is the built-in one, whose numbers were learned from no person."
             return Finding(Layer.READER, Status.PROVEN, why)
         fitted = generation.manifest.epoch if generation.manifest.reader_fitted else None
         if fitted is not None and fitted >= erased:

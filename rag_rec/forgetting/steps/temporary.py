@@ -27,8 +27,8 @@ def partial_files(generations: Generations) -> list[Path]:
 
 
 def sweep(generations: Generations, compact: CompactStore, store: Store, erased: int, place: str | None) -> None:
-    """Overwrite and remove partial files, checkpoints of trainings from before an erasure, and adapters that nobody
-    uses. A training from before the erasure will be refused at its end.
+    """Overwrite and remove partial files, checkpoints of trainings from before an erasure, and adapters that are
+    not in use. A training from before the erasure will be refused at its end.
 
     Args:
         generations: of the folder.

@@ -118,7 +118,7 @@ def test_the_built_in_reader_was_learned_from_nobody(engine: Engine) -> None:
     for erased in (0, engine.store.epoch(), 10**9):
         found = finding(engine.generations, erased)
         assert found.status is Status.PROVEN
-    assert "nobody" in found.why
+    assert "no person" in found.why
 
 
 def test_a_reader_of_too_few_people_is_out_of_scope_with_the_reason(engine: Engine) -> None:
