@@ -180,6 +180,24 @@ class Settings(BaseSettings):
         description="Whether `rag-rec serve` overwrites memory when it frees it, so that ids and texts of forgotten "
         "people do not stay there. Costs a tenth to a quarter of the processor's time of an answer; glibc only.",
     )
+    workers: Annotated[int, Field(ge=1, le=256)] | None = Field(
+        default=None,
+        description="How many service processes answer, under a supervisor that keeps them running and replaces them "
+        "one at a time. Default: one process without a supervisor.",
+    )
+    worker_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="Port on which the first worker answers by itself, the second on the next one, and so on: for "
+        "metrics and the readiness of each. Default: none; then only the port that all share answers.",
+    )
+    recycle_hours: float | None = Field(
+        default=None,
+        gt=0,
+        description="Hours within which each worker is replaced by a new process, in which nothing is left of people "
+        "who were forgotten before it began. Default: never, but on SIGHUP.",
+    )
     max_k: int = Field(default=100, ge=1, description="Largest k that a recommendation may ask for.")
 
     @property

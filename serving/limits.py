@@ -44,6 +44,8 @@ class Limits:
         attend_seconds: how often it looks whether somebody was forgotten elsewhere.
         stay_seconds: how often it says that it still runs.
         drain_seconds: how long a stopping service waits for requests under way.
+        handover_seconds: how long a stopping service asks callers to connect anew, which another one answers, before
+            it closes connections on which nothing is under way.
         barrier_seconds: how long a removal waits for the answers begun before it; then they are cut off.
     """
 
@@ -71,6 +73,7 @@ class Limits:
     attend_seconds: float = 0.05
     stay_seconds: float = 1.0
     drain_seconds: int = 30
+    handover_seconds: float = 0.0
     barrier_seconds: float = 5.0
 
 

@@ -64,6 +64,7 @@ class Metrics:
         self.cut_off = Counter(
             "ragrec_answers_cut_off", "Answers that a removal did not wait for any longer.", registry=registry
         )
+        self.worker = Gauge("ragrec_worker", "Number of this worker; 0 where there is one process.", registry=registry)
         self.forgetting = ForgetClock(engine)
         registry.register(self.forgetting)
         ProcessCollector(registry=registry)

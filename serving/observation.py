@@ -41,7 +41,7 @@ class Observation:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        watch = _Watch(send)
+        watch = _Watch(send, self._service)
         scope[REQUEST_ID] = watch.request_id
         self._service.metrics.in_flight.inc()
         try:
@@ -122,11 +122,12 @@ class _Watch:
     Before each part it asks whether the answer may leave: nothing of this process comes between that and the sending.
     """
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, service: Service) -> None:
         self.request_id = secrets.token_hex(8)
         self.started = perf_counter()
         self.status = 499  # stays if the client left before the answer began
         self._send = send
+        self._service = service
         self.begun = False
         self.fenced = False
         self.may_leave: Callable[[], bool] = _always
@@ -142,6 +143,8 @@ class _Watch:
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers["X-Request-ID"] = self.request_id
+            if self._service.leaving:
+                headers["Connection"] = "close"
             headers["Cache-Control"] = "no-store"
         await self._send(message)
 

@@ -7,7 +7,7 @@ import contextlib
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
@@ -31,6 +31,8 @@ and each waits this long while another thread computes.
 
 SWEEP_SECONDS = 0.5
 """How often connections are looked for whose callers take too long."""
+
+HANDOVER_LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +85,44 @@ def address_of(listener: socket.socket) -> Address:
 class Server(uvicorn.Server):
     """A server that loads the engine while it is alive already, and ends in order on SIGINT and SIGTERM."""
 
-    def __init__(self, service: Service, open_engine: Callable[[], Engine]) -> None:
+    def __init__(self, service: Service, open_engine: Callable[[], Engine], *, early: bool = True) -> None:
         super().__init__(_config(service))
         self.failure: Exception | None = None
         self._service = service
         self._open_engine = open_engine
+        self._early = early
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until told to stop, or until the engine turns out not to open."""
+        """Serve until told to stop, or until the engine turns out not to open.
+
+        One that is not ``early`` takes connections only when it can answer.
+        """
         loading, sweeping = asyncio.create_task(self._load()), asyncio.create_task(self._sweep())
         try:
-            await super().serve(sockets)
+            if not self._early:
+                await loading
+            if self.failure is None:
+                await super().serve(sockets)
         finally:
             sweeping.cancel()
         await loading
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Hand the callers over to others, where there are some; then stop as the base does."""
+        await self._hand_over(self._service.limits.handover_seconds)
+        await super().shutdown(sockets)
+
+    async def _hand_over(self, seconds: float) -> None:
+        """Take no new connections, and ask the callers of the others to connect anew.
+
+        A connection that is closed while its next request is on the way would cost that request.
+        """
+        self._service.leaving = True
+        for server in self.servers:
+            server.close()
+        until = asyncio.get_running_loop().time() + seconds
+        while self.server_state.connections and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(HANDOVER_LOOK_SECONDS)
 
     async def _sweep(self) -> None:
         while True:
@@ -146,18 +172,29 @@ def _config(service: Service) -> uvicorn.Config:
     )
 
 
-def serve(service: Service, listener: socket.socket, open_engine: Callable[[], Engine]) -> None:
-    """Serve on a socket until SIGINT or SIGTERM; requests under way are finished first.
+def serve(
+    service: Service, listeners: Sequence[socket.socket], open_engine: Callable[[], Engine], *, early: bool = True
+) -> None:
+    """Serve on sockets until SIGINT or SIGTERM; requests under way are finished first.
+
+    Args:
+        service: what answers.
+        listeners: bound already; they are closed at the end.
+        open_engine: loads what it answers from.
+        early: whether connections are taken before the engine is loaded.
 
     Raises:
         RagRecError: the engine cannot be opened.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
-    address = address_of(listener)
-    service.log.info("listening", host=address.host, port=address.port, url=address.url)
-    server = Server(service, open_engine)
-    with listener:
-        server.run([listener])
+    for address in map(address_of, listeners):
+        service.log.info("listening", host=address.host, port=address.port, url=address.url)
+    server = Server(service, open_engine, early=early)
+    try:
+        server.run(list(listeners))
+    finally:
+        for listener in listeners:
+            listener.close()
     if isinstance(server.failure, RagRecError):
         raise server.failure
     if server.failure is not None:

@@ -32,6 +32,7 @@ class Service:
     """Engine, keys, limits, lanes and metrics of one process; ``body_bytes`` counts the bodies in memory.
 
     The engine may arrive late (``engine`` is None while it loads): the process is alive at once and ready once it has.
+    ``when_ready`` is called then. ``leaving`` says that it stops, and that callers should connect anew.
     """
 
     def __init__(
@@ -56,6 +57,8 @@ class Service:
             self.limits.connections, self.limits.connections_of_address, self.limits.unread_seconds
         )
         self._disclosure = Disclosure(settings)
+        self.leaving = False
+        self.when_ready: Callable[[], None] = lambda: None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._generations = Lane("generations", 1, 0)
         self._presence = Lane("presence", 1, 0)
@@ -110,6 +113,7 @@ class Service:
         self.engine = engine
         status = engine.status()
         self.log.info("ready", generation=status.generation, epoch=status.epoch, items=status.items)
+        self.when_ready()
         self._warming = threading.Thread(target=self.warm_up, args=(engine,), name="rag-rec-warm-up", daemon=True)
         self._warming.start()
 

@@ -101,7 +101,7 @@ def main() -> None:
     service = Service(settings, Keyring.from_settings(settings.api_keys), open_log())
     listener = bind("127.0.0.1", 0)
     print(address_of(listener).url, flush=True)  # noqa: T201 - the test reads it
-    serve(service, listener, partial(_open, settings))
+    serve(service, [listener], partial(_open, settings))
 
 
 if __name__ == "__main__":

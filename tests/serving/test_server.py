@@ -202,6 +202,6 @@ def test_serve_tells_where_it_listens_and_why_it_failed(service: Service) -> Non
     listener = bind("127.0.0.1", 0)
     port = address_of(listener).port
     with pytest.raises(RagRecError, match="ValueError") as caught:
-        serve(service, listener, open_engine)
+        serve(service, [listener], open_engine)
     assert "u1" not in str(caught.value)
     assert orjson.loads(log.getvalue().splitlines()[0])["url"] == f"http://127.0.0.1:{port}"
