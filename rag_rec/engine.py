@@ -28,6 +28,7 @@ from rag_rec.filters import compile_filter
 from rag_rec.forgetting.apart.process import RemovalProcess
 from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.forgetting.opening import clean_if_possible
+from rag_rec.forgetting.processes import enter
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.forgetting.system import signer_of
 from rag_rec.generation import Generations
@@ -105,6 +106,7 @@ class Engine(Privacy):
             if store is None:
                 store = _store_with_its_keys(settings)
                 opened.callback(store.close)
+            process = enter(store)  # before anything is read of a person
             embedder = embedder or open_embedder(settings.embedding_model, settings.embedding_threads)
             generations = Generations(settings.generations)
             place = opened.enter_context(closing(Occupation(settings, store)))
@@ -113,6 +115,7 @@ class Engine(Privacy):
             ranking = ranking or open_ranking(settings, store)
             engine = cls(settings, store, generations, live, embedder, ranking, removals)
             engine._place = place
+            engine._process = process
             engine._keep_up()  # a crash may have left a removal unfinished
             opened.pop_all()  # they are the engine's now
         return engine

@@ -12,6 +12,7 @@ import structlog
 
 from rag_rec.domain import User
 from rag_rec.errors import Busy, DiskFull, NotReady, RagRecError, StoreAway, StoreLost
+from rag_rec.forgetting import processes
 from rag_rec.forgetting.apart.process import Lost, RemovalProcess
 from rag_rec.forgetting.audit.trail import Deed, deeds, note
 from rag_rec.forgetting.cleaning import Cleaner
@@ -31,7 +32,7 @@ from rag_rec.places.occupation import Occupation
 from rag_rec.progress.protocol import SILENT, Progress
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
-from rag_rec.store.records import ForgetRecord, Hold, StoredInteraction, Suppression
+from rag_rec.store.records import ForgetRecord, Hold, ServiceProcess, StoredInteraction, Suppression
 from rag_rec.vectors.protocol import Embedder
 
 log = structlog.get_logger()
@@ -61,6 +62,7 @@ class Privacy:
         self._attending = threading.Lock()
         self._let_answers_leave: Callable[[], None] = _nothing
         self._place: Occupation | None = None
+        self._process: ServiceProcess | None = None
         self._pseudonyms = open_pseudonyms(settings)
         self._removals = removals
         self._losses = 0
@@ -227,7 +229,7 @@ class Privacy:
         with saga.turn_if_free() as mine:
             if not mine:
                 return
-            for task in (self._clean, saga.resume):
+            for task in (self._clean, saga.resume, self._remain, saga.look_later):
                 try:
                     task()
                 except (RagRecError, OSError) as error:
@@ -237,6 +239,12 @@ class Privacy:
         if self._place is not None:
             self._place.beat()
             Cleaner(self.settings, self.store, self._place).clean()
+
+    def _remain(self) -> None:
+        """See that this process is on the list of those that may hold something in freed memory: others take one that
+        was silent for long off it."""
+        if self._process is not None and self._process.id not in {each.id for each in self.store.processes()}:
+            self.store.put_process(self._process)
 
     def _say(self) -> None:
         known = self._presence.id
@@ -249,8 +257,12 @@ class Privacy:
         return ()
 
     def _leave(self) -> None:
+        served = self._presence.id is not None
         with _even_without_a_store():
             self._presence.leave()
+        if served and self._process is not None:  # a program that uses the library may go on for long after this
+            with _even_without_a_store():
+                processes.leave(self.store, self._process)
         if self._place is not None:
             with _even_without_a_store():
                 self._place.close()

@@ -49,6 +49,10 @@ class Outlook(Answer):
     in_force: Annotated[str, Field(description="What the state means, in a sentence.")]
     waits_for: Annotated[list[WaitAnswer], Field(description="The layers that keep it from being complete.")]
     to_do: Annotated[str, Field(description="What to do about that, with the command.")]
+    later: Annotated[
+        list[WaitAnswer],
+        Field(description="Layers for which it does not wait; a later receipt says that they are final."),
+    ]
 
 
 class ForgetAnswer(Outlook):

@@ -160,6 +160,9 @@ def resume(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by t
     """Finish requests that were accepted and not finished. A running service does so by itself."""
     with _saga() as saga:
         completed = saga.resume()
+        with saga.turn_if_free() as mine:
+            while mine and saga.look_later(all_of_them=True):
+                pass  # some hundred at once
         pending, names = saga.pending(), saga.services()
     done = {
         "ok": all(record.state in {ForgetState.EFFECTIVE, ForgetState.UNLEARNED} for record in pending),

@@ -21,6 +21,15 @@ class Layer(StrEnum):
     ADAPTER = "adapter"
     BASE_LLM = "base_llm"
     COPIES = "backups_and_exports"
+    FREED = "freed_memory"
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether a request waits for this layer before it is complete.
+
+        Of one that does not, a later revision of the receipt says that it is final.
+        """
+        return self is not Layer.FREED
 
 
 class Status(StrEnum):
@@ -33,6 +42,9 @@ class Status(StrEnum):
 
 
 FINAL: Final = frozenset({Status.PROVEN, Status.MEASURED, Status.OUT_OF_SCOPE})
+
+_HOLDING: Final = frozenset(layer for layer in Layer if layer.holds_back)
+_LATER: Final = frozenset(Layer) - _HOLDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +67,13 @@ class Finding:
 
 
 def is_complete(findings: Iterable[tuple[str, str]]) -> bool:
-    """Whether (layer, status) pairs cover every layer once and leave nothing open; what is unknown never does."""
+    """Whether (layer, status) pairs cover every layer that holds a request back once, and leave none of these open.
+
+    The others may be named once, or not at all: receipts may be older than they. What is unknown is never complete.
+    """
     pairs = list(findings)
-    final = all(status in FINAL for _, status in pairs)
-    return final and sorted(layer for layer, _ in pairs) == sorted(Layer)
+    later = [(layer, status) for layer, status in pairs if layer in _LATER]
+    held = [(layer, status) for layer, status in pairs if layer not in _LATER]
+    final = all(status in FINAL for _, status in held) and all(status in set(Status) for _, status in later)
+    once = len({layer for layer, _ in later}) == len(later)
+    return final and once and sorted(layer for layer, _ in held) == sorted(_HOLDING)

@@ -23,6 +23,7 @@ from rag_rec.artifacts.private import FILE_MODE, make_private_folder
 from rag_rec.clock import now_ms
 from rag_rec.errors import Busy, RagRecError, Unfinished, UnknownRequest
 from rag_rec.forgetting.acceptance import Acceptance
+from rag_rec.forgetting.freed import FreedMemory
 from rag_rec.forgetting.layers import FINAL, Finding
 from rag_rec.forgetting.plan import Plan, Planner
 from rag_rec.forgetting.receipts.conclusion import ORDER, Notary, advanced, findings_of, manifest_digest, state_of
@@ -152,6 +153,22 @@ class Saga:
             self.resume()
         left = {record.request_id for record in self.pending()}
         return sum(record.request_id not in left for record in waited)
+
+    def look_later(self, *, all_of_them: bool = False) -> int:
+        """Look again at freed memory, which holds no request back. Returns how many receipts say more now.
+
+        Costs one query where no process has ended since. Called in this folder's turn.
+
+        Args:
+            all_of_them: also where no process is known to have ended since receipts were last looked at.
+        """
+        freed = FreedMemory(self._store)
+        due = [self.record(request_id) for request_id in freed.due(all_of_them=all_of_them)]
+        if due:
+            self._notary.issue([(each, _revised(each, freed.of(each.epoch_after))) for each in due], now_ms())
+        else:
+            freed.settle()  # and not before: a receipt may have been issued by others meanwhile
+        return len(due)
 
     def services(self) -> dict[str, str]:
         """Host and process of the running services by their id."""

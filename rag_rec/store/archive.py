@@ -1,7 +1,8 @@
 """The rows that make up a store: read out in one consistent state, and put back in one transaction.
 
 What can be made again, or belongs to a moment, is left out: the change log (whoever followed it has to start anew),
-live replicas, checkpoints of an ingest, and whom the adapters saw, since adapters are not put back either.
+live replicas and processes, checkpoints of an ingest, and whom the adapters saw, since adapters are not put back
+either.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from rag_rec.store.schema import (
     places,
     replicas,
     seals,
+    service_processes,
     suppressions,
     users,
 )
@@ -46,7 +48,7 @@ ARCHIVED: Final[tuple[Table, ...]] = (
 BATCH: Final = 20_000
 """Rows in memory at once."""
 
-_DROPPED: Final[tuple[Table, ...]] = (changes, replicas, ingest_checkpoints, lineage, debts)
+_DROPPED: Final[tuple[Table, ...]] = (changes, replicas, service_processes, ingest_checkpoints, lineage, debts)
 
 
 class Snapshot:

@@ -13,8 +13,20 @@ from rag_rec.store.identity import Identity
 from rag_rec.store.journal import Journal
 from rag_rec.store.lineage import Lineage, delete_lineage, write_lineage
 from rag_rec.store.places import Places, retire, write_place
+from rag_rec.store.processes import Processes, delete_processes, mark_processes, write_process
 from rag_rec.store.protocol import Accepted, Compose
-from rag_rec.store.records import Debt, Erasure, ForgetRecord, Hold, LedgerEntry, LedgerTip, Place, Replica, Suppression
+from rag_rec.store.records import (
+    Debt,
+    Erasure,
+    ForgetRecord,
+    Hold,
+    LedgerEntry,
+    LedgerTip,
+    Place,
+    Replica,
+    ServiceProcess,
+    Suppression,
+)
 from rag_rec.store.replicas import Replicas, delete_replica, delete_silent, renew_replica, write_replica
 from rag_rec.store.requests import Requests, write_records
 from rag_rec.store.seals import recognising, seal
@@ -35,6 +47,7 @@ class SqlPrivacy:
         self._holds = Holds(database)
         self._replicas = Replicas(database)
         self._places = Places(database)
+        self._processes = Processes(database)
         self._lineage = Lineage(database)
 
     def identity(self) -> str:
@@ -173,6 +186,29 @@ class SqlPrivacy:
         """Take a place out of use, with an entry of the ledger. Raises ``UnknownPlace``."""
         with self._database.writer(durable=True) as connection:
             return retire(connection, place_id, time, reason, ledger)
+
+    def put_process(self, process: ServiceProcess) -> None:
+        """Put a process that answers from memory on the list."""
+        with self._database.writer() as connection:
+            write_process(connection, process)
+
+    def mark_processes(self, ids: Sequence[str], *, ended: bool, seen: int) -> None:
+        """Note that processes have ended, or were seen running at ``seen`` (milliseconds)."""
+        with self._database.writer() as connection:
+            mark_processes(connection, ids, ended=ended, seen=seen)
+
+    def drop_processes(self, ids: Sequence[str]) -> None:
+        """Take processes off the list."""
+        with self._database.writer() as connection:
+            delete_processes(connection, ids)
+
+    def processes(self) -> list[ServiceProcess]:
+        """The processes that answer from memory, by the epoch at which they began."""
+        return self._processes.all()
+
+    def waiting_for_processes(self, until: int, most: int) -> list[str]:
+        """Ids of requests with an erasure epoch of at most ``until`` whose receipts wait for processes to end."""
+        return self._processes.waiting(until, most)
 
     def put_lineage(self, adapter: str, users: Mapping[int, int], epoch: int) -> None:
         """Record whom an adapter saw, and settle its debts.

@@ -23,6 +23,7 @@ from rag_rec.store.records import (
     Place,
     Replica,
     Selection,
+    ServiceProcess,
     StoredInteraction,
     Suppression,
 )
@@ -220,6 +221,21 @@ class Store(Protocol):
         Raises:
             UnknownPlace: there is no place of this id that is in use.
         """
+
+    def put_process(self, process: ServiceProcess) -> None:
+        """Put a process that answers from memory on the list."""
+
+    def mark_processes(self, ids: Sequence[str], *, ended: bool, seen: int) -> None:
+        """Note that processes have ended, or were seen running at ``seen`` (milliseconds)."""
+
+    def drop_processes(self, ids: Sequence[str]) -> None:
+        """Take processes off the list."""
+
+    def processes(self) -> list[ServiceProcess]:
+        """The processes that answer from memory, by the epoch at which they began."""
+
+    def waiting_for_processes(self, until: int, most: int) -> list[str]:
+        """Ids of requests with an erasure epoch of at most ``until`` whose receipts wait for processes to end."""
 
     def put_lineage(self, adapter: str, users: Mapping[int, int], epoch: int) -> None:
         """Record whom an adapter saw: how many interactions, by user number, as of ``epoch``. Replaces what was there.

@@ -219,6 +219,29 @@ class Replica:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceProcess:
+    """A process that answers from memory: it may hold, in memory that it freed, what it read since it began.
+
+    Attributes:
+        id: random.
+        host: where it runs, and how far its numbers of processes reach.
+        process: its number there.
+        born: a mark of its start: numbers are used again. 0 where the machine does not tell.
+        epoch: the store's epoch before it read anything.
+        seen: when it was last known to run, in milliseconds.
+        ended: whether it is known to have ended.
+    """
+
+    id: str
+    host: str
+    process: int
+    born: int
+    epoch: int
+    seen: int
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """A data folder that holds, or may hold, files made from the store's people.
 

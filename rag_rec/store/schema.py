@@ -187,6 +187,19 @@ places = Table(
     Column("reason", Text),
 )
 
+service_processes = Table(
+    "service_processes",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("process", BigInteger, nullable=False),
+    Column("born", BigInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("seen", BigInteger, nullable=False),
+    Column("ended", SmallInteger, nullable=False),
+    comment="Which processes ran since which epoch. One that has ended stays until receipts say so.",
+)
+
 lineage = Table(
     "lineage",
     metadata,

@@ -21,6 +21,7 @@ from rag_rec.store.records import (
     LedgerTip,
     Place,
     Replica,
+    ServiceProcess,
     Suppression,
 )
 
@@ -38,6 +39,7 @@ class ReferencePrivacy:
     listed: dict[str, Suppression] = field(default_factory=dict)
     on_hold: dict[str, Hold] = field(default_factory=dict)
     alive: dict[str, Replica] = field(default_factory=dict)
+    running: dict[str, ServiceProcess] = field(default_factory=dict)
     folders: dict[str, Place] = field(default_factory=dict)
     seen: dict[tuple[str, int], int] = field(default_factory=dict)
     owed: set[tuple[str, str]] = field(default_factory=set)
@@ -167,6 +169,28 @@ class ReferencePrivacy:
 
     def replicas(self) -> list[Replica]:
         return [self.alive[name] for name in sorted(self.alive)]
+
+    def put_process(self, process: ServiceProcess) -> None:
+        self.running[process.id] = process
+
+    def mark_processes(self, ids: Sequence[str], *, ended: bool, seen: int) -> None:
+        for each in ids:
+            if each in self.running:
+                before = self.running[each]
+                self.running[each] = replace(before, ended=True) if ended else replace(before, seen=seen)
+
+    def drop_processes(self, ids: Sequence[str]) -> None:
+        for each in ids:
+            self.running.pop(each, None)
+
+    def processes(self) -> list[ServiceProcess]:
+        return sorted(self.running.values(), key=lambda each: (each.epoch, each.id))
+
+    def waiting_for_processes(self, until: int, most: int) -> list[str]:
+        said = '"layer":"freed_memory","status":"PENDING"'
+        waiting = [each for each in self.records.values() if each.epoch_after <= until]
+        found = sorted((each.epoch_after, each.request_id) for each in waiting if said in (each.receipt or ""))
+        return [request for _, request in found[:most]]
 
     def put_lineage(self, adapter: str, users: Mapping[int, int], epoch: int) -> None:
         if self.erased_at > epoch:

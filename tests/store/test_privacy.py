@@ -22,6 +22,7 @@ from rag_rec.store.records import (
     LedgerEntry,
     LedgerTip,
     Replica,
+    ServiceProcess,
     Suppression,
 )
 from tests.store.erasing import chained, entry_after, erasure_of, forget, numbers_of, tip_of
@@ -293,3 +294,25 @@ def test_a_large_batch_goes_at_once(store: Store) -> None:
     assert list(store.lineage("x")) == list(range(1050, 1100))
     rows = [Interaction(f"u{user}", "i0", 9) for user in range(1100)]
     assert store.append(rows) == AppendResult(50, 0, 1050)
+
+
+def test_processes_are_listed_marked_and_taken_off(store: Store) -> None:
+    late, early = (ServiceProcess(name, "here", 7, 3, epoch, 100) for name, epoch in (("late", 9), ("early", 2)))
+    store.put_process(late)
+    store.put_process(early)
+    assert store.processes() == [early, late]
+    store.mark_processes(["late", "unknown"], ended=False, seen=200)
+    store.mark_processes(["early"], ended=True, seen=300)
+    assert store.processes() == [replace(early, ended=True), replace(late, seen=200)]
+    store.drop_processes(["early", "unknown"])
+    assert [each.id for each in store.processes()] == ["late"]
+
+
+def test_requests_whose_receipts_wait_for_processes_are_found(filled: Store) -> None:
+    record, other = forget(filled, "b"), forget(filled, "c", request_id="r2")
+    line = '{"detail":{},"layer":"freed_memory","status":"%s","until":null}'
+    filled.extend_ledger(lambda _: ([], [replace(record, receipt=line % "PENDING")]))
+    filled.extend_ledger(lambda _: ([], [replace(other, receipt=line % "PROVEN")]))
+    assert filled.waiting_for_processes(record.epoch_after, 5) == ["r1"]
+    assert filled.waiting_for_processes(record.epoch_after - 1, 5) == []
+    assert filled.waiting_for_processes(record.epoch_after, 0) == []

@@ -25,6 +25,7 @@ from rag_rec.forgetting.apart.messages import (
     receive,
     send,
 )
+from rag_rec.forgetting.processes import enter, leave
 from rag_rec.forgetting.request import ForgetOutcome
 from rag_rec.forgetting.saga import Saga
 from rag_rec.forgetting.system import open_system
@@ -32,6 +33,7 @@ from rag_rec.home import existing_store_of
 from rag_rec.keys import existing_pseudonyms
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
+from rag_rec.store.records import ServiceProcess
 
 log = structlog.get_logger()
 
@@ -60,6 +62,7 @@ def run(connection: Connection, settings: Settings, begin: Callable[[], None]) -
 def work(connection: Connection, settings: Settings) -> None:
     """Carry out what is ordered until the other side has gone."""
     store: Store | None = None
+    process: ServiceProcess | None = None
     line = _Line(connection)
     try:
         while True:
@@ -67,7 +70,9 @@ def work(connection: Connection, settings: Settings) -> None:
             assert isinstance(order, Order)  # noqa: S101 - both sides are ours
             try:
                 with _beating(line):
-                    store = store or existing_store_of(settings)
+                    if store is None:
+                        store = existing_store_of(settings)
+                        process = enter(store)
                     answer: Message = Done(_carry_out(order, settings, store, RemoteMemory(line)))
             except RagRecError as error:
                 answer = Failure.of(error)
@@ -79,6 +84,9 @@ def work(connection: Connection, settings: Settings) -> None:
         return
     finally:
         if store is not None:
+            if process is not None:
+                with suppress(RagRecError):
+                    leave(store, process)
             store.close()
 
 

@@ -65,6 +65,7 @@ def verify(
         "complete": verdict.complete,
         "problems": list(verdict.problems),
         "open": list(verdict.open),
+        "later": list(verdict.later),
     }
     if verdict.document is None:
         return Answer(answer, _wrong(verdict.problems))

@@ -86,7 +86,8 @@ class LayerLine(_Part):
 class Document(_Part):
     """A signed receipt. Times are ISO 8601 in UTC; ``subject`` is ``hmac-sha256:`` and the person's pseudonym.
 
-    ``complete`` says that every layer is named once and none is open; :func:`check_receipt` works it out anew.
+    ``complete`` speaks of every layer that holds a request back (:attr:`Layer.holds_back`): each is named once and none
+    is open; :func:`check_receipt` works it out anew.
     """
 
     format: Literal["rag-rec/receipt/1"]
@@ -120,8 +121,9 @@ class Verdict:
 
     Attributes:
         valid: it is whole, in a known format, and signed with the key.
-        complete: it is valid, and no layer is open.
-        open: layers that are missing, named twice, pending, or of an unknown name or status.
+        complete: it is valid, and no layer that holds a request back is open.
+        open: of these layers, those that are missing, named twice or pending; and what is of an unknown name or status.
+        later: layers that hold no request back, and are pending.
         problems: why it is not valid, in words.
         document: its content, as far as it has the fields of a receipt; believe it only if valid.
     """
@@ -129,6 +131,7 @@ class Verdict:
     valid: bool
     complete: bool
     open: tuple[str, ...]
+    later: tuple[str, ...]
     problems: tuple[str, ...]
     document: dict[str, Any] | None
 
@@ -201,7 +204,8 @@ def check_receipt(text: str, verifier: Verifier) -> Verdict:
     """Check a receipt. Never raises: whatever the text is, the verdict says what is wrong with it."""
     document, problem = _parsed(text)
     if document is None:
-        return Verdict(valid=False, complete=False, open=tuple(Layer), problems=(problem,), document=None)
+        held = tuple(layer for layer in Layer if layer.holds_back)
+        return Verdict(valid=False, complete=False, open=held, later=(), problems=(problem,), document=None)
     pairs = [(line["layer"], line["status"]) for line in document["layers"]]
     covered = is_complete(pairs)
     problems = (*_signature_problems(document, verifier), *_contradictions(document, covered))
@@ -209,6 +213,7 @@ def check_receipt(text: str, verifier: Verifier) -> Verdict:
         valid=not problems,
         complete=covered and not problems,
         open=_open(pairs),
+        later=_later(pairs),
         problems=problems,
         document=document,
     )
@@ -247,12 +252,20 @@ def _contradictions(document: Mapping[str, Any], covered: bool) -> list[str]:
 
 
 def _open(pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    said = {layer: [status for name, status in pairs if name == layer] for layer in (*Layer, *dict(pairs))}
-    return tuple(
-        str(layer)
-        for layer, statuses in said.items()
-        if layer not in set(Layer) or len(statuses) != 1 or statuses[0] not in FINAL
-    )
+    held = [layer for layer in Layer if layer.holds_back]
+    said = {layer: [status for name, status in pairs if name == layer] for layer in (*held, *dict(pairs))}
+    return tuple(str(layer) for layer, statuses in said.items() if _is_open(layer, statuses))
+
+
+def _is_open(layer: str, statuses: Sequence[str]) -> bool:
+    if layer not in set(Layer) or len(statuses) != 1:
+        return True
+    return statuses[0] not in (FINAL if Layer(layer).holds_back else set(Status))
+
+
+def _later(pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    pending = {layer for layer, status in pairs if status == Status.PENDING}
+    return tuple(layer for layer in Layer if not layer.holds_back and layer in pending)
 
 
 def _line(finding: Finding) -> dict[str, Any]:

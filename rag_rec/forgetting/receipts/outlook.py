@@ -31,7 +31,8 @@ IN_FORCE: Final = {
     "adapter that learned from it may be left.",
     ForgetState.UNLEARNED: "What was to go is erased from every file, no running service answers with it, and no "
     "adapter is left that learned from it.",
-    ForgetState.COMPLETE: "What was to go is gone from every layer, as the receipt says layer by layer.",
+    ForgetState.COMPLETE: "What was to go is gone from every layer that can be read, as the receipt says layer by "
+    "layer. Memory that processes freed is a layer of its own, for which a request does not wait.",
 }
 
 NOTHING_TO_DO: Final = "Nothing."
@@ -63,6 +64,10 @@ class Wait:
     overdue: bool = False
     which: tuple[str, ...] = ()
 
+    def content(self) -> dict[str, Any]:
+        """For programs."""
+        return {"layer": self.layer, "why": self.why, "until": self.until, "which": list(self.which)}
+
     def in_words(self, names: Mapping[str, str]) -> str:
         """One line; ``names`` says what an id stands for."""
         when = f" ({'was due' if self.overdue else 'until'} {self.until})" if self.until else ""
@@ -72,20 +77,24 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """See the module. ``waits_for`` is empty for a request that is complete."""
+    """See the module. ``waits_for`` is empty for a request that is complete; ``later`` are the layers that become final
+    by themselves, for which it does not wait."""
 
     in_force: str
     waits_for: tuple[Wait, ...]
     to_do: str
+    later: tuple[Wait, ...] = ()
 
     @classmethod
     def of(cls, record: ForgetRecord, now: int | None = None) -> Outlook:
         """Of a record, by its latest receipt."""
-        if record.receipt is None or record.state is ForgetState.COMPLETE:
+        if record.receipt is None:
             return cls.of_state(record.state)
         try:
             document = read_receipt(record.receipt)
         except BrokenLedger:  # a removal is acknowledged all the same
+            if record.state is ForgetState.COMPLETE:
+                return cls.of_state(record.state)
             return cls(IN_FORCE[record.state], (Wait("receipt", UNREADABLE),), _to_do((Wait("receipt", UNREADABLE),)))
         return cls._of(record.state, document, now_ms() if now is None else now)
 
@@ -101,33 +110,37 @@ class Outlook:
 
     @classmethod
     def _of(cls, state: ForgetState, document: Mapping[str, Any] | None, now: int) -> Outlook:
+        later = () if document is None else _pending(document, now, holding_back=False)
         if state is ForgetState.COMPLETE:
-            return cls(IN_FORCE[state], (), NOTHING_TO_DO)
+            return cls(IN_FORCE[state], (), NOTHING_TO_DO, later)
         waits = () if document is None else _waits(document, now)
-        return cls(IN_FORCE[state], waits, _to_do(waits))
+        return cls(IN_FORCE[state], waits, _to_do(waits), later)
 
     def content(self) -> dict[str, Any]:
         """For programs."""
-        waits = [
-            {"layer": each.layer, "why": each.why, "until": each.until, "which": list(each.which)}
-            for each in self.waits_for
-        ]
-        return {"in_force": self.in_force, "waits_for": waits, "to_do": self.to_do}
+        waits, later = ([each.content() for each in layers] for layers in (self.waits_for, self.later))
+        return {"in_force": self.in_force, "waits_for": waits, "to_do": self.to_do, "later": later}
 
     def words(self, names: Mapping[str, str] | None = None) -> dict[str, Any]:
         """For people. ``names`` says what the ids of services stand for."""
         waits = [each.in_words(names or {}) for each in self.waits_for]
+        later = {"final later": [each.in_words({}) for each in self.later]} if self.later else {}
         if self.to_do == NOTHING_TO_DO:
-            return {"in force": self.in_force}
-        return {"in force": self.in_force, "waits for": waits or [NO_RECEIPT], "what to do": self.to_do}
+            return {"in force": self.in_force, **later}
+        return {"in force": self.in_force, "waits for": waits or [NO_RECEIPT], "what to do": self.to_do, **later}
 
 
 def _waits(document: Mapping[str, Any], now: int) -> tuple[Wait, ...]:
-    """The layers that are pending, and those of which the receipt says nothing."""
-    lines = document.get("layers", [])
-    said = {line["layer"] for line in lines}
-    pending = [_wait(line, now) for line in lines if line["status"] not in FINAL]
-    return (*pending, *(Wait(layer.value, NOT_SAID) for layer in Layer if layer not in said))
+    """The layers that hold a request back and are pending, and those of which the receipt says nothing."""
+    said = {line["layer"] for line in document.get("layers", [])}
+    missing = (Wait(layer.value, NOT_SAID) for layer in Layer if layer.holds_back and layer not in said)
+    return (*_pending(document, now, holding_back=True), *missing)
+
+
+def _pending(document: Mapping[str, Any], now: int, *, holding_back: bool) -> tuple[Wait, ...]:
+    later = {layer for layer in Layer if not layer.holds_back}
+    lines = (line for line in document.get("layers", []) if (line["layer"] not in later) == holding_back)
+    return tuple(_wait(line, now) for line in lines if line["status"] not in FINAL)
 
 
 def _wait(line: Mapping[str, Any], now: int) -> Wait:

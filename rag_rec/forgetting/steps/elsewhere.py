@@ -42,5 +42,5 @@ def in_every_place(finding: Finding, group: Group, places: Sequence[Place], own:
 
 def waits_for_places(findings: Sequence[Finding]) -> bool:
     """Whether there is nothing to do for a request, as far as its receipt says, until other places have reported."""
-    pending = [finding for finding in findings if finding.status is Status.PENDING]
+    pending = [finding for finding in findings if finding.status is Status.PENDING and finding.layer.holds_back]
     return bool(pending) and all(PLACES in finding.detail or "owing" in finding.detail for finding in pending)

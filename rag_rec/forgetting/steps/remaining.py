@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rag_rec.forgetting.freed import FreedMemory
 from rag_rec.forgetting.layers import Finding, Layer, Status
 from rag_rec.forgetting.steps.protocol import Group, erased_at
 from rag_rec.forgetting.steps.reader import ReaderFindings
@@ -21,12 +22,13 @@ COPIES = (
 
 
 class StateRemaining:
-    """Says what holds of the reader, logs, base model and copies. Removes nothing."""
+    """Says what holds of the reader, logs, base model, copies and freed memory. Removes nothing."""
 
     name = "remaining"
 
     def __init__(self, system: System) -> None:
         self._generations = system.generations
+        self._store = system.store
 
     def act(self, group: Group) -> None:
         """Nothing has to be done."""
@@ -38,4 +40,5 @@ class StateRemaining:
             Finding(Layer.LOGS, Status.OUT_OF_SCOPE, LOGS),
             Finding(Layer.BASE_LLM, Status.OUT_OF_SCOPE, BASE),
             Finding(Layer.COPIES, Status.OUT_OF_SCOPE, COPIES),
+            FreedMemory(self._store).of(erased_at(group)),
         ]

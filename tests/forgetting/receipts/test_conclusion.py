@@ -32,7 +32,7 @@ def test_everything_proven_is_complete() -> None:
     assert state_of(findings(CLEAN)) is ForgetState.COMPLETE
 
 
-@pytest.mark.parametrize("layer", Layer)
+@pytest.mark.parametrize("layer", [layer for layer in Layer if layer.holds_back])
 @pytest.mark.parametrize("status", [None, Status.PENDING])
 def test_no_layer_may_be_left_out_or_open(layer: Layer, status: Status | None) -> None:
     statuses = {**CLEAN, layer: status} if status else {k: v for k, v in CLEAN.items() if k is not layer}
@@ -46,6 +46,13 @@ def test_no_layer_may_be_left_out_or_open(layer: Layer, status: Status | None) -
         assert reached is ForgetState.EFFECTIVE
     else:
         assert reached is ForgetState.UNLEARNED
+
+
+@pytest.mark.parametrize("status", [None, Status.PENDING])
+def test_freed_memory_holds_no_request_back(status: Status | None) -> None:
+    others = [each for each in findings(CLEAN) if each.layer is not Layer.FREED]
+    freed = [Finding(Layer.FREED, status, "Processes run.")] if status else []
+    assert state_of([*others, *freed]) is ForgetState.COMPLETE
 
 
 def test_a_layer_named_twice_does_not_count_as_complete() -> None:
