@@ -195,15 +195,21 @@ class Supervisor:
         if place is None:
             return
         self._restarts += 1
-        sound = place.since is not None and self._clock() - place.since >= SOUND_SECONDS
+        if worker is not place.next and place.next is not None:  # the successor is on its way already
+            place.worker, place.next, place.since = place.next, None, None
+            return
+        sound = worker is place.worker and self._is_sound(place)
         if worker is place.next:
             place.next = None
         else:
-            place.worker, place.next, place.since = place.next, None, None
+            place.worker = place.since = None
         place.failures = 0 if sound else place.failures + 1
         place.retry = self._clock() + _delay(place.failures)
         if not self._ever_ready and status > 0:  # it says itself that it cannot: a setting, or no index
             self._note_order(end=True)
+
+    def _is_sound(self, place: Place) -> bool:
+        return place.since is not None and self._clock() - place.since >= SOUND_SECONDS
 
     def _note_order(self, end: bool) -> None:
         if not end:

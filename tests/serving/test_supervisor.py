@@ -124,6 +124,29 @@ def test_a_replacement_that_fails_leaves_the_old_one_at_work() -> None:
     assert stage.started[0].told_to_end
 
 
+def test_a_replacement_that_fails_is_tried_again_later_also_where_the_old_one_was_sound() -> None:
+    stage = Stage(1)
+    stage.all_ready()
+    stage.now += SOUND_SECONDS
+    stage.step(Order(end=False))
+    stage.step(Ended(stage.started[1], 1))
+    assert len(stage.started) == 2
+    stage.now += RETRY_SECONDS
+    stage.step()
+    assert len(stage.started) == 3
+
+
+def test_a_replacement_takes_over_from_a_worker_that_dies_meanwhile() -> None:
+    stage = Stage(1)
+    stage.all_ready()
+    stage.step(Order(end=False))
+    stage.step(Ended(stage.started[0], -9))
+    stage.step(Ready(stage.started[1]))
+    stage.now += LONGEST_RETRY_SECONDS
+    stage.step()
+    assert (len(stage.started), stage.started[1].told_to_end) == (2, False)
+
+
 def test_workers_are_replaced_when_they_are_old_enough() -> None:
     stage = Stage(1, recycle=100.0)
     stage.all_ready()
