@@ -188,7 +188,9 @@ def test_a_reader_at_work_delays_a_removal_and_does_not_spoil_it(
         assert engine.store.user(CANARY) is None
         (pending,) = engine.pending()
         findings = findings_in(engine.receipt(pending.request_id))
-        assert [each.layer for each in findings if each.status is Status.PENDING] == [Layer.STORE]
+        assert [each.layer for each in findings if each.status is Status.PENDING and each.layer.holds_back] == [
+            Layer.STORE
+        ]
         assert all("store.sqlite3" in place for place in places(home, sought))  # the index files are rewritten
         reader.execute("COMMIT")
     engine.refresh()

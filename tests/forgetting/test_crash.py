@@ -224,7 +224,9 @@ def test_a_removal_that_cannot_be_finished_is_in_force_and_goes_as_far_as_it_can
 
 
 def open_in(receipt: dict[str, Any]) -> set[str]:
-    return {line["layer"] for line in receipt["layers"] if line["status"] == "PENDING"}
+    """The layers for which a request waits."""
+    pending = {line["layer"] for line in receipt["layers"] if line["status"] == "PENDING"}
+    return {layer for layer in pending if Layer(layer).holds_back}
 
 
 def test_a_damaged_index_that_is_not_in_use_does_not_keep_a_removal_back(settings: Settings) -> None:
