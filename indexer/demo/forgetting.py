@@ -9,6 +9,7 @@ from typing import Any
 from indexer.demo.claims import check
 from indexer.demo.narration import Narration
 from indexer.demo.service import Api, Commands
+from rag_rec.forgetting.layers import Layer
 from rag_rec.forgetting.proof.forensics import traces
 
 
@@ -96,4 +97,6 @@ class Forgetting:
 
 
 def _open(receipt: dict[str, Any]) -> list[str]:
-    return [line["layer"] for line in receipt["layers"] if line["status"] == "PENDING"]
+    """The layers for which the request waits."""
+    pending = [line["layer"] for line in receipt["layers"] if line["status"] == "PENDING"]
+    return [layer for layer in pending if Layer(layer).holds_back]
