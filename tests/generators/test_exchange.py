@@ -23,7 +23,7 @@ from tests.generators.fake_server import FakeServer
 from tests.generators.hostile_server import BOMB_MEBIBYTES, MEBIBYTE, Attack, HostileServer
 
 SECONDS = 1.0
-GENEROUS = 60.0  # seconds; the machine may be busy
+GENEROUS = 10.0  # seconds; the machine may be busy
 MOST_MEMORY = 16 * MEBIBYTE
 COMPLETIONS = "/v1/completions"
 REASONS = {Attack.NOT_A_NUMBER: Reason.NOT_A_NUMBER, Attack.REDIRECT: Reason.REFUSED}
