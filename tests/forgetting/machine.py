@@ -75,7 +75,8 @@ class ForgetMachine(RuleBasedStateMachine):
     @rule(chosen=some)
     def send_what_was_forgotten(self, chosen: int) -> None:
         user_id, (item_id, event, moment) = one_of(sorted(self.model.refused), chosen)
-        self.pair.add([Interaction(user_id, item_id, moment, event, text="late words")])
+        value = 3.0 if event == "rating" else None  # a rating without one is refused for another reason
+        self.pair.add([Interaction(user_id, item_id, moment, event, value, text="late words")])
         assert (item_id, event, moment) not in self.model.users.get(user_id, {})
 
     @rule(user_id=users)
