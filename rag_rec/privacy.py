@@ -20,6 +20,7 @@ from rag_rec.forgetting.plan import Plan
 from rag_rec.forgetting.proof.table import compare, proof_table
 from rag_rec.forgetting.proof.twin import build_twin
 from rag_rec.forgetting.receipts.records import record_of
+from rag_rec.forgetting.remnants import Remnants
 from rag_rec.forgetting.replicas import Presence
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.forgetting.rights.access import export
@@ -65,6 +66,7 @@ class Privacy:
         self._process: ServiceProcess | None = None
         self._pseudonyms = open_pseudonyms(settings)
         self._removals = removals
+        self._remnants = Remnants(store)
         self._losses = 0
 
     @property
@@ -225,6 +227,7 @@ class Privacy:
         """
         self._live.follow()
         self._say()
+        self._remnants.let_go_of_removed()
         saga = self._saga()
         with saga.turn_if_free() as mine:
             if not mine:

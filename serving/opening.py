@@ -25,13 +25,16 @@ def open_engine(settings: Settings, begin: Callable[[], None]) -> Engine:
 
     from rag_rec import engine  # noqa: PLC0415
     from rag_rec.forgetting.apart.process import RemovalProcess  # noqa: PLC0415
+    from rag_rec.forgetting.remnants import settle_in  # noqa: PLC0415
 
     # The matrices of one request are small: several threads inside it cost more than they give, and requests that are
     # answered side by side would fight for the same cores.
     threadpool_limits(limits=1)
     removals = RemovalProcess(settings, begin)
     try:
-        return engine.Engine.open(settings, removals=removals)
+        opened = engine.Engine.open(settings, removals=removals)
     except BaseException:
         removals.close()
         raise
+    settle_in()
+    return opened

@@ -114,6 +114,9 @@ class ServiceProtocol(HttpToolsProtocol):
         seconds = self._limits.body_seconds if self._receiving else self._limits.idle_seconds
         self._connections.wait(self, seconds)
         self._head = 0
+        if not self.pipeline and self.scope is self.cycle.scope:  # no other request has begun to arrive
+            self.url, self.headers = b"", []
+            self.scope = self.cycle.scope = {}  # type: ignore[typeddict-item] # a caller may wait long before the next
         super().on_response_complete()
         if not self._is_free:  # a request that was sent before the answer to the one before it
             self._connections.work(self)

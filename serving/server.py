@@ -19,6 +19,7 @@ from serving.app import ROUTERS, create_app
 from serving.engine import Engine
 from serving.gate import Gate
 from serving.protocol import ServiceProtocol
+from serving.reading import BUFFER_BYTES, CleanReading
 from serving.service import Service
 
 SWITCH_SECONDS = 0.0001
@@ -157,9 +158,10 @@ class Server(uvicorn.Server):
 
 
 def _config(service: Service) -> uvicorn.Config:
+    protocol = partial(ServiceProtocol, service.connections, service.limits)
     return uvicorn.Config(
         Gate(create_app(service), service, [route for router in ROUTERS for route in router.routes]),
-        http=partial(ServiceProtocol, service.connections, service.limits),  # type: ignore[arg-type]
+        http=partial(CleanReading, bytearray(BUFFER_BYTES), protocol),  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_config=None,

@@ -59,6 +59,7 @@ class Database:
         self._idle: deque[Any] = deque()
         self._queries: dict[Any, Query] = {}
         self._closed = False
+        self._renewals = 0
         self._watch = FileWatch(self.path) if self.is_sqlite else None
         self._known: str | None = None
         self._closing = threading.Lock()
@@ -93,7 +94,7 @@ class Database:
     def reader(self) -> Iterator[Any]:
         """A driver's cursor on a connection in autocommit mode; every statement sees the newest commit."""
         self._check_file()
-        connection = self._take_reader()
+        renewals, connection = self._renewals, self._take_reader()
         with self.errors():
             try:
                 cursor = connection.cursor()
@@ -102,7 +103,10 @@ class Database:
             except BaseException:
                 connection.close()
                 raise
-        self._give_reader(connection)
+        if renewals == self._renewals:
+            self._give_reader(connection)
+        else:
+            connection.close()
 
     @contextmanager
     def writer(self, durable: bool = True) -> Iterator[Connection]:
@@ -141,16 +145,30 @@ class Database:
         assert self._watch is not None  # noqa: S101 - only SQLite is a file
         return self._watch.descriptor
 
+    def renew(self) -> None:
+        """Close the connections that wait to be used, and those in use when they are given back.
+
+        A connection remembers pages, and the values that its statements were asked with last; the cache of compiled
+        statements remembers those that each was asked with first.
+        """
+        self._renewals += 1
+        self._close_idle()
+        self.engine.clear_compiled_cache()
+
     def close(self) -> None:
         """Close every connection."""
         self._closed = True
-        while self._idle:
-            self._idle.pop().close()
-        self.engine.dispose()
+        self._close_idle()
         with self._closing:
             watch, self._watch = self._watch, None
         if watch is not None:
             watch.close()
+
+    def _close_idle(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
+        self.engine.dispose()
 
     def _check_file(self) -> None:
         if self._watch is not None:

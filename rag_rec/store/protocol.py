@@ -264,5 +264,8 @@ class Store(Protocol):
     def check(self) -> None:
         """Raise ``StoreLost`` unless this still is the store that was opened. Cheap."""
 
+    def renew_connections(self) -> None:
+        """Let go of what connections remember of earlier reads and writes, such as pages and the values asked for."""
+
     def close(self) -> None:
         """Release connections."""

@@ -59,6 +59,10 @@ class SqlStore(SqlData, SqlPrivacy):
         """Raise ``StoreLost`` unless this still is the store that was opened."""
         self._database.check()
 
+    def renew_connections(self) -> None:
+        """Let go of what connections remember of earlier reads and writes."""
+        self._database.renew()
+
     def close(self) -> None:
         """Release connections."""
         self._database.close()

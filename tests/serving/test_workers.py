@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ import orjson
 import pytest
 
 from indexer.demo.service import Commands
+from serving.allocator import can_overwrite
+from tests.serving.memory import copies, family
 
 pytestmark = pytest.mark.integration
 
@@ -247,3 +250,36 @@ def test_workers_without_an_index_end_the_service(tmp_path: Path) -> None:
     assert service.process.returncode == 1
     assert "No worker could start" in orjson.loads(output)["error"]["message"]
     assert {line["code"] for line in service.told("worker_failed")} == {"not_ready"}
+
+
+@pytest.mark.skipif(not (sys.platform == "linux" and can_overwrite()), reason="memory is overwritten and read so there")
+def test_no_process_keeps_ids_or_texts_of_the_forgotten(home: Path, tmp_path: Path) -> None:
+    people = {f"person-{secrets.token_hex(8)}": secrets.token_hex(12) for _ in range(6)}
+    with serving(home, tmp_path, 1, RAGREC_OVERWRITE_FREED="true") as service, service.client() as client:
+        for user, text in people.items():
+            _live(client, user, text)
+        plans = {user: client.delete(f"/v1/users/{user}", params={"dry_run": True}).json()["plan"] for user in people}
+        assert copies(service.pids()[1], people.keys())  # what is there is found
+        for user, plan in plans.items():
+            params = {"confirm": user, "plan": plan}
+            assert client.delete(f"/v1/users/{user}", params=params).status_code == 200
+        for number in range(USERS):
+            assert recommend(client, f"u{number}").status_code == 200
+        until(lambda: not _kept(service, people))
+
+
+def _live(client: httpx.Client, user: str, text: str) -> None:
+    assert client.put(f"/v1/users/{user}", json={"attributes": {"age": 30}}).status_code == 204
+    for item in range(3):
+        event = {"item_id": f"i{item}", "event": "like", "text": f"I said {text} of it."}
+        assert client.post(f"/v1/users/{user}/interactions", json=event).status_code == 200
+    for strategy in ("preference", "diversity", "attention"):
+        body = {"user_id": user, "k": 3, "strategy": strategy}
+        assert client.post("/v1/recommendations", json=body).status_code == 200
+    assert client.get(f"/v1/users/{user}/export").status_code == 200
+
+
+def _kept(service: Service, people: Mapping[str, str]) -> int:
+    """How many copies there are in the worker and the process of its removals."""
+    looked_for = [*people.keys(), *people.values()]
+    return sum(copies(process, looked_for).total() for process in family(service.pids()[1]))

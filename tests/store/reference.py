@@ -189,6 +189,9 @@ class ReferenceStore(ReferencePrivacy):
     def check(self) -> None:
         """A dictionary is not lost."""
 
+    def renew_connections(self) -> None:
+        pass
+
     def close(self) -> None:
         """There is nothing to release."""
 

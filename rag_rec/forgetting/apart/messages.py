@@ -5,7 +5,7 @@ from __future__ import annotations
 from multiprocessing.connection import Connection
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from rag_rec import errors
@@ -78,7 +78,8 @@ class Failure:
 
 
 Message = Annotated[Order | Question | Reply | Alive | Done | Failure, Field(discriminator="kind")]
-_MESSAGE: Final[TypeAdapter[Message]] = TypeAdapter(Message)
+_MESSAGE: Final[TypeAdapter[Message]] = TypeAdapter(Message, config=ConfigDict(cache_strings="none"))
+"""Without the cache of strings, which would keep the ids of the last thousands of people for as long as it runs."""
 
 
 def send(connection: Connection, message: Message) -> None:

@@ -26,6 +26,7 @@ from rag_rec.forgetting.apart.messages import (
     send,
 )
 from rag_rec.forgetting.processes import enter, leave
+from rag_rec.forgetting.remnants import let_go
 from rag_rec.forgetting.request import ForgetOutcome
 from rag_rec.forgetting.saga import Saga
 from rag_rec.forgetting.system import open_system
@@ -80,6 +81,9 @@ def work(connection: Connection, settings: Settings) -> None:
                 log.error("removal_failed", kind=type(error).__name__)
                 answer = Failure.of(error)
             line.send(answer)
+            del order, answer  # they name people, and the next order may be long in coming
+            if store is not None:
+                let_go(store)
     except (EOFError, OSError):
         return
     finally:

@@ -56,3 +56,18 @@ def test_the_text_of_an_unexpected_error_is_not_sent(error: Exception) -> None:
 def test_what_is_no_error_of_ours_is_never_raised() -> None:
     assert hasattr(errors, "annotations")
     assert type(Failure("annotations", "x").raised()) is RagRecError
+
+
+def test_ids_in_messages_are_kept_by_nothing() -> None:
+    """A cache of strings would give the same object again."""
+    person = "person-of-whom-nothing-else-speaks"
+    ours, theirs = Pipe()
+    received: list[str] = []
+    with ours, theirs:
+        for _ in range(2):
+            send(ours, Order(ForgetRequest.of(person), None))
+            order = receive(theirs)
+            assert isinstance(order, Order)
+            received.append(order.request.user_ids[0])
+    assert received[0] == received[1] == person
+    assert received[0] is not received[1]
