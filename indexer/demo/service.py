@@ -145,6 +145,11 @@ class RunningService:
             self._process.wait()
 
     @property
+    def pid(self) -> int:
+        """The process that was started."""
+        return self._process.pid
+
+    @property
     def exit_code(self) -> int | None:
         """How the process ended; None while it runs."""
         return self._process.poll()

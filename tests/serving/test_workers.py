@@ -20,9 +20,9 @@ import httpx
 import orjson
 import pytest
 
+from benchmarks.methods.process_memory import copies, family
 from indexer.demo.service import Commands
 from serving.allocator import can_overwrite
-from tests.serving.memory import copies, family
 
 pytestmark = pytest.mark.integration
 

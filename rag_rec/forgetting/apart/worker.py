@@ -26,7 +26,7 @@ from rag_rec.forgetting.apart.messages import (
     send,
 )
 from rag_rec.forgetting.processes import enter, leave
-from rag_rec.forgetting.remnants import let_go
+from rag_rec.forgetting.remnants import let_go, settle_in
 from rag_rec.forgetting.request import ForgetOutcome
 from rag_rec.forgetting.saga import Saga
 from rag_rec.forgetting.system import open_system
@@ -74,6 +74,7 @@ def work(connection: Connection, settings: Settings) -> None:
                     if store is None:
                         store = existing_store_of(settings)
                         process = enter(store)
+                        settle_in()
                     answer: Message = Done(_carry_out(order, settings, store, RemoteMemory(line)))
             except RagRecError as error:
                 answer = Failure.of(error)
