@@ -9,7 +9,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from enum import StrEnum, auto
-from typing import Any, Self
+from typing import IO, Any, Self
 
 MEBIBYTE = 1024 * 1024
 BOMB_MEBIBYTES = 128
@@ -87,7 +87,7 @@ class HostileServer:
     def _serve(self, connection: socket.socket) -> None:
         with connection, connection.makefile("rb") as stream:
             try:
-                head = b"".join(iter(stream.readline, b"\r\n"))
+                head = b"".join(_lines(stream))
                 self.headers.append(head)
                 length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0] or 0)
                 body = json.loads(stream.read(length)) if length else {}
@@ -110,6 +110,12 @@ class HostileServer:
         """Byte by byte, for ever."""
         while not self._stopped.wait(0.01):
             yield text
+
+
+def _lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """The lines up to an empty one, or to the end where a client leaves before."""
+    while (line := stream.readline()) not in {b"", b"\r\n"}:
+        yield line
 
 
 def whole(content: bytes) -> bytes:

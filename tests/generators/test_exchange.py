@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import tracemalloc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -92,9 +92,8 @@ def test_a_hostile_answer_to_loading_an_adapter_ends_in_time(
 def test_a_hostile_chat_server_is_a_failure_in_time(attack: Attack, spoiled: str) -> None:
     with FakeServer() as elsewhere, HostileServer(attack, spoiled, elsewhere=elsewhere.url) as server:
         model = OpenAIChat(base_urls=(server.url,), most_seconds=SECONDS)
-        with within(), pytest.raises(GeneratorFailure) as failed:
+        with closing(model), within(), pytest.raises(GeneratorFailure) as failed:
             list(model.stream([HumanMessage("Why?")]))
-        model.close()
         broken = attack is Attack.NOT_A_NUMBER  # no reply says a number that counts
         assert failed.value.reason is (Reason.BROKEN if broken else reason_of(attack))
         assert elsewhere.requests == []

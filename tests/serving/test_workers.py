@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -217,21 +217,21 @@ def test_replacing_all_of_them_under_load_fails_no_request(home: Path, tmp_path:
 
 
 def test_a_person_is_gone_from_both_at_once(home: Path, tmp_path: Path) -> None:
-    with serving(home, tmp_path, 2) as service:
+    with serving(home, tmp_path, 2) as service, ExitStack() as stack:
         clients: dict[int, httpx.Client] = {}
-        until(lambda: clients.update(_client_by_worker(service)) or {1, 2} <= clients.keys())
+
+        def both() -> bool:
+            client = stack.enter_context(service.client())
+            clients[service.worker_of(client)] = client
+            return {1, 2} <= clients.keys()
+
+        until(both)
         first = clients[1]
         plan = first.delete("/v1/users/u2", params={"dry_run": True}).json()["plan"]
         assert first.delete("/v1/users/u2", params={"confirm": "u2", "plan": plan}).status_code == 200
         for client in clients.values():
             assert recommend(client, "u2").json()["provenance"]["known_user"] is False
             assert client.get("/v1/users/u2/export").status_code == 404
-            client.close()
-
-
-def _client_by_worker(service: Service) -> dict[int, httpx.Client]:
-    client = service.client()
-    return {service.worker_of(client): client}
 
 
 def test_the_end_of_the_supervisor_ends_the_workers(home: Path, tmp_path: Path) -> None:
