@@ -70,7 +70,7 @@ def _round(settings: Mapping[str, str], count: int) -> Row:
 
 
 def _some_items(api: Api) -> list[str]:
-    return [each["item_id"] for each in api.recommend("a-stranger")["recommendations"]][:3]
+    return [each["item_id"] for each in api.recommend("a-stranger")["items"]][:3]
 
 
 def _live(api: Api, user: str, text: str, items: Sequence[str]) -> None:
