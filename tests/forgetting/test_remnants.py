@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from rag_rec.domain import User
-from rag_rec.forgetting.remnants import Remnants
+from rag_rec.forgetting.remnants import MOST_SECONDS, QUIET_SECONDS, Remnants
 from rag_rec.store import SqlStore, open_store
 
 
@@ -23,18 +25,62 @@ class Counting:
         self.renewals += 1
 
 
-def test_it_lets_go_once_after_each_removal_when_the_store_is_scrubbed() -> None:
-    store = Counting()
-    remnants = Remnants(store)  # type: ignore[arg-type]
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store() -> Counting:
+    return Counting()
+
+
+def remnants_of(store: Counting, clock: Clock) -> Remnants:
+    return Remnants(store, clock)  # type: ignore[arg-type]
+
+
+def test_it_lets_go_once_when_removals_have_ceased(store: Counting, clock: Clock) -> None:
+    remnants = remnants_of(store, clock)
     remnants.let_go_of_removed()
-    assert store.renewals == 0
-    store.erased, store.unscrubbed = 4, True
-    remnants.let_go_of_removed()
-    assert store.renewals == 0
-    store.unscrubbed = False
+    for _ in range(3):
+        store.erased += 1
+        remnants.let_go_of_removed()
+        clock.seconds += QUIET_SECONDS / 2
+        remnants.let_go_of_removed()
+        assert store.renewals == 0
+    clock.seconds += QUIET_SECONDS / 2
     for _ in range(2):
         remnants.let_go_of_removed()
         assert store.renewals == 1
+
+
+def test_it_waits_until_the_store_is_scrubbed(store: Counting, clock: Clock) -> None:
+    remnants = remnants_of(store, clock)
+    store.erased, store.unscrubbed = 4, True
+    remnants.let_go_of_removed()
+    clock.seconds += QUIET_SECONDS
+    remnants.let_go_of_removed()
+    assert store.renewals == 0
+    store.unscrubbed = False
+    remnants.let_go_of_removed()
+    assert store.renewals == 1
+
+
+def test_it_lets_go_each_minute_where_removals_never_cease(store: Counting, clock: Clock) -> None:
+    remnants = remnants_of(store, clock)
+    while clock.seconds < 100.0 + 3.5 * MOST_SECONDS:
+        store.erased += 1
+        clock.seconds += 1.0
+        remnants.let_go_of_removed()
+    assert store.renewals == 3
 
 
 def test_renewed_connections_know_the_newest_state(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
@@ -26,7 +27,7 @@ from rag_rec.forgetting.apart.messages import (
     send,
 )
 from rag_rec.forgetting.processes import enter, leave
-from rag_rec.forgetting.remnants import let_go, settle_in
+from rag_rec.forgetting.remnants import MOST_SECONDS, QUIET_SECONDS, let_go, settle_in
 from rag_rec.forgetting.request import ForgetOutcome
 from rag_rec.forgetting.saga import Saga
 from rag_rec.forgetting.system import open_system
@@ -63,10 +64,15 @@ def run(connection: Connection, settings: Settings, begin: Callable[[], None]) -
 def work(connection: Connection, settings: Settings) -> None:
     """Carry out what is ordered until the other side has gone."""
     store: Store | None = None
+    removed: Store | None = None  # of which something was removed since this process let go last
+    latest = 0.0
     process: ServiceProcess | None = None
     line = _Line(connection)
     try:
         while True:
+            if removed is not None and (not connection.poll(QUIET_SECONDS) or time.monotonic() > latest):
+                let_go(removed)
+                removed = None
             order = receive(connection)
             assert isinstance(order, Order)  # noqa: S101 - both sides are ours
             try:
@@ -83,8 +89,8 @@ def work(connection: Connection, settings: Settings) -> None:
                 answer = Failure.of(error)
             line.send(answer)
             del order, answer  # they name people, and the next order may be long in coming
-            if store is not None:
-                let_go(store)
+            if removed is None:
+                removed, latest = store, time.monotonic() + MOST_SECONDS
     except (EOFError, OSError):
         return
     finally:
