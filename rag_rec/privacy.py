@@ -66,7 +66,7 @@ class Privacy:
         self._process: ServiceProcess | None = None
         self._pseudonyms = open_pseudonyms(settings)
         self._removals = removals
-        self._remnants = Remnants(store)
+        self._remnants = Remnants(store) if settings.overwrite_freed else None
         self._losses = 0
 
     @property
@@ -227,7 +227,8 @@ class Privacy:
         """
         self._live.follow()
         self._say()
-        self._remnants.let_go_of_removed()
+        if self._remnants is not None:
+            self._remnants.let_go_of_removed()
         saga = self._saga()
         with saga.turn_if_free() as mine:
             if not mine:

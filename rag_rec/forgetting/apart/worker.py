@@ -89,7 +89,7 @@ def work(connection: Connection, settings: Settings) -> None:
                 answer = Failure.of(error)
             line.send(answer)
             del order, answer  # they name people, and the next order may be long in coming
-            if removed is None:
+            if removed is None and settings.overwrite_freed:
                 removed, latest = store, time.monotonic() + MOST_SECONDS
     except (EOFError, OSError):
         return
