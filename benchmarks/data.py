@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from rag_rec.events.history import HISTORY_DTYPE, History, PositiveRule
 from rag_rec.events.rule import POSITIVE as LIKED
-from rag_rec.history import HISTORY_DTYPE, History, PositiveRule
 from rag_rec.settings import Settings
 from rag_rec.vectors.embedding import open_embedder
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.methods.simulated_opinions import Opinion, simulated
 from benchmarks.report import write_results
-from rag_rec.fusion import Trials, cautious_weight, fit_gate, gain_of
+from rag_rec.recommend.fusion import Trials, cautious_weight, fit_gate, gain_of
 
 OPINIONS: Final = {
     "pure noise": Opinion(0.0, 0.0),

@@ -21,17 +21,17 @@ import torch
 from benchmarks.home import copied_home
 from benchmarks.report import write_results
 from indexer.demo.service import Commands
-from rag_rec.compact.encoder import ItemTokenEncoder
 from rag_rec.domain import RecommendationRequest, Source
-from rag_rec.engine import Engine
-from rag_rec.fusion import Gate
+from rag_rec.engine.engine import Engine
 from rag_rec.generators.causal_model import CausalModel
+from rag_rec.generators.item_tokens import ItemTokenEncoder
 from rag_rec.generators.language_model import Care, LanguageModel
-from rag_rec.generators.opening import open_generator
 from rag_rec.generators.passthrough import Passthrough
 from rag_rec.generators.protocol import Encoded, Encoder, Prompt
-from rag_rec.generators.source import FixedRanking
 from rag_rec.generators.wanted import wanted
+from rag_rec.recommend.fusion import Gate
+from rag_rec.recommend.opening import open_generator
+from rag_rec.recommend.source import FixedRanking
 from rag_rec.settings import Settings
 
 

@@ -36,7 +36,7 @@ from rag_rec.generators.letters import LetterEncoder
 from rag_rec.generators.local import LocalBackend
 from rag_rec.generators.prompts import SYSTEM
 from rag_rec.generators.protocol import Encoded, Prompt
-from rag_rec.quiet import quiet_loading
+from rag_rec.progress.quiet import quiet_loading
 
 SEED = 0
 CANDIDATES = 50

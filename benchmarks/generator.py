@@ -28,7 +28,7 @@ from rag_rec.candidates.training import ReaderSettings, fit_fine, gather
 from rag_rec.compact.base import BaseSettings
 from rag_rec.compact.training import AdapterSettings
 from rag_rec.evaluation import bootstrap
-from rag_rec.fusion import Gate, Trials, fit_gate, gain_of
+from rag_rec.recommend.fusion import Gate, Trials, fit_gate, gain_of
 
 N: Final = 50
 CONTEXT: Final = 128

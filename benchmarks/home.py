@@ -25,7 +25,7 @@ BENCH = ROOT / ".bench"
 KEY = "key-of-the-benchmark"
 ENVIRONMENT = {"RAGREC_API_KEYS": orjson.dumps({KEY: ["admin"]}).decode()}
 NOTE = "prepared.json"
-MAKERS = ("rag_rec/candidates", "rag_rec/store", "rag_rec/vectors", "rag_rec/generation.py", "indexer")
+MAKERS = ("rag_rec/candidates", "rag_rec/store", "rag_rec/vectors", "rag_rec/index/generation.py", "indexer")
 """The code that decides what is in a home."""
 POSITIVE = 4  # stars from which on a rating is positive; lower ones are incomplete in the derived ML-1M
 

@@ -67,7 +67,7 @@ def _measure(name: str, folder: Path, commands: list[list[str]]) -> Row:
 
 
 def _run(home: Path, arguments: list[str]) -> dict[str, float]:
-    program = "from rag_rec.cli import main; main()"
+    program = "from rag_rec.commands.app import main; main()"
     command = [sys.executable, "-c", program, *arguments, "--json"]
     environment = {"RAGREC_HOME": str(home), "PATH": ""}
     done = subprocess.run(command, env=environment, capture_output=True, check=True)

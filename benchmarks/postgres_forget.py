@@ -19,7 +19,7 @@ import orjson
 from sqlalchemy import text
 
 from benchmarks.report import Row, write_results
-from rag_rec.pseudonyms import Pseudonyms
+from rag_rec.identity.pseudonyms import Pseudonyms
 from rag_rec.store import SqlStore, open_store
 from rag_rec.store.database import Database
 from rag_rec.store.migration import upgrade

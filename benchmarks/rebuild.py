@@ -13,8 +13,8 @@ from benchmarks.home import copied_home
 from benchmarks.report import Row, without_options, write_results
 from indexer.build import Builder
 from rag_rec.candidates.statistics import Statistics
-from rag_rec.engine import Engine
-from rag_rec.generation import Generations
+from rag_rec.engine.engine import Engine
+from rag_rec.index.generation import Generations
 from rag_rec.settings import Settings
 from rag_rec.store import open_store
 from rag_rec.vectors.embedding import open_embedder

@@ -18,9 +18,9 @@ import faiss
 import numpy as np
 
 from benchmarks.report import Row, without_options, write_results
-from rag_rec.history import HISTORY_DTYPE, History
-from rag_rec.people import People
-from rag_rec.shards import read_people, rewrite_without, shard_files, write_people
+from rag_rec.events.history import HISTORY_DTYPE, History
+from rag_rec.index.people import People
+from rag_rec.index.shards import read_people, rewrite_without, shard_files, write_people
 from rag_rec.vectors.embedding import PACKAGED, ModelSource, load_model, open_embedder, packaged_folder
 from rag_rec.vectors.flat import FlatIndex
 from rag_rec.vectors.interactions import InteractionIndex

@@ -9,12 +9,12 @@ from typing import Any
 import typer
 
 from indexer.compact_training import Context, Device, DeviceOption, Epochs, HeldOut, Rank, changed, train
+from rag_rec.adapters.folder import CompactStore
 from rag_rec.adapters.policy import NEVER, AdapterPolicy
-from rag_rec.cli import Json, command
 from rag_rec.clock import iso
-from rag_rec.compact.folder import CompactStore
-from rag_rec.home import check_system, existing_store_of
-from rag_rec.printing import Answer
+from rag_rec.commands.app import Json, command
+from rag_rec.commands.printing import Answer
+from rag_rec.home.opening import check_system, existing_store_of
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from rag_rec.clock import now_ms
 from rag_rec.domain import Interaction, User
-from rag_rec.forgetting.proof.forensics import marks_of
+from rag_rec.proof.forensics import marks_of
 
 MINUTE_MS = 60_000
 

@@ -24,11 +24,11 @@ from indexer.sources.movielens import movielens_1m, movielens_100k
 from indexer.sources.parquet import ParquetSource
 from indexer.times import TimeUnit
 from indexer.tolerance import Tolerance
-from rag_rec.cli import Json, command
 from rag_rec.clock import now_ms
+from rag_rec.commands.app import Json, command
 from rag_rec.errors import InvalidInput
-from rag_rec.events.tally import Tally
-from rag_rec.home import store_of
+from rag_rec.home.opening import store_of
+from rag_rec.index.tally import Tally
 from rag_rec.progress.shown import Shown
 from rag_rec.settings import Settings
 from rag_rec.validation import Limits, event_problem

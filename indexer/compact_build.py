@@ -23,25 +23,25 @@ import torch
 from filelock import FileLock, Timeout
 
 from indexer.progress import Percent, Progress
+from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints
+from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.published import CompactFolder
 from rag_rec.adapters.removal import destroy_unused
 from rag_rec.artifacts.private import FILE_MODE, make_private_folder
 from rag_rec.compact.adapter import parameters, write_adapter
 from rag_rec.compact.base import Base, BaseSettings, build_base
-from rag_rec.compact.checkpoint import Checkpoint, Checkpoints
 from rag_rec.compact.extend import extend_base
-from rag_rec.compact.folder import CompactStore
 from rag_rec.compact.people import People, forgotten_since
-from rag_rec.compact.published import CompactFolder
 from rag_rec.compact.sequences import Windows
 from rag_rec.compact.training import AdapterSettings, AdapterTraining
 from rag_rec.compact.vocabulary import PAD, Vocabulary
 from rag_rec.domain import Item
 from rag_rec.errors import Busy, CorruptIndex, InvalidInput, NotReady
 from rag_rec.forgetting.opening import occupied
-from rag_rec.fusion import discard_gates
-from rag_rec.generation import Generations
-from rag_rec.places.awaited import adapters_elsewhere
+from rag_rec.index.generation import Generations
 from rag_rec.places.occupation import Occupation
+from rag_rec.presence.awaited import adapters_elsewhere
+from rag_rec.recommend.fusion import discard_gates
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.vectors.flat import FlatIndex

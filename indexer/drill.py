@@ -21,20 +21,20 @@ from indexer.sources.batch import Kind
 from indexer.sources.files import File
 from indexer.sources.jsonl import JsonlSource
 from indexer.system_copy import SystemCopy, back_up
+from rag_rec.copies.restore import restore
+from rag_rec.copies.returned import returned
 from rag_rec.domain import RecommendationRequest
-from rag_rec.engine import Engine
+from rag_rec.engine.engine import Engine
 from rag_rec.errors import BrokenLedger, Forgotten, InvalidInput, RagRecError
-from rag_rec.forgetting.copies.restore import restore
-from rag_rec.forgetting.copies.returned import returned
 from rag_rec.forgetting.ledger.chain import verify_chain
 from rag_rec.forgetting.ledger.file import LedgerFile
-from rag_rec.forgetting.proof.forensics import traces_of
 from rag_rec.forgetting.receipts.document import check_receipt
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.steps.files import vectors_in_files
-from rag_rec.generation import Generations
-from rag_rec.home import existing_store_of
-from rag_rec.keys import open_pseudonyms, open_signer
+from rag_rec.home.keys import open_pseudonyms, open_signer
+from rag_rec.home.opening import existing_store_of
+from rag_rec.index.generation import Generations
+from rag_rec.proof.forensics import traces_of
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore
 from rag_rec.store.archive import opened

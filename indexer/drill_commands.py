@@ -15,8 +15,8 @@ import typer
 from indexer.drill import Drill, check_backup
 from indexer.system_copy import SystemCopy
 from rag_rec.artifacts.destruction import destroy
-from rag_rec.cli import Json, command
-from rag_rec.home import check_system
+from rag_rec.commands.app import Json, command
+from rag_rec.home.opening import check_system
 from rag_rec.progress.shown import Shown
 from rag_rec.settings import Settings
 from rag_rec.vectors.embedding import open_embedder

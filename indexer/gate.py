@@ -23,13 +23,13 @@ from rag_rec.compact.sequences import ASKED, LEAST_POSITIVES
 from rag_rec.domain import RecommendationRequest, User
 from rag_rec.errors import NotReady
 from rag_rec.evaluation.held_out import is_held_out
-from rag_rec.fusion import Floats, Gate, Trials, fit_gate
+from rag_rec.events.history import History
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.language_model import LanguageModel
 from rag_rec.generators.protocol import Prompt
-from rag_rec.history import History
-from rag_rec.live import Live
-from rag_rec.prompting import Context, PromptWriter
+from rag_rec.index.live import Live
+from rag_rec.recommend.fusion import Floats, Gate, Trials, fit_gate
+from rag_rec.recommend.prompting import Context, PromptWriter
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 

@@ -9,16 +9,16 @@ import typer
 
 from indexer.gate import GateMeasurement, Sample
 from indexer.progress import Progress
-from rag_rec.cli import Json, command
-from rag_rec.compact.folder import CompactStore
+from rag_rec.adapters.folder import CompactStore
+from rag_rec.commands.app import Json, command
 from rag_rec.errors import InvalidInput
-from rag_rec.fusion import Gate, gate_path
-from rag_rec.generation import Generations
-from rag_rec.generators.opening import open_generator
 from rag_rec.generators.wanted import Wanted, wanted
-from rag_rec.home import existing_store_of
-from rag_rec.live import Live
+from rag_rec.home.opening import existing_store_of
+from rag_rec.index.generation import Generations
+from rag_rec.index.live import Live
 from rag_rec.progress.shown import Shown
+from rag_rec.recommend.fusion import Gate, gate_path
+from rag_rec.recommend.opening import open_generator
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import ChangeKind

@@ -10,10 +10,11 @@ import typer
 
 from indexer.build import Builder
 from indexer.verify import verify_generation
-from rag_rec.cli import Json, command
-from rag_rec.events.tally import Tally
-from rag_rec.generation import Generation, Generations
-from rag_rec.home import check_system, existing_store_of, generations_of
+from rag_rec.commands.app import Json, command
+from rag_rec.home.opening import check_system, existing_store_of
+from rag_rec.index.generation import Generation, Generations
+from rag_rec.index.signed import generations_of
+from rag_rec.index.tally import Tally
 from rag_rec.progress.shown import Shown
 from rag_rec.settings import Settings
 from rag_rec.vectors.embedding import open_embedder

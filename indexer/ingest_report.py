@@ -10,7 +10,7 @@ from typing import Any, Final
 from indexer.ingest import IngestResult
 from indexer.sources.batch import Kind
 from indexer.tolerance import Tolerance
-from rag_rec.events.tally import Tally
+from rag_rec.index.tally import Tally
 
 _OUTCOMES: Final = ("accepted", "duplicates", "suppressed", "rejected")
 

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save
 
 from indexer.reuse import Known
 from rag_rec.artifacts.private import make_private_folder, write_durably
-from rag_rec.item_space import ItemTexts, text_digests
+from rag_rec.index.item_space import ItemTexts, text_digests
 from rag_rec.vectors.flat import FlatIndex
 from rag_rec.vectors.protocol import Embedder, Vectors
 

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.reuse import OwnVectors, Reuse
-from rag_rec.generation import Generations
-from rag_rec.history import History, PositiveRule
-from rag_rec.people import People
-from rag_rec.shards import SHARDS, shard_of, shard_paths, write_shard
+from rag_rec.events.history import History, PositiveRule
+from rag_rec.index.generation import Generations
+from rag_rec.index.people import People
+from rag_rec.index.shards import SHARDS, shard_of, shard_paths, write_shard
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import ChangeKind
 from rag_rec.vectors.flat import FlatIndex

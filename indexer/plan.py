@@ -13,7 +13,7 @@ import orjson
 from rag_rec.artifacts.destruction import destroy
 from rag_rec.artifacts.private import make_private_folder
 from rag_rec.events.rule import rules_document
-from rag_rec.generation import BUILDING, Generations
+from rag_rec.index.generation import BUILDING, Generations
 from rag_rec.settings import Settings
 
 

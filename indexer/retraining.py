@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from indexer.compact_build import CompactBuilder, CompactSettings
+from rag_rec.adapters.folder import CompactStore
 from rag_rec.adapters.removal import Removal
 from rag_rec.compact.base import BaseSettings
-from rag_rec.compact.folder import CompactStore
 from rag_rec.compact.training import AdapterSettings
 from rag_rec.compact.walks import WalkSettings
 

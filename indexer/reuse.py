@@ -17,11 +17,11 @@ import numpy.typing as npt
 import structlog
 
 from rag_rec.errors import CorruptIndex, InvalidInput
-from rag_rec.generation import Generation, Generations, file_digest
-from rag_rec.history import History
-from rag_rec.item_space import ItemTexts
-from rag_rec.people import People
-from rag_rec.shards import read_shard, shard_paths
+from rag_rec.events.history import History
+from rag_rec.index.generation import Generation, Generations, file_digest
+from rag_rec.index.item_space import ItemTexts
+from rag_rec.index.people import People
+from rag_rec.index.shards import read_shard, shard_paths
 from rag_rec.vectors.flat import FlatIndex
 
 Known = dict[bytes, tuple[npt.NDArray[np.float32], int]]

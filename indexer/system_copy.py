@@ -12,11 +12,12 @@ from typing import Self
 from indexer.build import Builder
 from indexer.progress import Progress
 from rag_rec.candidates.reader import Reader
-from rag_rec.engine import Engine
-from rag_rec.forgetting.copies.backup import write_backup
-from rag_rec.generation import Generation, Generations
-from rag_rec.home import generations_of, store_of
-from rag_rec.keys import open_pseudonyms, open_signer
+from rag_rec.copies.backup import write_backup
+from rag_rec.engine.engine import Engine
+from rag_rec.home.keys import open_pseudonyms, open_signer
+from rag_rec.home.opening import store_of
+from rag_rec.index.generation import Generation, Generations
+from rag_rec.index.signed import generations_of
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore
 from rag_rec.store.archive import opened

@@ -9,12 +9,12 @@ import numpy as np
 
 from rag_rec.candidates.reader import Reader
 from rag_rec.errors import CorruptIndex
+from rag_rec.events.history import History
 from rag_rec.evidence.clusters import InterestClusters
-from rag_rec.generation import Generation, Generations
-from rag_rec.history import History
-from rag_rec.item_space import CLUSTERS, ItemTexts, text_digests
-from rag_rec.people import People
-from rag_rec.shards import read_people
+from rag_rec.index.generation import Generation, Generations
+from rag_rec.index.item_space import CLUSTERS, ItemTexts, text_digests
+from rag_rec.index.people import People
+from rag_rec.index.shards import read_people
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import ChangeKind
 from rag_rec.vectors.flat import FlatIndex

@@ -152,7 +152,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class RecommendationRequest:
-    """What a caller asks for. ``filters`` is an attribute expression (see :mod:`rag_rec.filters`)."""
+    """What a caller asks for. ``filters`` is an attribute expression (see :mod:`rag_rec.catalogue.filters`)."""
 
     user_id: str
     k: int = 10

@@ -15,13 +15,13 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableLambda
 from pydantic import Field, SkipValidation
 
+from rag_rec.catalogue.filters import compile_filter
 from rag_rec.domain import Item, Recommendation, RecommendationRequest, Strategy
-from rag_rec.engine import Engine
+from rag_rec.engine.engine import Engine
 from rag_rec.errors import InvalidInput
 from rag_rec.evidence import strategy as evidence_strategy
-from rag_rec.filters import compile_filter
-from rag_rec.live import Live
-from rag_rec.memory import recollect
+from rag_rec.index.live import Live
+from rag_rec.recommend.recollection import recollect
 from rag_rec.vectors.protocol import Vectors
 
 

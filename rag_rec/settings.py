@@ -14,9 +14,9 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from rag_rec.events.history import PositiveRule
 from rag_rec.events.known import KNOWN
 from rag_rec.events.rule import NEGATIVE, POSITIVE, EventRule
-from rag_rec.history import PositiveRule
 
 _QUOTED: Final = re.compile(r'"(\w+)"')
 

@@ -14,9 +14,9 @@ from typing import Annotated, Any, Final
 import orjson
 import typer
 
-from rag_rec.cli import Json, command
+from rag_rec.commands.app import Json, command
 from rag_rec.errors import InvalidInput
-from rag_rec.home import check_system
+from rag_rec.home.opening import check_system
 from rag_rec.settings import Settings
 from serving.allocator import begin_again, can_overwrite, is_overwriting, overwriting
 from serving.app import create_app

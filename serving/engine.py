@@ -1,4 +1,4 @@
-"""What the routes need of the product. :class:`rag_rec.engine.Engine` provides it; tests may provide a fake."""
+"""What the routes need of the product. :class:`rag_rec.engine.engine.Engine` provides it; tests may provide a fake."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rag_rec.domain import Interaction, Item, Recommendation, RecommendationRequest, SimilarItem, User
-from rag_rec.explanation import ExplainedRecommendation
+from rag_rec.engine.status import Status
+from rag_rec.explain.records import ExplainedRecommendation
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
-from rag_rec.status import Status
 from rag_rec.store.records import AppendResult, ForgetRecord, Hold, StoredInteraction, Suppression
 
 if TYPE_CHECKING:  # it brings the numerical libraries, which --help does not need

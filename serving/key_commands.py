@@ -11,7 +11,7 @@ import orjson
 import typer
 
 from rag_rec.artifacts.private import make_private_folder, sync_folder, write_durably
-from rag_rec.cli import Json, command
+from rag_rec.commands.app import Json, command
 from rag_rec.errors import InvalidInput
 from rag_rec.settings import Settings
 from serving.auth import Keyring, Role, fingerprint

@@ -23,7 +23,7 @@ def open_engine(settings: Settings, begin: Callable[[], None]) -> Engine:
     # Imported here because they bring the numerical libraries, which --help does not need.
     from threadpoolctl import threadpool_limits  # noqa: PLC0415
 
-    from rag_rec import engine  # noqa: PLC0415
+    from rag_rec.engine import engine  # noqa: PLC0415
     from rag_rec.forgetting.apart.process import RemovalProcess  # noqa: PLC0415
     from rag_rec.forgetting.remnants import settle_in  # noqa: PLC0415
 

@@ -9,11 +9,11 @@ import orjson
 import typer
 from pydantic import ValidationError
 
-from rag_rec.cli import Json, command
+from rag_rec.commands.app import Json, command
+from rag_rec.commands.printing import Answer
 from rag_rec.domain import Recommendation, RecommendationRequest, RecommendedItem, Strategy
 from rag_rec.errors import InvalidInput
-from rag_rec.home import check_system
-from rag_rec.printing import Answer
+from rag_rec.home.opening import check_system
 from rag_rec.settings import Settings
 from serving.errors import encoded
 from serving.schemas import RecommendationBody
@@ -51,7 +51,7 @@ def _request(fields: Mapping[str, Any]) -> RecommendationRequest:
 
 
 def _recommended(settings: Settings, request: RecommendationRequest) -> Recommendation:
-    from rag_rec.engine import Engine  # noqa: PLC0415 - brings the numerical libraries, which --help does not need
+    from rag_rec.engine.engine import Engine  # noqa: PLC0415 - brings the numerical libraries, which --help does not need
 
     engine = Engine.open(settings)
     try:

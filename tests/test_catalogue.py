@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_rec.catalogue import Catalogue
+from rag_rec.catalogue.table import Catalogue
 from rag_rec.domain import Attributes, Item
 from rag_rec.errors import InvalidInput, UnknownItem
 

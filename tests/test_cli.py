@@ -7,8 +7,8 @@ import orjson
 import pytest
 import structlog
 
-from rag_rec.cli import main
-from rag_rec.home import store_of
+from rag_rec.commands.app import main
+from rag_rec.home.opening import store_of
 from tests.homes import settings_for
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from rag_rec.columns import AttributeTable, CodeColumn, Kind, NumberColumn, Vector, kind_of
+from rag_rec.catalogue.columns import AttributeTable, CodeColumn, Kind, NumberColumn, Vector, kind_of
 from rag_rec.errors import InvalidInput
 
 

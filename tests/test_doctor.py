@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from rag_rec.doctor import State, examine
+from rag_rec.commands.doctor import State, examine
 from rag_rec.domain import Interaction
 from rag_rec.forgetting.ledger.file import LedgerFile
-from rag_rec.fusion import Gate, gate_path
 from rag_rec.generators.wanted import wanted
-from rag_rec.home import store_of
+from rag_rec.home.opening import store_of
+from rag_rec.recommend.fusion import Gate, gate_path
 from rag_rec.settings import Settings
 from tests.forgetting.asking import forget_in
 from tests.forgetting.records import accepted

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from rag_rec.domain import Interaction, Item, Recommendation, RecommendationRequest, Source, Strategy, User
-from rag_rec.engine import Engine
+from rag_rec.engine.engine import Engine
 from rag_rec.errors import CorruptIndex, InvalidInput, NotReady, UnknownItem
 from rag_rec.generators.passthrough import Passthrough
-from rag_rec.generators.source import FixedRanking
-from rag_rec.recommender import Recommender
+from rag_rec.recommend.pipeline import Recommender
+from rag_rec.recommend.source import FixedRanking
 from rag_rec.store import open_store
 from tests.embedders import HashEmbedder
 from tests.forgetting.asking import forget
@@ -261,7 +261,7 @@ def test_a_burst_of_events_from_elsewhere_equals_the_same_events_one_by_one(
     slow = running(tmp_path / "slow", LOG)
     for row in burst:
         slow.add_interactions(row.user_id, [row])
-    monkeypatch.setattr("rag_rec.live.MANY", 5)
+    monkeypatch.setattr("rag_rec.index.live.MANY", 5)
     store = open_store(engine.settings.database_url)
     store.append(burst)
     store.close()

@@ -10,9 +10,9 @@ import pytest
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 
 from rag_rec.domain import Interaction, Recommendation, RecommendationRequest
-from rag_rec.engine import Engine
+from rag_rec.engine.engine import Engine
 from rag_rec.errors import InvalidInput, NotReady
-from rag_rec.explainer import Explainer
+from rag_rec.explain.explainer import Explainer
 from tests.forgetting.asking import forget
 from tests.homes import ITEMS, running
 

@@ -22,9 +22,9 @@ from rag_rec.domain import (
     Strategy,
 )
 from rag_rec.errors import InvalidInput, NotReady
-from rag_rec.explainer import MOST_CHARACTERS, Explainer
-from rag_rec.explanation import Conditions, Explanation
-from rag_rec.generators.chat import OpenAIChat
+from rag_rec.explain.chat import OpenAIChat
+from rag_rec.explain.explainer import MOST_CHARACTERS, Explainer
+from rag_rec.explain.records import Conditions, Explanation
 from rag_rec.generators.failures import GeneratorFailure
 from tests.generators.chat_server import ChatServer
 from tests.generators.prompting import ORDERS

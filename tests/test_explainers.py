@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rag_rec.compact.vocabulary import FILE
-from rag_rec.explainers import open_explainer
+from rag_rec.explain.opening import open_explainer
 from rag_rec.settings import Settings
 from tests.generators.chat_server import ChatServer
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from rag_rec.domain import RecommendedItem
-from rag_rec.explanation import Conditions, Explanation
+from rag_rec.explain.records import Conditions, Explanation
 
 
 def test_an_explanation_that_nobody_writes_is_empty() -> None:

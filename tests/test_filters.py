@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_rec.catalogue import Catalogue
+from rag_rec.catalogue.filters import MAX_CHARACTERS, MAX_DEPTH, compile_filter
+from rag_rec.catalogue.table import Catalogue
 from rag_rec.domain import AttributeValue, Item
 from rag_rec.errors import InvalidInput
-from rag_rec.filters import MAX_CHARACTERS, MAX_DEPTH, compile_filter
 
 FILMS = [
     Item("toy", "Toy Story", {"genres": ("Animation", "Comedy"), "year": 1995, "new": False, "studio": "Pixar"}, "A"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax
 
 from rag_rec.errors import CorruptIndex
-from rag_rec.fusion import (
+from rag_rec.recommend.fusion import (
     METRIC,
     MOST_WEIGHT,
     Gate,

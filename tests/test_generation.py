@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rag_rec.errors import CorruptIndex, InvalidInput, NotReady
-from rag_rec.generation import BUILDING, Generation, Generations, Manifest, digest_files, new_id, utc_now
+from rag_rec.index.generation import BUILDING, Generation, Generations, Manifest, digest_files, new_id, utc_now
 
 
 def publish(generations: Generations, content: dict[str, bytes], epoch: int = 1) -> Generation:
@@ -143,8 +143,8 @@ def test_an_interrupted_rewriting_leaves_a_sound_generation(
         raise KeyboardInterrupt
 
     names = {
-        "seal": "rag_rec.generation.Generations._seal",
-        "point": "rag_rec.generation.Generations._point_to",
+        "seal": "rag_rec.index.generation.Generations._seal",
+        "point": "rag_rec.index.generation.Generations._point_to",
         "destroy": "rag_rec.artifacts.destruction.shutil.rmtree",
     }
     if moment in names:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_rec.grounding import LONGEST_SENTENCE, Grounding, numbers_in
+from rag_rec.explain.grounding import LONGEST_SENTENCE, Grounding, numbers_in
 
 
 def checked(text: str, given: int = 2, cut: int = 3) -> tuple[str, set[int], int]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rag_rec.history import HISTORY_DTYPE, History, PositiveRule, empty_history, overwrite
+from rag_rec.events.history import HISTORY_DTYPE, History, PositiveRule, empty_history, overwrite
 
 EVENTS = ["rating", "like", "skip"]
 NAN = float("nan")

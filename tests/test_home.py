@@ -11,8 +11,9 @@ import pytest
 from rag_rec.artifacts.signature import Signed
 from rag_rec.domain import Interaction, Item, User
 from rag_rec.errors import Forgotten, InvalidInput, WrongKey
-from rag_rec.generation import Generations
-from rag_rec.home import close_home, signature_of, store_of
+from rag_rec.home.opening import close_home, store_of
+from rag_rec.index.generation import Generations
+from rag_rec.index.signed import signature_of
 from rag_rec.settings import Settings
 from tests import homes
 from tests.forgetting.asking import forget_in

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from rag_rec import keys
 from rag_rec.errors import WrongKey
 from rag_rec.forgetting.ledger.chain import EMPTY, make_entry
 from rag_rec.forgetting.ledger.file import LedgerFile
-from rag_rec.home import store_of
-from rag_rec.keys import existing_pseudonyms, existing_signer, key_places, open_pseudonyms, open_signer
+from rag_rec.home import keys
+from rag_rec.home.keys import existing_pseudonyms, existing_signer, key_places, open_pseudonyms, open_signer
+from rag_rec.home.opening import store_of
+from rag_rec.identity.signing import Signer
 from rag_rec.settings import Settings
-from rag_rec.signing import Signer
 from rag_rec.store.records import Hold
 from tests.forgetting.records import accepted
 

@@ -12,13 +12,13 @@ import pytest
 
 from rag_rec.candidates.model import CandidateModel
 from rag_rec.domain import Interaction, Recommendation, RecommendationRequest, Source
-from rag_rec.engine import Engine
-from rag_rec.fusion import Gate
+from rag_rec.engine.engine import Engine
 from rag_rec.generators.failures import Reason
 from rag_rec.generators.language_model import Care, LanguageModel
 from rag_rec.generators.letters import LetterEncoder
-from rag_rec.generators.source import FixedRanking
 from rag_rec.generators.vllm import VllmBackend
+from rag_rec.recommend.fusion import Gate
+from rag_rec.recommend.source import FixedRanking
 from rag_rec.settings import Settings
 from tests.embedders import HashEmbedder
 from tests.forgetting.asking import forget

@@ -12,7 +12,7 @@ from langchain_core.documents import Document
 from langchain_core.runnables import RunnableLambda
 
 from rag_rec.domain import Interaction, Recommendation, RecommendationRequest, Strategy
-from rag_rec.engine import Engine
+from rag_rec.engine.engine import Engine
 from rag_rec.errors import InvalidInput
 from rag_rec.langchain import EvidenceRetriever, ItemRetriever, as_runnable
 from tests.embedders import HashEmbedder
@@ -125,6 +125,8 @@ def test_retrievers_and_runnable_work_asynchronously(engine: Engine) -> None:
 
 
 def test_the_service_does_not_pass_through_here() -> None:
-    code = "import sys, rag_rec.engine, serving.app; print([name for name in sys.modules if 'langchain' in name])"
+    code = (
+        "import sys, rag_rec.engine.engine, serving.app; print([each for each in sys.modules if 'langchain' in each])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -16,9 +16,9 @@ from rag_rec.artifacts.signature import SIGNATURE
 from rag_rec.candidates import gram_inverse
 from rag_rec.domain import Interaction, Item
 from rag_rec.errors import CorruptIndex
-from rag_rec.generation import MANIFEST, Generations, digest_files, verify_files
-from rag_rec.home import store_of
-from rag_rec.live import Live
+from rag_rec.home.opening import store_of
+from rag_rec.index.generation import MANIFEST, Generations, digest_files, verify_files
+from rag_rec.index.live import Live
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import Change, Selection
@@ -189,7 +189,7 @@ class TestSoundness:
     def test_it_holds_while_people_come_and_go(
         self, live: Live, store: Store, monkeypatch: pytest.MonkeyPatch, many: int
     ) -> None:
-        monkeypatch.setattr("rag_rec.live.MANY", many)
+        monkeypatch.setattr("rag_rec.index.live.MANY", many)
         assert live.sound()
         store.append([*likes("fay", 5, 6, 7), *likes("ann", 5, start=300)])
         live.follow()
@@ -212,7 +212,7 @@ class TestSoundness:
             "rag_rec.candidates.popularity.Popularity.change",
             "rag_rec.candidates.sequences.Sequences.replace",
             "rag_rec.vectors.interactions.InteractionIndex.remove",
-            "rag_rec.live.Live._remember",
+            "rag_rec.index.live.Live._remember",
         ],
     )
     def test_a_part_that_was_left_out_is_noticed(

@@ -12,9 +12,9 @@ import typer
 from sqlalchemy import create_engine, inspect, text
 from typer.testing import CliRunner
 
-from rag_rec.cli import build_app
+from rag_rec.commands.app import build_app
 from rag_rec.errors import IncompatibleStore, NoSystem
-from rag_rec.home import existing_store_of, store_of, store_without_keys
+from rag_rec.home.opening import existing_store_of, store_of, store_without_keys
 from tests.homes import settings_for
 from tests.store.conftest import new_database, postgres_server
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from rag_rec.history import HISTORY_DTYPE, History
-from rag_rec.people import People
+from rag_rec.events.history import HISTORY_DTYPE, History
+from rag_rec.index.people import People
 from rag_rec.vectors.flat import FlatIndex
 from rag_rec.vectors.interactions import InteractionIndex
 

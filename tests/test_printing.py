@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import pytest
 
-from rag_rec.printing import Answer, in_words, said
+from rag_rec.commands.printing import Answer, in_words, said
 
 ID = "0123456789abcdef" * 2
 

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from rag_rec import privacy
-from rag_rec.engine import Engine
+from rag_rec.engine import officer as privacy
+from rag_rec.engine.engine import Engine
 from rag_rec.errors import Busy
 from rag_rec.forgetting.apart.process import Lost, RemovalProcess
-from rag_rec.forgetting.proof.table import Proof, compare
-from rag_rec.forgetting.proof.twin import Twin
 from rag_rec.forgetting.request import ForgetOutcome
-from rag_rec.live import Live
+from rag_rec.index.live import Live
 from rag_rec.progress.protocol import Progress
+from rag_rec.proof.table import Proof, compare
+from rag_rec.proof.twin import Twin
 from tests.forgetting.asking import forget
 from tests.forgetting.homes import CANARY, log
 from tests.homes import build, running

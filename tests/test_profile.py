@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rag_rec.profile import HALF_LIFE, profile_vector
+from rag_rec.vectors.profile import HALF_LIFE, profile_vector
 
 
 def test_nothing_liked_gives_no_profile() -> None:

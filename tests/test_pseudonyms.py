@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rag_rec.domain import Interaction
-from rag_rec.pseudonyms import Pseudonyms
+from rag_rec.identity.pseudonyms import Pseudonyms
 
 KEY = bytes(range(32))
 ROW = Interaction("ada", "item-1", 5, "like", value=4.0, text="mine")

@@ -7,11 +7,11 @@ import pytest
 from scipy.special import log_softmax
 
 from rag_rec.domain import Candidate, Item, Source, User
-from rag_rec.fusion import Floats, Gate, fuse
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.passthrough import Passthrough
 from rag_rec.generators.protocol import EvidenceCost, Prompt, Ranking
-from rag_rec.ranker import BYPASSED, NOT_MEASURED, WITHHELD, Ranker
+from rag_rec.recommend.fusion import Floats, Gate, fuse
+from rag_rec.recommend.ranker import BYPASSED, NOT_MEASURED, WITHHELD, Ranker
 
 USE = Gate(use=True, weight=1.0)
 

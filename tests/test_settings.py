@@ -13,7 +13,7 @@ from typing import get_args
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from rag_rec.cli import main
+from rag_rec.commands.app import main
 from rag_rec.events.known import KNOWN
 from rag_rec.events.rule import NEGATIVE, POSITIVE, EventRule, Meaning
 from rag_rec.settings import Settings

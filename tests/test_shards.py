@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from rag_rec.errors import CorruptIndex
-from rag_rec.history import HISTORY_DTYPE, History
-from rag_rec.people import People
-from rag_rec.shards import (
+from rag_rec.events.history import HISTORY_DTYPE, History
+from rag_rec.index.people import People
+from rag_rec.index.shards import (
     INTERACTION_TYPES,
     INTERACTIONS,
     PROFILES,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_rec.errors import WrongKey
-from rag_rec.signing import Signer, Verifier
+from rag_rec.identity.signing import Signer, Verifier
 
 SIGNER = Signer(b"s" * 32)
 OTHER = Signer(b"o" * 32)

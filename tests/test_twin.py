@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from rag_rec.domain import Interaction, RecommendationRequest, Strategy
-from rag_rec.engine import Engine
-from rag_rec.forgetting.proof.table import compare
-from rag_rec.forgetting.proof.twin import build_twin
+from rag_rec.engine.engine import Engine
+from rag_rec.proof.table import compare
+from rag_rec.proof.twin import build_twin
 from rag_rec.store.records import Selection
 from tests.forgetting.asking import forget
 from tests.homes import ITEMS, running

@@ -16,7 +16,7 @@ import typer
 from pydantic.fields import FieldInfo
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-from rag_rec.cli import build_app
+from rag_rec.commands.app import build_app
 from rag_rec.settings import Settings
 from serving.app import create_app
 from serving.auth import Keyring

@@ -28,7 +28,7 @@ from rag_rec.candidates.training import (
     fit_fine,
     make_split,
 )
-from rag_rec.history import History
+from rag_rec.events.history import History
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -23,18 +23,18 @@ from benchmarks.data import Benchmark
 from benchmarks.home import BENCH
 from benchmarks.methods.compact_model import catalogue_base, train
 from benchmarks.methods.ranking import Questions
+from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.published import CompactFolder
 from rag_rec.compact.adapter import write_adapter
 from rag_rec.compact.base import Base, BaseSettings
-from rag_rec.compact.encoder import ItemTokenEncoder
-from rag_rec.compact.folder import CompactStore
-from rag_rec.compact.published import CompactFolder
 from rag_rec.compact.training import AdapterSettings
 from rag_rec.compact.vocabulary import Vocabulary
 from rag_rec.domain import Candidate, Item, User
+from rag_rec.events.history import History
+from rag_rec.generators.item_tokens import ItemTokenEncoder
 from rag_rec.generators.language_model import Care, LanguageModel
 from rag_rec.generators.local import LocalBackend
 from rag_rec.generators.protocol import EvidenceLine, Prompt
-from rag_rec.history import History
 from rag_rec.vectors.protocol import Vectors
 
 COMPACT: Final = Path(rag_rec.compact.__file__).parent

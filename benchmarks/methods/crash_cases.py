@@ -12,14 +12,15 @@ import numpy as np
 
 from indexer.build import Builder
 from indexer.progress import Silent
+from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints, TrainingState
+from rag_rec.adapters.folder import CompactStore
 from rag_rec.candidates.reader import Reader
-from rag_rec.compact.checkpoint import Checkpoint, Checkpoints, TrainingState
-from rag_rec.compact.folder import CompactStore
 from rag_rec.domain import Interaction
-from rag_rec.engine import Engine
-from rag_rec.forgetting.proof.forensics import marks_of
+from rag_rec.engine.engine import Engine
 from rag_rec.forgetting.request import ForgetRequest
-from rag_rec.home import generations_of, store_of
+from rag_rec.home.opening import store_of
+from rag_rec.index.signed import generations_of
+from rag_rec.proof.forensics import marks_of
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import Selection, StoredInteraction

@@ -41,15 +41,15 @@ TRANSACTION: Final = (
 FILES: Final = (
     "rag_rec.store.scrubbing:_empty_log",
     "rag_rec.store.scrubbing:zero_residue",
-    "rag_rec.generation:Generations._seal",
-    "rag_rec.generation:Generations._point_to",
-    "rag_rec.generation:Generations._destroy",
+    "rag_rec.index.generation:Generations._seal",
+    "rag_rec.index.generation:Generations._point_to",
+    "rag_rec.index.generation:Generations._destroy",
     "rag_rec.artifacts.destruction:_fill",
-    "rag_rec.generation:write_durably",
-    "rag_rec.shards:write_arrays",
+    "rag_rec.index.generation:write_durably",
+    "rag_rec.index.shards:write_arrays",
     "rag_rec.forgetting.steps.files:overwrite",
     "rag_rec.forgetting.steps.files:_replace",
-    "rag_rec.compact.folder:CompactStore.discard_training",
+    "rag_rec.adapters.folder:CompactStore.discard_training",
 )
 RECEIPT: Final = (
     "rag_rec.forgetting.receipts.conclusion:Notary.issue",
@@ -99,8 +99,8 @@ def half_of_a_line(copy: Any, entries: Sequence[Any]) -> None:
 
 HALVES: Final[Mapping[str, Callable[..., None]]] = {
     "rag_rec.artifacts.destruction:_fill": half_of_zeros,
-    "rag_rec.generation:write_durably": half_of_content,
-    "rag_rec.shards:write_arrays": half_of_arrays,
+    "rag_rec.index.generation:write_durably": half_of_content,
+    "rag_rec.index.shards:write_arrays": half_of_arrays,
     "rag_rec.forgetting.ledger.file:LedgerFile._append": half_of_a_line,
 }
 """What is done of a write that is interrupted halfway."""

@@ -13,7 +13,7 @@ from benchmarks.data import Benchmark
 from rag_rec.candidates.statistics import REGULARISATION, Statistics
 from rag_rec.evaluation import bootstrap
 from rag_rec.evaluation.ranking import Ranks, gains, ndcg
-from rag_rec.history import History
+from rag_rec.events.history import History
 
 Floats = npt.NDArray[np.floating]
 CHUNK = 256

@@ -23,12 +23,12 @@ from benchmarks.methods.children import die
 from benchmarks.methods.crash_cases import Case, Expected
 from benchmarks.methods.crash_examination import Examination, examine_living, quoted
 from benchmarks.methods.interruptions import Point, stopped_at
-from rag_rec.engine import Engine
+from rag_rec.engine.engine import Engine
 from rag_rec.errors import ConfirmationRequired
 from rag_rec.forgetting.apart.process import Lost, RemovalProcess
-from rag_rec.forgetting.memory import Memory
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
-from rag_rec.home import store_of
+from rag_rec.home.opening import store_of
+from rag_rec.layers.memory import Memory
 from rag_rec.settings import Settings
 from tests.embedders import HashEmbedder
 from tests.forgetting.asking import confirmed

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from scipy.special import log_softmax
 
-from rag_rec.fusion import Trials
+from rag_rec.recommend.fusion import Trials
 
 WIDTH: Final = 50
 MISSED: Final = 0.47

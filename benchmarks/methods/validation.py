@@ -16,8 +16,8 @@ from benchmarks.methods.membership import half
 from benchmarks.methods.ranking import Questions, questions, ranks
 from rag_rec.candidates.training import ReaderSettings
 from rag_rec.evaluation.ranking import ndcg
-from rag_rec.fusion import Trials, fit_gate
-from rag_rec.history import History
+from rag_rec.events.history import History
+from rag_rec.recommend.fusion import Trials, fit_gate
 from rag_rec.settings import Settings
 
 CANDIDATES: Final = 50

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from indexer.demo.parameters import WorldParameters
-from rag_rec.cli import Json, command, progress_console
+from rag_rec.commands.app import Json, command, progress_console
 
 app = typer.Typer()
 

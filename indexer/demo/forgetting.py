@@ -9,8 +9,8 @@ from typing import Any
 from indexer.demo.claims import check
 from indexer.demo.narration import Narration
 from indexer.demo.service import Api, Commands
-from rag_rec.forgetting.layers import Layer
-from rag_rec.forgetting.proof.forensics import traces
+from rag_rec.layers.finding import Layer
+from rag_rec.proof.forensics import traces
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rag_rec.domain import Interaction, Item, Strategy
-from rag_rec.forgetting.proof.forensics import Traces
+from rag_rec.proof.forensics import Traces
 
 SHOWN_HISTORY = 6
 SHOWN_ITEMS = 5

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from rag_rec.adapters.folder import CompactStore, InUse
 from rag_rec.adapters.lineage import outdated, owing, unrecorded
 from rag_rec.adapters.removal import destroy_unused
-from rag_rec.compact.folder import CompactStore, InUse
 from rag_rec.errors import InvalidInput
 from rag_rec.store.protocol import Store
 
@@ -15,7 +15,7 @@ def put_to_use(store: Store, compact: CompactStore, chosen: InUse, place: str | 
 
     Raises:
         InvalidInput: the adapter saw, or may have seen, somebody who was forgotten; or as
-            :meth:`rag_rec.compact.folder.CompactStore.set_current`.
+            :meth:`rag_rec.adapters.folder.CompactStore.set_current`.
         CorruptIndex: a file is missing or does not match its digest.
     """
     with compact.writing():

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
+from rag_rec.adapters.folder import CompactStore
 from rag_rec.adapters.lineage import adapter_in_use, unrecorded
 from rag_rec.adapters.memory import lingering
 from rag_rec.adapters.policy import serves_until
-from rag_rec.compact.folder import CompactStore
-from rag_rec.forgetting.layers import Finding, Layer, Status
-from rag_rec.places.awaited import awaited, named
+from rag_rec.layers.finding import Finding, Layer, Status
+from rag_rec.presence.awaited import awaited, named
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import ForgetRecord, Place

@@ -6,7 +6,7 @@ person in its lineage comes to owe it to the request to go: a *debt*.
 
 from __future__ import annotations
 
-from rag_rec.compact.folder import CompactStore
+from rag_rec.adapters.folder import CompactStore
 from rag_rec.errors import Busy, CorruptIndex
 from rag_rec.store.protocol import Store
 

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from rag_rec.compact.folder import CompactStore
-from rag_rec.forgetting.replicas import is_running
-from rag_rec.places.awaited import adapters_elsewhere
+from rag_rec.adapters.folder import CompactStore
+from rag_rec.presence.awaited import adapters_elsewhere
+from rag_rec.presence.replicas import is_running
 from rag_rec.store.protocol import Store
 
 POLL_SECONDS: Final = 0.02

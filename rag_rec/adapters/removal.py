@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from rag_rec.adapters.folder import CompactStore, InUse
 from rag_rec.adapters.lineage import outdated, owing, unrecorded
 from rag_rec.artifacts.destruction import destroy
-from rag_rec.compact.folder import CompactStore, InUse
 from rag_rec.errors import CorruptIndex
-from rag_rec.places.awaited import adapters_elsewhere
+from rag_rec.presence.awaited import adapters_elsewhere
 from rag_rec.store.protocol import Store
 
 

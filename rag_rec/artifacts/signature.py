@@ -9,7 +9,7 @@ from typing import Final
 import orjson
 
 from rag_rec.artifacts.private import write_durably
-from rag_rec.signing import Signer, Verifier
+from rag_rec.identity.signing import Signer, Verifier
 
 SIGNATURE: Final = "manifest.sig"
 _CONTEXT: Final = b"rag-rec index manifest\0"

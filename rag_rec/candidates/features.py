@@ -21,7 +21,7 @@ from rag_rec.candidates.lagged_pairs import LAG_UNIT, WINDOW
 from rag_rec.candidates.query import Query
 from rag_rec.candidates.similarity import TextSimilarity
 from rag_rec.candidates.statistics import Statistics
-from rag_rec.history import History
+from rag_rec.events.history import History
 
 Floats = npt.NDArray[np.float64]
 Items = npt.NDArray[np.integer]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rag_rec.history import HISTORY_DTYPE, History
+from rag_rec.events.history import HISTORY_DTYPE, History
 
 WINDOW = 10
 """Largest lag that is counted: an item is paired with the ten that follow it."""

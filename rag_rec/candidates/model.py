@@ -18,7 +18,7 @@ from rag_rec.candidates.query import CandidateList, Query
 from rag_rec.candidates.reader import Reader
 from rag_rec.candidates.similarity import TextSimilarity
 from rag_rec.candidates.statistics import Statistics
-from rag_rec.history import History
+from rag_rec.events.history import History
 
 __all__ = ["CandidateList", "CandidateModel", "Query"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rag_rec.candidates.counts import Entries, Ids, capacity
-from rag_rec.history import History
+from rag_rec.events.history import History
 
 Integer = TypeVar("Integer", bound=np.integer)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from rag_rec.history import History
+from rag_rec.events.history import History
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rag_rec.errors import InvalidInput
-from rag_rec.history import History
+from rag_rec.events.history import History
 
 MATCHED = 10
 """How many of the last items are looked up."""

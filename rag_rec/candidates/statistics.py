@@ -20,7 +20,7 @@ from rag_rec.candidates.lagged_pairs import LAG_UNIT, WINDOW, LaggedPairs, conca
 from rag_rec.candidates.popularity import Popularity
 from rag_rec.candidates.sequences import Sequences
 from rag_rec.errors import InvalidInput
-from rag_rec.history import History, empty_history
+from rag_rec.events.history import History, empty_history
 
 REGULARISATION: Final = 500.0
 """lambda of EASE, a good value for MovieLens; smaller catalogues with short histories want less."""

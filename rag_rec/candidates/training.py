@@ -23,8 +23,8 @@ from rag_rec.candidates.model import CLOSER_LOOK, CandidateModel
 from rag_rec.candidates.query import Query
 from rag_rec.candidates.reader import Reader
 from rag_rec.candidates.statistics import REGULARISATION, Statistics
-from rag_rec.history import History
-from rag_rec.profile import profile_vector
+from rag_rec.events.history import History
+from rag_rec.vectors.profile import profile_vector
 
 LEAST_EXAMPLES: Final = 200
 """With fewer examples than this the built-in reader is used: a fitted one would be worse."""

@@ -13,11 +13,11 @@ from typing import Final
 import orjson
 from safetensors.numpy import load_file, save
 
+from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.published import CompactFolder
 from rag_rec.artifacts.private import write_durably
-from rag_rec.compact.folder import CompactStore
 from rag_rec.compact.projection import FILE as PROJECTION
 from rag_rec.compact.projection import TextProjection
-from rag_rec.compact.published import CompactFolder
 from rag_rec.compact.tokenizer import write_tokenizer
 from rag_rec.compact.vocabulary import Vocabulary
 from rag_rec.errors import InvalidInput

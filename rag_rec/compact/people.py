@@ -11,7 +11,7 @@ import numpy as np
 from rag_rec.compact.sequences import Tokens, TokenSequence, hold_out, share_to_ask
 from rag_rec.compact.vocabulary import BOS, Vocabulary
 from rag_rec.domain import User
-from rag_rec.history import PositiveRule
+from rag_rec.events.history import PositiveRule
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import ChangeKind
 
@@ -57,7 +57,7 @@ class People:
         return self.interactions - sum(self.lineage(share, seed).values())
 
     def sequences(self, vocabulary: Vocabulary, held_out: float, seed: int) -> list[TokenSequence]:
-        """What the model learns from, written as :class:`rag_rec.compact.encoder.ItemTokenEncoder` writes prompts.
+        """What the model learns from, written as the encoder of its prompts writes them.
 
         Args:
             vocabulary: its items are numbered as the store's.

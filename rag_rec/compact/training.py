@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import LlamaForCausalLM
 
+from rag_rec.adapters.checkpoint import Arrays, TrainingState
 from rag_rec.compact.adapter import Deltas, trained_weights
-from rag_rec.compact.checkpoint import Arrays, TrainingState
 from rag_rec.compact.sequences import NO_TARGET, Batch, Windows
 from rag_rec.errors import InvalidInput
 

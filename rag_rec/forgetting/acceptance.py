@@ -12,10 +12,10 @@ from rag_rec.clock import now_ms
 from rag_rec.errors import LegalHold, PlanChanged
 from rag_rec.forgetting.audit.actor import Actor
 from rag_rec.forgetting.ledger.chain import make_entry, tip_after
-from rag_rec.forgetting.memory import Memory
 from rag_rec.forgetting.plan import Planner, Target, check_met
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.system import System
+from rag_rec.layers.memory import Memory
 from rag_rec.store.records import Erasure, ForgetRecord, LedgerEntry, LedgerTip
 
 DAY_MS: Final = 86_400_000

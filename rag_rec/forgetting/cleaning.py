@@ -11,14 +11,14 @@ from pathlib import Path
 
 import structlog
 
+from rag_rec.adapters.folder import CompactStore
 from rag_rec.adapters.lineage import adapter_in_use, outdated, unrecorded
 from rag_rec.adapters.removal import destroy_unused
-from rag_rec.compact.folder import CompactStore
 from rag_rec.errors import CorruptIndex, Unfinished
-from rag_rec.forgetting.copies.derived import discard_derived
 from rag_rec.forgetting.steps.files import erase_from_files, left_in_files
 from rag_rec.forgetting.steps.temporary import partial_files, sweep
-from rag_rec.home import generations_of
+from rag_rec.index.signed import generations_of
+from rag_rec.places.derived import discard_derived
 from rag_rec.places.occupation import Occupation
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store

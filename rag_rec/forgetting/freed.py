@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Final
 
-from rag_rec.forgetting.layers import Finding, Layer, Status
-from rag_rec.forgetting.processes import is_silent, look
+from rag_rec.layers.finding import Finding, Layer, Status
+from rag_rec.presence.processes import is_silent, look
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import ServiceProcess
 

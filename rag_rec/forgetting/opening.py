@@ -11,7 +11,7 @@ from rag_rec.errors import RagRecError
 from rag_rec.forgetting.cleaning import Cleaner
 from rag_rec.forgetting.saga import Saga
 from rag_rec.forgetting.system import open_system
-from rag_rec.keys import open_pseudonyms
+from rag_rec.home.keys import open_pseudonyms
 from rag_rec.places.occupation import Occupation, needs_place
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store

@@ -7,7 +7,7 @@ from rag_rec.errors import Busy, InvalidInput
 from rag_rec.forgetting.ledger.chain import make_entry
 from rag_rec.forgetting.receipts.conclusion import Notary
 from rag_rec.forgetting.system import System
-from rag_rec.places.awaited import is_open
+from rag_rec.presence.awaited import is_open
 from rag_rec.store.records import LedgerEntry, LedgerTip, Place
 
 

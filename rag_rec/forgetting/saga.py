@@ -24,7 +24,6 @@ from rag_rec.clock import now_ms
 from rag_rec.errors import Busy, RagRecError, Unfinished, UnknownRequest
 from rag_rec.forgetting.acceptance import Acceptance
 from rag_rec.forgetting.freed import FreedMemory
-from rag_rec.forgetting.layers import FINAL, Finding
 from rag_rec.forgetting.plan import Plan, Planner
 from rag_rec.forgetting.receipts.conclusion import ORDER, Notary, advanced, findings_of, manifest_digest, state_of
 from rag_rec.forgetting.receipts.records import services, summed
@@ -39,7 +38,8 @@ from rag_rec.forgetting.steps.reader import ReaderFindings
 from rag_rec.forgetting.steps.remaining import StateRemaining
 from rag_rec.forgetting.steps.temporary import SweepTemporary
 from rag_rec.forgetting.system import System
-from rag_rec.places.awaited import awaited
+from rag_rec.layers.finding import FINAL, Finding
+from rag_rec.presence.awaited import awaited
 from rag_rec.store.records import ForgetRecord, ForgetState, Place
 
 LOCK: Final = ".forget.lock"

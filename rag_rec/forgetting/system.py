@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rag_rec.compact.folder import CompactStore
+from rag_rec.adapters.folder import CompactStore
 from rag_rec.forgetting.ledger.chain import check_key
 from rag_rec.forgetting.ledger.file import LedgerFile
-from rag_rec.forgetting.memory import Memory
-from rag_rec.generation import Generations
-from rag_rec.keys import open_signer
+from rag_rec.home.keys import open_signer
+from rag_rec.identity.pseudonyms import Pseudonyms
+from rag_rec.identity.signing import Signer
+from rag_rec.index.generation import Generations
+from rag_rec.layers.memory import Memory
 from rag_rec.places.occupation import own_place
-from rag_rec.pseudonyms import Pseudonyms
 from rag_rec.settings import Settings
-from rag_rec.signing import Signer
 from rag_rec.store.protocol import Store
 
 

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM
 
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.protocol import Encoded, Floats
-from rag_rec.quiet import quiet_loading
+from rag_rec.progress.quiet import quiet_loading
 
 WEIGHTS = "adapter_model.safetensors"
 UNBOUNDED = 1 << 30

@@ -17,12 +17,12 @@ from typing import Final
 import structlog
 from filelock import FileLock, Timeout
 
+from rag_rec.adapters.folder import CompactStore
 from rag_rec.clock import now_ms
-from rag_rec.compact.folder import CompactStore
 from rag_rec.errors import Busy, CopiedFolder, ForeignFolder
-from rag_rec.places.awaited import is_open
 from rag_rec.places.folder import NOTHING, Identity, holds_people, new_identity, read_identity, write_identity
-from rag_rec.places.hosts import this_host
+from rag_rec.presence.awaited import is_open
+from rag_rec.presence.hosts import this_host
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import Place

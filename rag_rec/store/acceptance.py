@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from rag_rec.clock import now_ms
 from rag_rec.errors import PlanChanged
-from rag_rec.pseudonyms import Pseudonyms
+from rag_rec.identity.pseudonyms import Pseudonyms
 from rag_rec.store.chain import append_entries, tip
 from rag_rec.store.holds import check_no_hold
 from rag_rec.store.journal import peek

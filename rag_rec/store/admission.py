@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from rag_rec.domain import Interaction, User
 from rag_rec.errors import Forgotten
-from rag_rec.pseudonyms import Pseudonyms
+from rag_rec.identity.pseudonyms import Pseudonyms
 from rag_rec.store.earlier import earlier_form
 from rag_rec.store.journal import take
 from rag_rec.store.records import Suppression

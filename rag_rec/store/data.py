@@ -8,8 +8,8 @@ from dataclasses import replace
 import polars as pl
 
 from rag_rec.domain import Interaction, Item, User
-from rag_rec.history import History
-from rag_rec.pseudonyms import Pseudonyms
+from rag_rec.events.history import History
+from rag_rec.identity.pseudonyms import Pseudonyms
 from rag_rec.store.admission import admitted_rows, admitted_users, check_admitted
 from rag_rec.store.appending import append_rows, checked_frame, interaction_frame
 from rag_rec.store.catalogue import Catalogue, write_items

@@ -9,7 +9,7 @@ import numpy as np
 from sqlalchemy import and_, bindparam, case, false, func, or_, select
 
 from rag_rec.domain import Interaction
-from rag_rec.history import HISTORY_DTYPE, History
+from rag_rec.events.history import HISTORY_DTYPE, History
 from rag_rec.store.database import Database
 from rag_rec.store.records import Counts, EventCount, Selection, StoredInteraction
 from rag_rec.store.schema import events, interactions, items, users

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from rag_rec.pseudonyms import Pseudonyms
+from rag_rec.identity.pseudonyms import Pseudonyms
 from rag_rec.store.acceptance import accept
 from rag_rec.store.chain import Chain, append_entries, tip
 from rag_rec.store.database import Database

@@ -8,7 +8,7 @@ from typing import Protocol
 import polars as pl
 
 from rag_rec.domain import Interaction, Item, User
-from rag_rec.history import History
+from rag_rec.events.history import History
 from rag_rec.store.records import (
     AppendResult,
     Change,

@@ -12,7 +12,7 @@ from contextlib import closing
 from sqlalchemy import Connection, Table, exists, insert, inspect, select
 
 from rag_rec.errors import WrongKey
-from rag_rec.pseudonyms import Pseudonyms
+from rag_rec.identity.pseudonyms import Pseudonyms
 from rag_rec.store.connecting import file_of
 from rag_rec.store.database import Database
 from rag_rec.store.schema import holds, ledger, seals

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from rag_rec.errors import Busy
-from rag_rec.pseudonyms import Pseudonyms
+from rag_rec.identity.pseudonyms import Pseudonyms
 from rag_rec.store.data import SqlData
 from rag_rec.store.database import Database
 from rag_rec.store.migration import migrate

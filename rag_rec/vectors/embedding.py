@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rag_rec.errors import InvalidInput, NotReady
-from rag_rec.quiet import quiet_loading
+from rag_rec.progress.quiet import quiet_loading
 from rag_rec.vectors.protocol import Embedder, Vectors
 
 PACKAGED = "all-MiniLM-L6-v2"

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from rag_rec.domain import RecommendationRequest
 from rag_rec.errors import InvalidInput
-from rag_rec.explanation import Explanation
+from rag_rec.explain.records import Explanation
 from serving.admission import PROTECTED, WITH_BODY, needing
 from serving.answers import errors
 from serving.auth import Role

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rag_rec.compact.folder import CompactStore
+from rag_rec.adapters.folder import CompactStore
 from rag_rec.domain import Interaction, Item
 from rag_rec.store import SqlStore, open_store
 from tests.store.reference_privacy import PSEUDONYMS

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from rag_rec.compact.folder import CompactStore
+from rag_rec.adapters.folder import CompactStore
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import ForgetRecord, ForgetState
 from tests.store.erasing import chained, erasure_of

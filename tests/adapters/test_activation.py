@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from rag_rec.adapters.activation import put_to_use
-from rag_rec.compact.folder import CompactStore, InUse
+from rag_rec.adapters.folder import CompactStore, InUse
 from rag_rec.errors import InvalidInput
 from rag_rec.store import SqlStore
 from tests.adapters.places import forget, put_adapter, put_base

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from rag_rec.adapters.finding import AdapterFindings
-from rag_rec.compact.folder import POINTER, CompactStore
-from rag_rec.forgetting.layers import Finding, Layer, Status
-from rag_rec.forgetting.replicas import present
+from rag_rec.adapters.folder import POINTER, CompactStore
+from rag_rec.layers.finding import Finding, Layer, Status
+from rag_rec.presence.replicas import present
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore
 from rag_rec.store.records import ForgetRecord

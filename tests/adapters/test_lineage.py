@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from rag_rec.adapters.folder import POINTER, CompactStore
 from rag_rec.adapters.lineage import adapter_in_use, adapters_that_saw, ensure_lineage, outdated, owing, unrecorded
-from rag_rec.compact.folder import POINTER, CompactStore
 from rag_rec.errors import Busy
 from rag_rec.store import SqlStore
 from tests.adapters.places import forget, put_adapter, put_base

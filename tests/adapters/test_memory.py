@@ -4,9 +4,9 @@ import subprocess
 import sys
 from dataclasses import replace
 
+from rag_rec.adapters.folder import CompactStore
 from rag_rec.adapters.memory import POLL_SECONDS, lingering, wait_for_release
-from rag_rec.compact.folder import CompactStore
-from rag_rec.forgetting.replicas import present
+from rag_rec.presence.replicas import present
 from rag_rec.store import SqlStore
 from tests.adapters.places import put_adapter
 

@@ -9,7 +9,7 @@ from benchmarks.methods.ranking import questions
 from rag_rec.candidates.model import CandidateModel
 from rag_rec.candidates.query import Query
 from rag_rec.candidates.training import ReaderSettings, fit_reader
-from rag_rec.history import HISTORY_DTYPE, History
+from rag_rec.events.history import HISTORY_DTYPE, History
 
 ITEMS = 14
 SETTINGS = ReaderSettings(examples=400, splits=2, least_positives=4, hidden=4, regularisation=10.0)

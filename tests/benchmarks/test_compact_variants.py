@@ -10,7 +10,7 @@ from benchmarks.compact_variants import BASE, BUCKETS, NAMES, READER, SEMANTIC, 
 from benchmarks.data import Benchmark
 from benchmarks.methods.bucket_prompt import BucketSettings
 from benchmarks.methods.validation import Validation
-from rag_rec.history import HISTORY_DTYPE, History
+from rag_rec.events.history import HISTORY_DTYPE, History
 
 ITEMS, USERS = 80, 90
 

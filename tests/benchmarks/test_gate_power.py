@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.gate_power import OPINIONS, opened_by_the_mean, rows_of
 from benchmarks.methods.simulated_opinions import MISSED, Opinion, simulated
-from rag_rec.fusion import fit_gate
+from rag_rec.recommend.fusion import fit_gate
 
 RUNS = 160
 

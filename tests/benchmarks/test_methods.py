@@ -8,7 +8,7 @@ from benchmarks.data import Benchmark
 from benchmarks.methods.baselines import METHODS, Known
 from benchmarks.methods.ranking import Questions, figures, questions, ranks
 from rag_rec.evaluation.ranking import MISSED, ndcg
-from rag_rec.history import HISTORY_DTYPE, History
+from rag_rec.events.history import HISTORY_DTYPE, History
 
 ITEMS = 12
 

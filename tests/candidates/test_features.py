@@ -8,7 +8,7 @@ from rag_rec.candidates.features import COARSE, DECIMALS, FINE, Features, half_l
 from rag_rec.candidates.lagged_pairs import LAG_UNIT
 from rag_rec.candidates.query import Query
 from rag_rec.candidates.statistics import Statistics
-from rag_rec.history import History
+from rag_rec.events.history import History
 
 People = list[tuple[int, History]]
 Vectors = npt.NDArray[np.float32]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_rec.candidates.lagged_pairs import LAG_UNIT, WINDOW, concatenate, lagged_pairs
-from rag_rec.history import HISTORY_DTYPE, History
+from rag_rec.events.history import HISTORY_DTYPE, History
 
 Pair = tuple[int, int, int]
 

@@ -13,7 +13,7 @@ from rag_rec.candidates.leakage import MOST_SHARE, WANTED, HeldOutPeople
 from rag_rec.candidates.reader import Reader
 from rag_rec.candidates.training import ReaderSettings, fit_reader
 from rag_rec.evaluation.membership import LEAST_PEOPLE
-from rag_rec.history import History
+from rag_rec.events.history import History
 
 SMALL = ReaderSettings(examples=100, queries=60, coarse_queries=30, hidden=8, least_positives=3)
 

@@ -16,7 +16,7 @@ from rag_rec.candidates.query import CandidateList, Query
 from rag_rec.candidates.reader import Network, Reader, Weights
 from rag_rec.candidates.statistics import Statistics
 from rag_rec.candidates.training import KnownProfiles
-from rag_rec.history import HISTORY_DTYPE, History, empty_history
+from rag_rec.events.history import HISTORY_DTYPE, History, empty_history
 
 People = list[tuple[int, History]]
 Vectors = npt.NDArray[np.float32]

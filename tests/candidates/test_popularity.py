@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_rec.candidates.popularity import PERIOD_MS, Popularity
-from rag_rec.history import HISTORY_DTYPE, History
+from rag_rec.events.history import HISTORY_DTYPE, History
 
 rows = st.lists(st.tuples(st.integers(0, 4), st.integers(-40, 700)), max_size=12)  # item, period
 

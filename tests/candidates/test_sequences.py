@@ -11,7 +11,7 @@ from rag_rec.candidates import sequences as module
 from rag_rec.candidates.lagged_pairs import concatenate
 from rag_rec.candidates.sequences import DECAY, FOLLOWING, MATCHED, NEARBY, POWERS, Sequences
 from rag_rec.errors import InvalidInput
-from rag_rec.history import HISTORY_DTYPE, History, empty_history
+from rag_rec.events.history import HISTORY_DTYPE, History, empty_history
 
 ITEMS = 12
 items = st.lists(st.integers(0, ITEMS - 1), unique=True, min_size=1, max_size=ITEMS)

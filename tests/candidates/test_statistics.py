@@ -9,7 +9,7 @@ from rag_rec.candidates.gram_inverse import PENDING_LIMIT
 from rag_rec.candidates.lagged_pairs import LAG_UNIT, WINDOW
 from rag_rec.candidates.statistics import TRANSITIONS, Statistics
 from rag_rec.errors import InvalidInput
-from rag_rec.history import HISTORY_DTYPE, History, empty_history
+from rag_rec.events.history import HISTORY_DTYPE, History, empty_history
 
 ITEMS = 15
 USERS = 6

@@ -9,7 +9,7 @@ import pytest
 from rag_rec.candidates import training
 from rag_rec.candidates.reader import Reader
 from rag_rec.candidates.training import KnownProfiles, ReaderSettings, count_splits, fit_reader, make_split
-from rag_rec.history import History
+from rag_rec.events.history import History
 
 People = list[tuple[int, History]]
 Vectors = npt.NDArray[np.float32]

@@ -12,7 +12,7 @@ from rag_rec.compact.base import Base, BaseSettings, build_base, initial_model
 from rag_rec.compact.threads import limited_threads
 from rag_rec.compact.vocabulary import BOS
 from rag_rec.errors import InvalidInput
-from rag_rec.generation import relative_files
+from rag_rec.index.generation import relative_files
 from tests.compact.catalogues import SETTINGS, base, catalogue
 from tests.embedders import HashEmbedder
 

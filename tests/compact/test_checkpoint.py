@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from rag_rec.compact.checkpoint import Checkpoint, Checkpoints, TrainingState, from_before
+from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints, TrainingState, from_before
 
 
 def checkpoint(finished: int, epoch: int = 40) -> Checkpoint:

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from rag_rec.compact.encoder import ItemTokenEncoder
 from rag_rec.compact.vocabulary import Vocabulary
 from rag_rec.domain import Candidate, Item, User
+from rag_rec.generators.item_tokens import ItemTokenEncoder
 from rag_rec.generators.protocol import Encoder, EvidenceCost, EvidenceLine, Prompt
 
 VOCABULARY = Vocabulary(("genre=comedy",), ("age=25", "age=35"), ("a", "b", "c", "d"), spare=2)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from rag_rec.adapters.folder import CompactStore
 from rag_rec.compact.base import Base
 from rag_rec.compact.extend import extend_base
-from rag_rec.compact.folder import CompactStore
 from rag_rec.compact.vocabulary import BOS
 from rag_rec.errors import InvalidInput
 from tests.compact.catalogues import SETTINGS, base

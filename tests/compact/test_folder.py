@@ -8,9 +8,9 @@ import orjson
 import pytest
 from filelock import FileLock
 
-import rag_rec.compact.folder as folder_module
-from rag_rec.compact.folder import CompactStore, InUse
-from rag_rec.compact.published import CompactFolder
+import rag_rec.adapters.folder as folder_module
+from rag_rec.adapters.folder import CompactStore, InUse
+from rag_rec.adapters.published import CompactFolder
 from rag_rec.errors import Busy, CorruptIndex, InvalidInput, NotReady
 
 

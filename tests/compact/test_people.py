@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rag_rec.compact.encoder import ItemTokenEncoder
 from rag_rec.compact.people import People, forgotten_since
 from rag_rec.compact.vocabulary import Vocabulary
 from rag_rec.domain import Interaction, Item, User
+from rag_rec.events.history import PositiveRule
+from rag_rec.generators.item_tokens import ItemTokenEncoder
 from rag_rec.generators.protocol import EvidenceLine, Prompt
-from rag_rec.history import PositiveRule
 from rag_rec.store import SqlStore, open_store
 from rag_rec.store.records import Selection
 from tests.store.removing import delete_interactions

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 from typer.core import TyperGroup
 
-from rag_rec.cli import build_app
+from rag_rec.commands.app import build_app
 from rag_rec.settings import Settings
 from serving.app import create_app
 from serving.auth import Keyring

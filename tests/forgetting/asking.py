@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rag_rec.engine.officer import Privacy
 from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.forgetting.saga import Saga
-from rag_rec.home import store_of
-from rag_rec.privacy import Privacy
+from rag_rec.home.opening import store_of
 from rag_rec.settings import Settings
 from rag_rec.store.records import Selection
 

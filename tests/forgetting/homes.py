@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rag_rec.domain import Interaction
-from rag_rec.engine import Engine
+from rag_rec.engine.engine import Engine
 from rag_rec.store.protocol import Store
 from tests.homes import ITEMS
 

@@ -19,7 +19,7 @@ from rag_rec.candidates.reader import Reader
 from rag_rec.domain import Interaction, Item, RecommendationRequest, Strategy, User
 from rag_rec.errors import Forgotten, UnknownUser
 from rag_rec.forgetting.request import ForgetRequest
-from rag_rec.home import store_of
+from rag_rec.home.opening import store_of
 from rag_rec.store.records import Selection
 from tests.embedders import HashEmbedder
 from tests.forgetting.model import key_of

@@ -14,19 +14,19 @@ import pytest
 
 from benchmarks.methods.interruptions import Point, stopped_at
 from rag_rec.candidates.reader import Reader
+from rag_rec.copies.restore import restore
 from rag_rec.domain import Interaction, Item
-from rag_rec.engine import Engine
+from rag_rec.engine.engine import Engine
 from rag_rec.errors import InvalidInput, LegalHold, UnknownUser
-from rag_rec.forgetting.copies.restore import restore
 from rag_rec.forgetting.ledger.chain import verify_chain
 from rag_rec.forgetting.ledger.file import LedgerFile
-from rag_rec.forgetting.proof.forensics import marks_of, traces_of
-from rag_rec.forgetting.proof.table import compare
-from rag_rec.forgetting.proof.twin import build_twin
 from rag_rec.forgetting.receipts.document import check_receipt
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
+from rag_rec.identity.signing import Verifier
+from rag_rec.proof.forensics import marks_of, traces_of
+from rag_rec.proof.table import compare
+from rag_rec.proof.twin import build_twin
 from rag_rec.settings import Settings
-from rag_rec.signing import Verifier
 from tests.embedders import HashEmbedder
 from tests.forgetting.asking import confirmed
 from tests.forgetting.model import Key, Model, Snapshot, key_of

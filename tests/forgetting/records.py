@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rag_rec.domain import Interaction, Item
-from rag_rec.forgetting.layers import Finding, Layer, Status
 from rag_rec.forgetting.ledger.chain import make_entry, tip_after
 from rag_rec.forgetting.receipts.document import Facts, read_receipt, write_receipt
-from rag_rec.home import store_of
-from rag_rec.keys import open_pseudonyms, open_signer
+from rag_rec.home.keys import open_pseudonyms, open_signer
+from rag_rec.home.opening import store_of
+from rag_rec.layers.finding import Finding, Layer, Status
 from rag_rec.settings import Settings
 from rag_rec.store.records import Erasure, ForgetRecord, ForgetState, LedgerEntry, LedgerTip
 

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import IO
 
 from rag_rec.domain import Recommendation, RecommendationRequest
-from rag_rec.engine import Engine
-from rag_rec.forgetting import replicas
+from rag_rec.engine.engine import Engine
 from rag_rec.forgetting.apart.process import RemovalProcess
+from rag_rec.presence import replicas
 from rag_rec.settings import Settings
 from serving.auth import Keyring
 from serving.logs import open_log

@@ -12,11 +12,11 @@ from filelock import FileLock
 
 from rag_rec.clock import now_ms
 from rag_rec.domain import RecommendationRequest
-from rag_rec.engine import Engine
+from rag_rec.engine.engine import Engine
 from rag_rec.errors import Busy, NotReady
-from rag_rec.forgetting import replicas
-from rag_rec.forgetting.replicas import EXPIRY_MS, LEASE_MS, lagging
 from rag_rec.forgetting.saga import LOCK
+from rag_rec.presence import replicas
+from rag_rec.presence.replicas import EXPIRY_MS, LEASE_MS, lagging
 from rag_rec.store.records import Replica
 from tests.forgetting.asking import forget, forget_in
 from tests.forgetting.homes import CANARY, log

@@ -19,14 +19,14 @@ from anyio.from_thread import start_blocking_portal
 from benchmarks.methods.crash_cases import CANARIES, CASES, expectation, prepare
 from benchmarks.methods.interruptions import Point, stopped_at
 from indexer.sources.csv import CsvSource
-from rag_rec.compact.checkpoint import Checkpoint, Checkpoints, TrainingState
-from rag_rec.compact.folder import CompactStore
-from rag_rec.engine import Engine
+from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints, TrainingState
+from rag_rec.adapters.folder import CompactStore
+from rag_rec.engine.engine import Engine
 from rag_rec.errors import Unfinished
-from rag_rec.forgetting.layers import Layer, Status
-from rag_rec.forgetting.proof.forensics import marks_of, traces_of
 from rag_rec.forgetting.receipts.document import findings_in
-from rag_rec.home import store_of
+from rag_rec.home.opening import store_of
+from rag_rec.layers.finding import Layer, Status
+from rag_rec.proof.forensics import marks_of, traces_of
 from rag_rec.store import connecting
 from rag_rec.store.records import Selection
 from serving.app import create_app
@@ -90,7 +90,7 @@ def plant_checkpoint(engine: Engine) -> None:
 
 def plant_interrupted_rewriting(engine: Engine) -> None:
     """The removal of somebody else was killed: half of a successor, and of a file of the unfinished build, is left."""
-    with stopped_at(Point("rag_rec.generation:Generations._seal", 1), interrupt), pytest.raises(Interrupted):
+    with stopped_at(Point("rag_rec.index.generation:Generations._seal", 1), interrupt), pytest.raises(Interrupted):
         forget(engine, "user-4")
     build = next(path for path in engine.generations.building() if path not in engine.generations.leftovers())
     shard = build / "interactions" / f"{number_of(engine.store, CANARY):02d}.safetensors"

@@ -7,9 +7,10 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-from rag_rec.forgetting import batch, commands
+from rag_rec.commands import forget as commands
+from rag_rec.commands import forget_batch as batch
 from rag_rec.forgetting.saga import Saga
-from rag_rec.home import store_of
+from rag_rec.home.opening import store_of
 from rag_rec.settings import Settings
 from tests.embedders import HashEmbedder
 from tests.forgetting.homes import CANARY, DAY, log

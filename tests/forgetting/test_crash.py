@@ -23,13 +23,13 @@ from benchmarks.methods.crash_cases import CANARIES, CASES, Case, Expected, expe
 from benchmarks.methods.crash_examination import Examination, Recovery, examine
 from benchmarks.methods.interruptions import HALVES, PLACES, Point, counted, points_of, stopped_at
 from rag_rec.domain import Interaction, RecommendationRequest
-from rag_rec.engine import Engine
+from rag_rec.engine.engine import Engine
 from rag_rec.errors import Unfinished
-from rag_rec.forgetting.layers import Layer
 from rag_rec.forgetting.receipts.document import read_receipt
 from rag_rec.forgetting.request import ForgetRequest
-from rag_rec.generation import MANIFEST, Generations, file_digest
-from rag_rec.home import store_of
+from rag_rec.home.opening import store_of
+from rag_rec.index.generation import MANIFEST, Generations, file_digest
+from rag_rec.layers.finding import Layer
 from rag_rec.settings import Settings
 from tests.forgetting.asking import confirmed
 from tests.forgetting.homes import DAY, number_of
@@ -125,7 +125,9 @@ def test_a_removal_calls_every_place_at_which_it_is_interrupted(settings: Settin
 
 
 @pytest.mark.parametrize("recovery", ["service", "resume", "repeat"])
-@pytest.mark.parametrize("place", ["rag_rec.store.acceptance:suppress", "rag_rec.generation:Generations._destroy"])
+@pytest.mark.parametrize(
+    "place", ["rag_rec.store.acceptance:suppress", "rag_rec.index.generation:Generations._destroy"]
+)
 def test_an_interruption_is_examined_as_what_it_is(settings: Settings, place: str, recovery: Recovery) -> None:
     expected = expected_of(settings, WHOLE)
     interrupted(settings, WHOLE, Point(place, 1, "after"))

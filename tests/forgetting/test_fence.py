@@ -13,10 +13,10 @@ import pytest
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 
 from rag_rec.domain import RecommendationRequest, Strategy
-from rag_rec.engine import Engine
+from rag_rec.engine.engine import Engine
 from rag_rec.errors import NotReady, UnknownUser
-from rag_rec.explainer import Explainer
-from rag_rec.recommender import Recommender
+from rag_rec.explain.explainer import Explainer
+from rag_rec.recommend.pipeline import Recommender
 from rag_rec.store.records import Selection
 from tests.forgetting.asking import forget, forget_in
 from tests.forgetting.homes import CANARY, log

@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from rag_rec.engine import Engine
+from rag_rec.engine.engine import Engine
 from rag_rec.errors import DiskFull
-from rag_rec.forgetting import processes as module
 from rag_rec.forgetting.freed import FreedMemory
-from rag_rec.forgetting.layers import Finding, Layer, Status
 from rag_rec.forgetting.opening import open_saga
-from rag_rec.forgetting.processes import SILENT_MS, born, enter, leave, look
 from rag_rec.forgetting.receipts.document import findings_in, read_receipt
 from rag_rec.forgetting.receipts.outlook import Outlook
-from rag_rec.home import store_of
-from rag_rec.places.hosts import this_process_space
+from rag_rec.home.opening import store_of
+from rag_rec.layers.finding import Finding, Layer, Status
+from rag_rec.presence import processes as module
+from rag_rec.presence.hosts import this_process_space
+from rag_rec.presence.processes import SILENT_MS, born, enter, leave, look
 from rag_rec.store import open_store
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import ForgetState, ServiceProcess

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from rag_rec.forgetting.layers import Layer, Status
 from rag_rec.forgetting.receipts.document import findings_in
-from rag_rec.home import store_of
+from rag_rec.home.opening import store_of
+from rag_rec.layers.finding import Layer, Status
 from rag_rec.settings import Settings
 from rag_rec.store.records import ForgetState
 from tests.forgetting.homes import CANARY, log

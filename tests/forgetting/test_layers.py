@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_rec.forgetting.layers import FINAL, Layer, Status, is_complete
+from rag_rec.layers.finding import FINAL, Layer, Status, is_complete
 
 HELD = [layer for layer in Layer if layer.holds_back]
 ALL = [(layer.value, Status.PROVEN.value) for layer in Layer]

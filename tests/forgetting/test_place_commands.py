@@ -11,10 +11,10 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-from rag_rec.doctor import State, _places
-from rag_rec.forgetting import commands
-from rag_rec.home import store_of
-from rag_rec.keys import open_signer
+from rag_rec.commands import forget as commands
+from rag_rec.commands.doctor import State, _places
+from rag_rec.home.keys import open_signer
+from rag_rec.home.opening import store_of
 from rag_rec.places.folder import FILE, read_identity
 from rag_rec.places.occupation import Occupation
 from rag_rec.settings import Settings

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from rag_rec.engine import Engine
+from rag_rec.engine.engine import Engine
 from rag_rec.errors import Busy, CopiedFolder, ForeignFolder, InvalidInput, UnknownPlace
-from rag_rec.forgetting.layers import Layer, Status
 from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.receipts.document import check_receipt, read_receipt
 from rag_rec.forgetting.request import ForgetOutcome
 from rag_rec.forgetting.retirement import retire_place
 from rag_rec.forgetting.system import open_system
-from rag_rec.home import store_of
-from rag_rec.keys import open_pseudonyms, open_signer
+from rag_rec.home.keys import open_pseudonyms, open_signer
+from rag_rec.home.opening import store_of
+from rag_rec.layers.finding import Layer, Status
 from rag_rec.places.folder import FILE, holds_people, read_identity
 from rag_rec.places.occupation import Occupation
 from rag_rec.settings import Settings

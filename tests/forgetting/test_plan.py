@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rag_rec.domain import Interaction
-from rag_rec.engine import Engine
+from rag_rec.engine.engine import Engine
 from rag_rec.errors import InvalidInput, LegalHold, UnknownUser
 from rag_rec.forgetting import plan
 from rag_rec.forgetting.opening import open_saga

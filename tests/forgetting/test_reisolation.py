@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from rag_rec.domain import Interaction, RecommendationRequest, Strategy
-from rag_rec.engine import Engine
-from rag_rec.prompting import PromptWriter
-from rag_rec.recommender import context_of, question
+from rag_rec.engine.engine import Engine
+from rag_rec.recommend.pipeline import context_of, question
+from rag_rec.recommend.prompting import PromptWriter
 from rag_rec.store.records import Selection
 from tests.forgetting.asking import forget
 from tests.forgetting.homes import CANARY, CANARY_TEXT, DAY, log, number_of

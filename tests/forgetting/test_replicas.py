@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from rag_rec.forgetting import replicas
-from rag_rec.forgetting.replicas import BEAT_MS, EXPIRY_MS, LEASE_MS, Presence, is_running, lagging, present, uptime_ms
-from rag_rec.places.hosts import this_process_space
+from rag_rec.presence import replicas
+from rag_rec.presence.hosts import this_process_space
+from rag_rec.presence.replicas import BEAT_MS, EXPIRY_MS, LEASE_MS, Presence, is_running, lagging, present, uptime_ms
 from rag_rec.store import open_store
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import Replica

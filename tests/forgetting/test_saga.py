@@ -9,10 +9,10 @@ import orjson
 import pytest
 from filelock import FileLock
 
-from rag_rec.compact.checkpoint import Checkpoint, Checkpoints, TrainingState
-from rag_rec.compact.folder import CompactStore
+from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints, TrainingState
+from rag_rec.adapters.folder import CompactStore
 from rag_rec.domain import Interaction, RecommendationRequest
-from rag_rec.engine import Engine
+from rag_rec.engine.engine import Engine
 from rag_rec.errors import (
     Busy,
     ConfirmationRequired,
@@ -24,7 +24,6 @@ from rag_rec.errors import (
     UnknownUser,
 )
 from rag_rec.forgetting import saga as module
-from rag_rec.forgetting.layers import Layer, Status
 from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.plan import Planner
@@ -34,9 +33,10 @@ from rag_rec.forgetting.saga import Saga, all_steps
 from rag_rec.forgetting.steps.database import ScrubDatabase
 from rag_rec.forgetting.steps.files import vectors_in_files
 from rag_rec.forgetting.steps.protocol import Step
-from rag_rec.generation import Generations
-from rag_rec.home import store_of
-from rag_rec.signing import Verifier
+from rag_rec.home.opening import store_of
+from rag_rec.identity.signing import Verifier
+from rag_rec.index.generation import Generations
+from rag_rec.layers.finding import Layer, Status
 from rag_rec.store.records import ForgetState, Replica, Selection
 from tests.forgetting.asking import confirmed, forget, forget_all, forget_in
 from tests.forgetting.homes import CANARY, CANARY_TEXT, DAY, log, number_of, vectors_of

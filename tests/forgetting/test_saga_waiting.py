@@ -11,18 +11,18 @@ from typing import cast
 
 import pytest
 
-from rag_rec.compact.checkpoint import Checkpoint, Checkpoints, TrainingState
-from rag_rec.compact.folder import CompactStore
-from rag_rec.engine import Engine
+from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints, TrainingState
+from rag_rec.adapters.folder import CompactStore
+from rag_rec.engine.engine import Engine
 from rag_rec.errors import Unfinished
 from rag_rec.forgetting import saga as module
-from rag_rec.forgetting.layers import Layer, Status
 from rag_rec.forgetting.receipts.document import findings_in, read_receipt
-from rag_rec.forgetting.replicas import present
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.saga import Saga, all_steps
 from rag_rec.forgetting.steps.database import ScrubDatabase
 from rag_rec.forgetting.steps.protocol import Group
+from rag_rec.layers.finding import Layer, Status
+from rag_rec.presence.replicas import present
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import Debt, ForgetState
 from tests.forgetting.asking import confirmed, forget

@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from rag_rec.artifacts.private import write_durably
+from rag_rec.commands.copies import app
 from rag_rec.errors import WrongKey
-from rag_rec.forgetting.copies.commands import app
 from rag_rec.settings import Settings
 from rag_rec.store.records import LedgerEntry
 from tests.forgetting.asking import forget_in

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from rag_rec.domain import Interaction
-from rag_rec.home import store_of
-from rag_rec.keys import open_pseudonyms, open_signer
+from rag_rec.home.keys import open_pseudonyms, open_signer
+from rag_rec.home.opening import store_of
 from rag_rec.settings import Settings
 from tests.forgetting.asking import forget_in
 from tests.forgetting.homes import CANARY, DAY, log

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage, SystemMessage
 
-from rag_rec.generators.chat import OpenAIChat
+from rag_rec.explain.chat import OpenAIChat
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from tests.generators.chat_server import ChatServer, event
 

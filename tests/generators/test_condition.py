@@ -12,13 +12,14 @@ from structlog.testing import capture_logs
 
 from rag_rec.clock import now_ms
 from rag_rec.domain import RecommendationRequest, Source
-from rag_rec.engine import Engine
-from rag_rec.generators import opening, watch
+from rag_rec.engine.engine import Engine
+from rag_rec.generators import watch
 from rag_rec.generators.condition import OTHER, WORDS, ConditionKeeper, Standing, in_words
 from rag_rec.generators.failures import Reason
-from rag_rec.generators.opening import OpenRanking
-from rag_rec.home import store_of
-from rag_rec.ranker import BYPASSED, NOT_MEASURED, WITHHELD
+from rag_rec.home.opening import store_of
+from rag_rec.recommend import opening
+from rag_rec.recommend.opening import OpenRanking
+from rag_rec.recommend.ranker import BYPASSED, NOT_MEASURED, WITHHELD
 from rag_rec.settings import Settings
 from tests.embedders import HashEmbedder
 from tests.generators.asking import LONG

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from langchain_core.messages import HumanMessage
 
+from rag_rec.explain.chat import OpenAIChat
 from rag_rec.generators import vllm_server
 from rag_rec.generators.breaker import Limits
-from rag_rec.generators.chat import OpenAIChat
 from rag_rec.generators.exchange import read_json
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.vllm import Manners

@@ -9,22 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from rag_rec.compact.folder import CompactStore
+from rag_rec.adapters.folder import CompactStore
 from rag_rec.domain import Candidate, Item, RecommendationRequest, Source, User
-from rag_rec.engine import Engine
+from rag_rec.engine.engine import Engine
 from rag_rec.errors import CorruptIndex, InvalidInput
 from rag_rec.forgetting.opening import open_saga
-from rag_rec.fusion import Gate, gate_path
-from rag_rec.generators import opening
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.language_model import LanguageModel
-from rag_rec.generators.opening import OpenRanking, open_ranking
 from rag_rec.generators.passthrough import Passthrough
 from rag_rec.generators.protocol import Prompt
-from rag_rec.generators.source import RankerSource, Unavailable
 from rag_rec.generators.wanted import wanted
-from rag_rec.home import store_of
-from rag_rec.ranker import NOT_MEASURED, WITHHELD
+from rag_rec.home.opening import store_of
+from rag_rec.recommend import opening
+from rag_rec.recommend.fusion import Gate, gate_path
+from rag_rec.recommend.opening import OpenRanking, open_ranking
+from rag_rec.recommend.ranker import NOT_MEASURED, WITHHELD
+from rag_rec.recommend.source import RankerSource, Unavailable
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore
 from tests.embedders import HashEmbedder

@@ -8,12 +8,12 @@ from dataclasses import replace
 from indexer.compact_build import Compact, CompactBuilder, CompactSettings
 from indexer.progress import Progress, Silent
 from indexer.retraining import Retraining, settings_in_use
+from rag_rec.adapters.folder import CompactStore
 from rag_rec.compact.base import BaseSettings
-from rag_rec.compact.folder import CompactStore
 from rag_rec.compact.training import AdapterSettings
 from rag_rec.domain import Interaction
-from rag_rec.generation import Generations
-from rag_rec.home import store_of
+from rag_rec.home.opening import store_of
+from rag_rec.index.generation import Generations
 from rag_rec.settings import Settings
 from rag_rec.vectors.protocol import Embedder
 from tests.embedders import HashEmbedder

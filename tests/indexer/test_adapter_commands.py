@@ -14,8 +14,8 @@ import indexer.compact_training
 from indexer.commands import app
 from indexer.retraining import Retraining
 from rag_rec.forgetting.opening import open_saga
-from rag_rec.forgetting.replicas import present
-from rag_rec.home import store_of
+from rag_rec.home.opening import store_of
+from rag_rec.presence.replicas import present
 from rag_rec.settings import Settings
 from rag_rec.store.records import ForgetState
 from tests.embedders import HashEmbedder

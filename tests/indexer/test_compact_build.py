@@ -12,16 +12,16 @@ from torch import nn
 
 import indexer.compact_build
 from indexer.progress import Silent
+from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints
+from rag_rec.adapters.folder import CompactStore, InUse
+from rag_rec.adapters.published import CompactFolder
 from rag_rec.compact.adapter import CONFIG, WEIGHTS
 from rag_rec.compact.base import Base
-from rag_rec.compact.checkpoint import Checkpoint, Checkpoints
-from rag_rec.compact.folder import CompactStore, InUse
-from rag_rec.compact.published import CompactFolder
 from rag_rec.compact.training import AdapterTraining
 from rag_rec.compact.vocabulary import BOS, Vocabulary
 from rag_rec.domain import Interaction, Item
 from rag_rec.errors import Busy, InvalidInput, NotReady
-from rag_rec.fusion import Gate, gate_path
+from rag_rec.recommend.fusion import Gate, gate_path
 from rag_rec.settings import Settings
 from rag_rec.store import open_store
 from tests.embedders import HashEmbedder

@@ -15,7 +15,7 @@ from indexer.drill import Attempt, Drill, check_backup
 from indexer.progress import Silent
 from indexer.system_copy import SystemCopy, back_up
 from rag_rec.errors import BrokenLedger, InvalidInput, RagRecError
-from rag_rec.generation import relative_files
+from rag_rec.index.generation import relative_files
 from rag_rec.settings import Settings
 from rag_rec.store.database import Database
 from rag_rec.store.scrubbing import scrub
@@ -71,13 +71,13 @@ def test_a_system_without_items_cannot_be_drilled(tmp_path: Path) -> None:
 
 
 def skip_replay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rag_rec.forgetting.copies.replay.Replay.apply", lambda *_: None)
+    monkeypatch.setattr("rag_rec.copies.replay.Replay.apply", lambda *_: None)
 
 
 def admit_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rag_rec.store.suppressions.suppress", lambda *_: None)
     monkeypatch.setattr("rag_rec.store.acceptance.suppress", lambda *_: None)
-    monkeypatch.setattr("rag_rec.forgetting.copies.replay.suppress", lambda *_: None)
+    monkeypatch.setattr("rag_rec.copies.replay.suppress", lambda *_: None)
 
 
 def break_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +99,7 @@ def leave_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
                 ids = pl.read_parquet(io.BytesIO(users.read()))["id"].to_list()
             (database.path.parent / "forgotten.tmp").write_text("\n".join(ids))
 
-    monkeypatch.setattr("rag_rec.forgetting.copies.restore.scrub", scrub_and_leave)
+    monkeypatch.setattr("rag_rec.copies.restore.scrub", scrub_and_leave)
 
 
 @pytest.mark.parametrize(

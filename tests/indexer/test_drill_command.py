@@ -56,6 +56,6 @@ def test_a_backup_can_be_drilled(settings: Settings, tmp_path: Path) -> None:
 def test_a_drill_that_finds_somebody_fails(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     back_up(settings, tmp_path / "old.backup")
     forget_in(settings, CANARY)
-    monkeypatch.setattr("rag_rec.forgetting.copies.replay.Replay.apply", lambda *_: None)
+    monkeypatch.setattr("rag_rec.copies.replay.Replay.apply", lambda *_: None)
     assert not run("--backup", str(tmp_path / "old.backup"), code=1)["ok"]
     assert list((tmp_path / "temporary").iterdir()) == []

@@ -11,12 +11,12 @@ from indexer.gate import GateMeasurement, Sample
 from indexer.progress import Silent
 from rag_rec.candidates.reader import Reader
 from rag_rec.domain import Interaction
-from rag_rec.engine import Engine
+from rag_rec.engine.engine import Engine
 from rag_rec.errors import NotReady
-from rag_rec.fusion import Floats
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.language_model import Care, LanguageModel
 from rag_rec.generators.protocol import Encoded, EvidenceCost, Prompt
+from rag_rec.recommend.fusion import Floats
 from tests.homes import ITEMS, running
 
 DAY = 86_400_000

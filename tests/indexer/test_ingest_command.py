@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from indexer.commands import app
-from rag_rec.home import store_of
-from rag_rec.keys import open_pseudonyms
+from rag_rec.home.keys import open_pseudonyms
+from rag_rec.home.opening import store_of
 from rag_rec.settings import Settings
 from rag_rec.store import open_store
 from tests.store.erasing import chained, erasure_of

@@ -8,14 +8,14 @@ import orjson
 import pytest
 
 from indexer.retraining import settings_in_use
+from rag_rec.adapters.folder import CompactStore, InUse
 from rag_rec.compact.adapter import WEIGHTS
 from rag_rec.compact.base import BaseSettings
-from rag_rec.compact.folder import CompactStore, InUse
 from rag_rec.compact.training import AdapterSettings
 from rag_rec.domain import Interaction
 from rag_rec.errors import Busy, NotReady
 from rag_rec.forgetting.opening import open_saga
-from rag_rec.home import store_of
+from rag_rec.home.opening import store_of
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore
 from rag_rec.store.records import ForgetState, Selection

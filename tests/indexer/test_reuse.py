@@ -21,8 +21,8 @@ from indexer.commands import app
 from indexer.item_vectors import SLICE
 from indexer.progress import Silent
 from rag_rec.domain import Item
-from rag_rec.generation import Generation, Generations
-from rag_rec.home import store_of
+from rag_rec.home.opening import store_of
+from rag_rec.index.generation import Generation, Generations
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore
 from tests.homes import ITEMS, build, fill, settings_for

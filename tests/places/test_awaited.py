@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from rag_rec.places import awaited as module
-from rag_rec.places.awaited import EXPIRY_MS, adapters_elsewhere, awaited, is_open, named, unseen, wait_for_open
+from rag_rec.presence import awaited as module
+from rag_rec.presence.awaited import EXPIRY_MS, adapters_elsewhere, awaited, is_open, named, unseen, wait_for_open
 from rag_rec.store.records import Place
 from tests.store.reference import ReferenceStore
 

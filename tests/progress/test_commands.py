@@ -17,10 +17,10 @@ import indexer.generator_commands
 import indexer.index_commands
 from indexer.commands import app as batch_app
 from indexer.drill_commands import app as drill_app
-from rag_rec.forgetting import batch
-from rag_rec.forgetting.commands import app as forget_app
-from rag_rec.forgetting.copies.commands import app as copies_app
-from rag_rec.forgetting.proof import commands as proof_commands
+from rag_rec.commands import forget_batch as batch
+from rag_rec.commands import proof as proof_commands
+from rag_rec.commands.copies import app as copies_app
+from rag_rec.commands.forget import app as forget_app
 from rag_rec.progress import lines
 from rag_rec.settings import Settings
 from tests.embedders import HashEmbedder

@@ -22,16 +22,16 @@ from rag_rec.domain import (
     Source,
     User,
 )
+from rag_rec.engine.status import Status
 from rag_rec.errors import InvalidInput, LegalHold, NotReady, PlanChanged, UnknownItem, UnknownRequest, UnknownUser
-from rag_rec.explainer import Explainer
-from rag_rec.explanation import Conditions, ExplainedRecommendation
+from rag_rec.explain.explainer import Explainer
+from rag_rec.explain.records import Conditions, ExplainedRecommendation
 from rag_rec.forgetting.audit.actor import current_actor
 from rag_rec.forgetting.audit.trail import Deed
 from rag_rec.forgetting.ledger import canonical
 from rag_rec.forgetting.plan import LISTED, Plan
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.generators.condition import OFF, Condition
-from rag_rec.status import Status
 from rag_rec.store.records import (
     AppendResult,
     ForgetRecord,

@@ -18,8 +18,8 @@ from subprocess import PIPE, Popen
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 
 from rag_rec.domain import Interaction
-from rag_rec.engine import Engine
-from rag_rec.explainer import Explainer
+from rag_rec.engine.engine import Engine
+from rag_rec.explain.explainer import Explainer
 from serving.auth import Keyring, Role
 from serving.descriptors import most_connections
 from serving.limits import Limits

@@ -48,9 +48,9 @@ from serving.commands import app
 from tests.serving.fake_engine import FakeEngine
 
 kept = []  # a process of removals ends when nothing refers to it
-module = types.ModuleType("rag_rec.engine")
+module = types.ModuleType("rag_rec.engine.engine")
 module.Engine = types.SimpleNamespace(open=lambda settings, removals: kept.append(removals) or FakeEngine())
-rag_rec.engine = sys.modules["rag_rec.engine"] = module
+rag_rec.engine.engine = sys.modules["rag_rec.engine.engine"] = module
 app()
 """
 """The command itself, which starts a real process for removals."""

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-from rag_rec.cli import build_app
+from rag_rec.commands.app import build_app
 from serving.commands import app
 
 SERVE = """
@@ -19,9 +19,9 @@ import rag_rec, sys, types
 from serving.commands import app
 from tests.serving.fake_engine import FakeEngine
 
-module = types.ModuleType("rag_rec.engine")
+module = types.ModuleType("rag_rec.engine.engine")
 module.Engine = types.SimpleNamespace(open=lambda settings, removals: removals.close() or FakeEngine())
-rag_rec.engine = sys.modules["rag_rec.engine"] = module
+rag_rec.engine.engine = sys.modules["rag_rec.engine.engine"] = module
 app()
 """
 

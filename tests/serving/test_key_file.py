@@ -11,7 +11,7 @@ import pytest
 from starlette.requests import Request
 from typer.testing import CliRunner
 
-from rag_rec.cli import build_app
+from rag_rec.commands.app import build_app
 from rag_rec.errors import InvalidInput, RagRecError, Unauthorized, WrongKey
 from rag_rec.settings import Settings
 from serving.auth import Keyring, Role

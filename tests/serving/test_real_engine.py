@@ -12,7 +12,7 @@ from anyio.from_thread import start_blocking_portal
 
 from rag_rec.domain import Interaction, Strategy
 from rag_rec.forgetting.receipts.document import check_receipt
-from rag_rec.signing import Verifier
+from rag_rec.identity.signing import Verifier
 from serving.auth import Keyring, Role
 from serving.logs import open_log
 from serving.service import Service

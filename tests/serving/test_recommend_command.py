@@ -22,7 +22,7 @@ __all__ = ["api"]  # the fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RAGREC_HOME", str(tmp_path))
     monkeypatch.setenv("RAGREC_CANDIDATES", "10")
-    monkeypatch.setattr("rag_rec.engine.open_embedder", lambda *_: HashEmbedder())
+    monkeypatch.setattr("rag_rec.engine.engine.open_embedder", lambda *_: HashEmbedder())
     return tmp_path
 
 

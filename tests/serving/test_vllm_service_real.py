@@ -11,9 +11,9 @@ import orjson
 import pytest
 
 from indexer.demo.service import Api, Commands, RunningService
-from rag_rec.compact.folder import CompactStore
+from rag_rec.adapters.folder import CompactStore
 from rag_rec.domain import Interaction, RecommendationRequest
-from rag_rec.engine import Engine
+from rag_rec.engine.engine import Engine
 from rag_rec.settings import Settings
 from tests.generators.real_vllm import required_python, running_vllm
 from tests.homes import ITEMS, fill, settings_for

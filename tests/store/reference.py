@@ -11,7 +11,7 @@ import polars as pl
 
 from rag_rec.domain import Interaction, Item, User
 from rag_rec.errors import Forgotten, UnknownItem
-from rag_rec.history import HISTORY_DTYPE, History
+from rag_rec.events.history import HISTORY_DTYPE, History
 from rag_rec.store.encoding import encode_attributes
 from rag_rec.store.records import AppendResult, Change, ChangeKind, Counts, EventCount, Selection, StoredInteraction
 from rag_rec.validation import check_interaction, check_item, check_user

@@ -11,7 +11,7 @@ import pytest
 
 from rag_rec.domain import AttributeValue, Interaction, Item, User
 from rag_rec.errors import InvalidInput, UnknownItem
-from rag_rec.history import HISTORY_DTYPE
+from rag_rec.events.history import HISTORY_DTYPE
 from rag_rec.store import SqlStore
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import AppendResult, Change, ChangeKind, Counts, EventCount, Selection

@@ -11,7 +11,7 @@ import pytest
 
 from rag_rec.domain import Interaction, Item, User
 from rag_rec.errors import WrongKey
-from rag_rec.pseudonyms import Pseudonyms
+from rag_rec.identity.pseudonyms import Pseudonyms
 from rag_rec.store import SqlStore, open_store
 from rag_rec.store.database import Database
 from rag_rec.store.holds import write_hold

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 
-from rag_rec.keys import existing_pseudonyms, existing_signer
+from rag_rec.home.keys import existing_pseudonyms, existing_signer
 from rag_rec.settings import Settings
 from serving.auth import Keyring
 from serving.key_file import read_keys

@@ -26,7 +26,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Question:
-    """From the worker: call a method of :class:`rag_rec.forgetting.memory.Memory`."""
+    """From the worker: call a method of :class:`rag_rec.layers.memory.Memory`."""
 
     method: Method
     arguments: list[Any]

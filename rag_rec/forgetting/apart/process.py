@@ -13,8 +13,8 @@ import structlog
 
 from rag_rec.forgetting.apart.messages import Alive, Done, Failure, Message, Order, Question, Reply, receive, send
 from rag_rec.forgetting.apart.worker import run
-from rag_rec.forgetting.memory import Memory
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
+from rag_rec.layers.memory import Memory
 from rag_rec.settings import Settings
 
 PATIENCE_SECONDS: Final = 10.0

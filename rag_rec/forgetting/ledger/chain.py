@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from rag_rec.errors import BrokenLedger, WrongKey
 from rag_rec.forgetting.ledger import canonical
-from rag_rec.signing import Signer, Verifier
+from rag_rec.identity.signing import Signer, Verifier
 from rag_rec.store.records import LedgerEntry, LedgerTip
 
 EMPTY: Final = LedgerTip(0, "0" * 64)

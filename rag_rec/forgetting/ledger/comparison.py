@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rag_rec.errors import BrokenLedger
 from rag_rec.forgetting.ledger.chain import verify_chain
-from rag_rec.keys import existing_signer
+from rag_rec.home.keys import existing_signer
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import LedgerEntry

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any, Final
 
 from rag_rec.errors import BrokenLedger
-from rag_rec.forgetting.layers import FINAL, Finding, Layer, is_complete
 from rag_rec.forgetting.ledger.chain import make_entry, tip_after
 from rag_rec.forgetting.receipts.document import Facts, findings_in, read_receipt, receipt_digest, write_receipt
 from rag_rec.forgetting.system import System
-from rag_rec.generation import MANIFEST, file_digest
+from rag_rec.index.generation import MANIFEST, file_digest
+from rag_rec.layers.finding import FINAL, Finding, Layer, is_complete
 from rag_rec.store.records import ForgetRecord, ForgetState, LedgerEntry, LedgerTip
 
 PHYSICAL: Final = (Layer.STORE, Layer.INDICES, Layer.TEMPORARY)

@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rag_rec.clock import iso, milliseconds_of
 from rag_rec.errors import BrokenLedger, Unfinished
-from rag_rec.forgetting.layers import FINAL, Finding, Layer, Status, is_complete
 from rag_rec.forgetting.ledger import canonical
-from rag_rec.signing import Signer, Verifier
+from rag_rec.identity.signing import Signer, Verifier
+from rag_rec.layers.finding import FINAL, Finding, Layer, Status, is_complete
 from rag_rec.store.records import ForgetRecord, ForgetState, LedgerTip
 
 FORMAT: Final = "rag-rec/receipt/1"

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from rag_rec.clock import milliseconds_of, now_ms
 from rag_rec.errors import BrokenLedger
-from rag_rec.forgetting.layers import FINAL, Layer
 from rag_rec.forgetting.receipts.document import read_receipt
+from rag_rec.layers.finding import FINAL, Layer
 from rag_rec.store.records import ForgetRecord, ForgetState
 
 WAITS_FOR: Final = "waits_for"

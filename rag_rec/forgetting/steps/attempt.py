@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Final
 
 from rag_rec.errors import RagRecError
-from rag_rec.forgetting.layers import FINAL, Finding, Status
 from rag_rec.forgetting.steps.protocol import Group, Step, deadline_of
+from rag_rec.layers.finding import FINAL, Finding, Status
 
 FAILED: Final = "This step failed, and is tried again."
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rag_rec.forgetting.layers import Finding, Layer
 from rag_rec.forgetting.steps.protocol import Group, deadline_of, found, is_whole
 from rag_rec.forgetting.system import System
+from rag_rec.layers.finding import Finding, Layer
 from rag_rec.store.records import ForgetRecord
 
 

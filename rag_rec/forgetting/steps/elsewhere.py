@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rag_rec.forgetting.layers import Finding, Status
 from rag_rec.forgetting.steps.protocol import Group, deadline_of, erased_at
-from rag_rec.places.awaited import awaited, named, unseen
+from rag_rec.layers.finding import Finding, Status
+from rag_rec.presence.awaited import awaited, named, unseen
 from rag_rec.store.records import Place
 
 PLACES = "places"

@@ -11,8 +11,8 @@ import structlog
 
 from rag_rec.artifacts.destruction import destroy, overwrite, remove
 from rag_rec.errors import CorruptIndex
-from rag_rec.generation import Generations
-from rag_rec.shards import INTERACTIONS, held_in, rewrite_without, shard_files, users_in
+from rag_rec.index.generation import Generations
+from rag_rec.index.shards import INTERACTIONS, held_in, rewrite_without, shard_files, users_in
 
 Erased = Mapping[int, int]
 """User numbers, and for each the epoch at which the store removed the person or some of their interactions."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rag_rec.forgetting.layers import Finding, Layer
 from rag_rec.forgetting.steps.elsewhere import in_every_place
 from rag_rec.forgetting.steps.files import erase_from_files, left_in_files
 from rag_rec.forgetting.steps.protocol import Group, deadline_of, erased_at, found, is_whole
 from rag_rec.forgetting.system import System
-from rag_rec.places.awaited import wait_for_open
+from rag_rec.layers.finding import Finding, Layer
+from rag_rec.presence.awaited import wait_for_open
 
 
 class RewriteIndices:

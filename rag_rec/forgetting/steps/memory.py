@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from rag_rec.forgetting.layers import Finding, Layer, Status
-from rag_rec.forgetting.memory import Memory
-from rag_rec.forgetting.replicas import lagging
 from rag_rec.forgetting.steps.protocol import Group, deadline_of, erased_at, found, is_whole
 from rag_rec.forgetting.system import System
+from rag_rec.layers.finding import Finding, Layer, Status
+from rag_rec.layers.memory import Memory
+from rag_rec.presence.replicas import lagging
 from rag_rec.store.records import ForgetRecord
 
 POLL_SECONDS: Final = 0.02

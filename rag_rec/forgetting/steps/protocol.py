@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from rag_rec.forgetting.layers import Finding, Layer, Status
+from rag_rec.layers.finding import Finding, Layer, Status
 from rag_rec.store.records import ForgetRecord
 
 Group = Sequence[ForgetRecord]

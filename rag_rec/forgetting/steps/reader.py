@@ -8,8 +8,8 @@ from typing import Final
 from rag_rec.candidates.reader import Reader
 from rag_rec.errors import RagRecError
 from rag_rec.evaluation.membership import LEAST_PEOPLE, Membership
-from rag_rec.forgetting.layers import Finding, Layer, Status
-from rag_rec.generation import Generation, Generations
+from rag_rec.index.generation import Generation, Generations
+from rag_rec.layers.finding import Finding, Layer, Status
 
 REBUILD: Final = "the next rebuild fits them anew"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rag_rec.forgetting.freed import FreedMemory
-from rag_rec.forgetting.layers import Finding, Layer, Status
 from rag_rec.forgetting.steps.protocol import Group, erased_at
 from rag_rec.forgetting.steps.reader import ReaderFindings
 from rag_rec.forgetting.system import System
+from rag_rec.layers.finding import Finding, Layer, Status
 
 LOGS = (
     "The service logs no identifier, body or query; logs of proxies before it are the operator's. The ledger, with its "

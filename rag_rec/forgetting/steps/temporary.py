@@ -7,14 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from rag_rec.adapters.folder import CompactStore
 from rag_rec.adapters.removal import destroy_unused
 from rag_rec.artifacts.destruction import remove
-from rag_rec.compact.folder import CompactStore
-from rag_rec.forgetting.layers import Finding, Layer
 from rag_rec.forgetting.steps.elsewhere import in_every_place
 from rag_rec.forgetting.steps.protocol import Group, deadline_of, erased_at, found
 from rag_rec.forgetting.system import System
-from rag_rec.generation import Generations
+from rag_rec.index.generation import Generations
+from rag_rec.layers.finding import Finding, Layer
 from rag_rec.store.protocol import Store
 
 PARTIAL: Final = "*.rewritten"

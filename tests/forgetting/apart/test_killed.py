@@ -23,7 +23,7 @@ from benchmarks.methods.crash_examination import OTHER, Examination, examine, ex
 from benchmarks.methods.crash_rehearsal import Rehearsal
 from benchmarks.methods.interruptions import Point, stopped_at
 from benchmarks.methods.removal_service import outlive
-from rag_rec.engine import Engine
+from rag_rec.engine.engine import Engine
 from rag_rec.settings import Settings
 from tests.homes import engine_of, settings_for
 

@@ -14,13 +14,13 @@ from typing import Any, cast
 import pytest
 
 from rag_rec.domain import RecommendationRequest
-from rag_rec.engine import Engine
+from rag_rec.engine.engine import Engine
 from rag_rec.errors import ConfirmationRequired, LegalHold, NotReady, PlanChanged, RagRecError, UnknownUser
 from rag_rec.forgetting.apart.messages import Alive, Done, send
 from rag_rec.forgetting.apart.process import Lost, RemovalProcess, _outcome
-from rag_rec.forgetting.memory import Memory
 from rag_rec.forgetting.request import ForgetRequest
-from rag_rec.live import Live
+from rag_rec.index.live import Live
+from rag_rec.layers.memory import Memory
 from rag_rec.store.records import ForgetState, Selection
 from tests.embedders import HashEmbedder
 from tests.forgetting.asking import confirmed, forget, forget_all

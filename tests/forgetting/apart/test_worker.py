@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from rag_rec.engine import Engine
+from rag_rec.engine.engine import Engine
 from rag_rec.errors import NotReady, RagRecError
 from rag_rec.forgetting.apart.messages import Alive, Done, Failure, Order, Question, Reply, receive, send
 from rag_rec.forgetting.apart.process import _reply
 from rag_rec.forgetting.apart.worker import NICENESS, RemoteMemory, _Line, run, work
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.saga import Saga
-from rag_rec.home import store_of
+from rag_rec.home.opening import store_of
 from rag_rec.settings import Settings
 from rag_rec.store.records import ForgetState
 from tests.forgetting.asking import confirmed

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-from rag_rec.cli import build_app
+from rag_rec.commands.app import build_app
 from rag_rec.errors import LegalHold
 from rag_rec.forgetting.apart.messages import Order, receive, send
 from rag_rec.forgetting.audit.actor import Actor, ActorKind, acting, current_actor
@@ -19,7 +19,7 @@ from rag_rec.forgetting.audit.trail import Deed, deeds
 from rag_rec.forgetting.ledger.comparison import compare, verified
 from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.forgetting.request import ForgetRequest
-from rag_rec.keys import open_pseudonyms
+from rag_rec.home.keys import open_pseudonyms
 from rag_rec.settings import Settings
 from tests.forgetting.homes import CANARY, log
 from tests.forgetting.stores import back_up, open_store_of

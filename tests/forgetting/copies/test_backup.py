@@ -10,14 +10,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from rag_rec.copies import backup as backup_module
+from rag_rec.copies.backup import MANIFEST, open_backup, write_backup
 from rag_rec.domain import Interaction
 from rag_rec.errors import IncompatibleStore, InvalidInput, WrongKey
-from rag_rec.forgetting.copies import backup as backup_module
-from rag_rec.forgetting.copies.backup import MANIFEST, open_backup, write_backup
 from rag_rec.forgetting.ledger.chain import EMPTY, tip_after
-from rag_rec.keys import open_pseudonyms, open_signer
+from rag_rec.home.keys import open_pseudonyms, open_signer
+from rag_rec.identity.signing import Signer
 from rag_rec.settings import Settings
-from rag_rec.signing import Signer
 from rag_rec.store import archive
 from rag_rec.store.archive import ARCHIVED, opened
 from tests.forgetting.asking import forget_in

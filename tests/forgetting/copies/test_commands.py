@@ -8,7 +8,7 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-from rag_rec.forgetting.copies.commands import app
+from rag_rec.commands.copies import app
 from rag_rec.settings import Settings
 from tests.forgetting.asking import forget_in
 from tests.forgetting.homes import CANARY, log

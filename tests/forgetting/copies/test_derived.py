@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rag_rec.compact.checkpoint import Checkpoint, Checkpoints, TrainingState
-from rag_rec.compact.folder import CompactStore
-from rag_rec.forgetting.copies.derived import discard_derived
-from rag_rec.generation import POINTER, Generations
+from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints, TrainingState
+from rag_rec.adapters.folder import CompactStore
+from rag_rec.index.generation import POINTER, Generations
+from rag_rec.places.derived import discard_derived
 from rag_rec.settings import Settings
 from tests.homes import settings_for
 

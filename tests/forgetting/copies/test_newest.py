@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rag_rec.copies.newest import newest_ledger, written
 from rag_rec.errors import BrokenLedger, ConfirmationRequired, WrongKey
-from rag_rec.forgetting.copies.newest import newest_ledger, written
 from rag_rec.forgetting.ledger.chain import EMPTY, make_entry, tip_after
-from rag_rec.signing import Signer
+from rag_rec.identity.signing import Signer
 from rag_rec.store.records import LedgerEntry
 
 SIGNER = Signer(b"7" * 32)

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from rag_rec.copies.restore import restore
 from rag_rec.domain import Interaction, Item, User
 from rag_rec.errors import (
     Forgotten,
     WrongKey,
 )
-from rag_rec.forgetting.copies.restore import restore
 from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.settings import Settings

@@ -11,6 +11,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from rag_rec.copies.restore import restore
 from rag_rec.domain import Interaction, RecommendationRequest
 from rag_rec.errors import (
     BrokenLedger,
@@ -21,17 +22,16 @@ from rag_rec.errors import (
     NotReady,
     WrongKey,
 )
-from rag_rec.forgetting.copies.restore import restore
 from rag_rec.forgetting.ledger.chain import make_entry
 from rag_rec.forgetting.ledger.file import LedgerFile
-from rag_rec.forgetting.proof.forensics import traces
-from rag_rec.forgetting.replicas import EXPIRY_MS
 from rag_rec.forgetting.retirement import retire_place
 from rag_rec.forgetting.system import open_system
-from rag_rec.generation import Generations
-from rag_rec.keys import open_pseudonyms, open_signer
-from rag_rec.places.hosts import this_process_space
+from rag_rec.home.keys import open_pseudonyms, open_signer
+from rag_rec.index.generation import Generations
+from rag_rec.presence.hosts import this_process_space
+from rag_rec.presence.replicas import EXPIRY_MS
 from rag_rec.progress.protocol import Silent
+from rag_rec.proof.forensics import traces
 from rag_rec.settings import Settings
 from rag_rec.store.archive import ARCHIVED
 from rag_rec.store.records import LedgerTip, Place, Replica
@@ -82,8 +82,8 @@ def test_a_backup_from_before_stores_had_an_id_leaves_the_id_alone(
 ) -> None:
     without = tuple(table for table in ARCHIVED if table.name not in {"identity", "places"})
     with monkeypatch.context() as patched:
-        patched.setattr("rag_rec.forgetting.copies.backup.HEAD", "0003")
-        patched.setattr("rag_rec.forgetting.copies.backup.ARCHIVED", without)
+        patched.setattr("rag_rec.copies.backup.HEAD", "0003")
+        patched.setattr("rag_rec.copies.backup.ARCHIVED", without)
         back_up(settings, old := backup.with_name("older.backup"))
     with open_store_of(settings) as store:
         known = store.identity()
@@ -129,11 +129,11 @@ def test_a_crash_leaves_the_old_store_or_one_without_the_forgotten(settings: Set
 @pytest.mark.parametrize(
     ("place", "state"),
     [
-        ("rag_rec.forgetting.copies.replay.suppress", "old"),
-        ("rag_rec.forgetting.copies.replay.Replay._receipt", "old"),
-        ("rag_rec.forgetting.copies.restore.discard_derived", "old"),
+        ("rag_rec.copies.replay.suppress", "old"),
+        ("rag_rec.copies.replay.Replay._receipt", "old"),
+        ("rag_rec.copies.restore.discard_derived", "old"),
         ("rag_rec.forgetting.ledger.file.LedgerFile.extend", "restored"),
-        ("rag_rec.forgetting.copies.restore.scrub", "restored"),
+        ("rag_rec.copies.restore.scrub", "restored"),
     ],
 )
 def test_a_crash_at_a_step(
@@ -473,5 +473,5 @@ def test_a_service_that_is_silent_and_may_be_stalled_has_to_be_stopped_first(
         store.beat(Replica("stalled", "another-host", 1, store.epoch(), now - EXPIRY_MS + 60_000))
     with pytest.raises(Busy):
         restore(backup, settings, without_later_erasures=True)
-    monkeypatch.setattr("rag_rec.forgetting.replicas.now_ms", lambda: now + 60_001)
+    monkeypatch.setattr("rag_rec.presence.replicas.now_ms", lambda: now + 60_001)
     restore(backup, settings, without_later_erasures=True)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from rag_rec.copies.restore import restore
+from rag_rec.copies.returned import Returned, returned
 from rag_rec.domain import Interaction
-from rag_rec.forgetting.copies.restore import restore
-from rag_rec.forgetting.copies.returned import Returned, returned
-from rag_rec.keys import open_pseudonyms
+from rag_rec.home.keys import open_pseudonyms
 from rag_rec.settings import Settings
 from rag_rec.store.archive import opened
 from rag_rec.store.records import LedgerEntry, Selection

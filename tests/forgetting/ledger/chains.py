@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rag_rec.forgetting.ledger.chain import EMPTY, make_entry, tip_after
-from rag_rec.signing import Signer
+from rag_rec.identity.signing import Signer
 from rag_rec.store.records import LedgerEntry
 
 SIGNER = Signer(b"s" * 32)

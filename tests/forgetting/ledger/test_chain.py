@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rag_rec.errors import BrokenLedger, WrongKey
 from rag_rec.forgetting.ledger.chain import EMPTY, check_key, make_entry, tip_after, verify_chain, verify_links
-from rag_rec.signing import Signer, Verifier
+from rag_rec.identity.signing import Signer, Verifier
 from rag_rec.store.records import LedgerEntry
 from tests.forgetting.ledger.chains import CHAIN, FOREIGN, SIGNER, chain
 

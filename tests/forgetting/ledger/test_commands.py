@@ -8,12 +8,12 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
+from rag_rec.commands.ledger import app
 from rag_rec.forgetting.ledger.chain import EMPTY, make_entry
-from rag_rec.forgetting.ledger.commands import app
 from rag_rec.forgetting.ledger.file import LedgerFile
-from rag_rec.home import store_of
+from rag_rec.home.opening import store_of
+from rag_rec.identity.signing import Signer
 from rag_rec.settings import Settings
-from rag_rec.signing import Signer
 from rag_rec.store import open_store
 from rag_rec.store.records import LedgerEntry
 from tests.forgetting.records import accepted, issued

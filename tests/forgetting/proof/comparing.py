@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rag_rec.engine import Engine
-from rag_rec.forgetting.proof.table import Proof
+from rag_rec.engine.engine import Engine
+from rag_rec.proof.table import Proof
 from tests.forgetting.homes import number_of
 
 

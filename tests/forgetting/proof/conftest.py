@@ -8,8 +8,8 @@ import pytest
 
 from rag_rec.candidates.reader import Reader
 from rag_rec.domain import Interaction
-from rag_rec.engine import Engine
-from rag_rec.forgetting.proof.twin import Twin, build_twin
+from rag_rec.engine.engine import Engine
+from rag_rec.proof.twin import Twin, build_twin
 from tests.forgetting.asking import forget
 from tests.forgetting.homes import CANARY, DAY, log
 from tests.homes import ITEMS, engine_of, running, settings_for

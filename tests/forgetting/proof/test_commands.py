@@ -8,10 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from rag_rec.candidates.reader import Reader
-from rag_rec.engine import Engine
-from rag_rec.forgetting.proof import commands
-from rag_rec.forgetting.proof.commands import app
-from rag_rec.forgetting.proof.table import Proof, Row
+from rag_rec.commands import proof as commands
+from rag_rec.commands.proof import app
+from rag_rec.engine.engine import Engine
+from rag_rec.proof.table import Proof, Row
 from tests.embedders import HashEmbedder
 from tests.forgetting.asking import forget
 from tests.forgetting.homes import CANARY, log
@@ -52,7 +52,7 @@ def test_a_sample(engine: Engine) -> None:
 def test_a_difference_fails_the_command(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     request = forget(engine, CANARY).requests[0]
     unequal = Proof((Row("histories", 5, 1, 1.0),), 9, 5, 5, "reader")
-    monkeypatch.setattr("rag_rec.privacy.compare", lambda *_: unequal)
+    monkeypatch.setattr("rag_rec.engine.officer.compare", lambda *_: unequal)
     result = CliRunner().invoke(app, [request, "--json"])
     assert result.exit_code == 1
     assert orjson.loads(result.output)["ok"] is False

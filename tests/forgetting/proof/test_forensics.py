@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rag_rec.forgetting.proof.forensics import Traces, traces
+from rag_rec.proof.forensics import Traces, traces
 
 
 def test_counts_occurrences_in_files_and_folders_in_both_encodings(tmp_path: Path) -> None:

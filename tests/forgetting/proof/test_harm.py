@@ -12,11 +12,11 @@ import pytest
 from rag_rec.candidates.model import CandidateList, Query
 from rag_rec.candidates.reader import Reader
 from rag_rec.domain import AttributeValue, Interaction, User
-from rag_rec.engine import Engine
+from rag_rec.engine.engine import Engine
 from rag_rec.evaluation.ranking import rank_biased_overlap
-from rag_rec.forgetting.proof.harm import NEIGHBOURS, OTHERS, Before, Extent, HarmReport, HarmRow, assess, photograph
-from rag_rec.forgetting.proof.table import compare
-from rag_rec.forgetting.proof.twin import Twin, build_twin
+from rag_rec.proof.harm import NEIGHBOURS, OTHERS, Before, Extent, HarmReport, HarmRow, assess, photograph
+from rag_rec.proof.table import compare
+from rag_rec.proof.twin import Twin, build_twin
 from tests.forgetting.asking import forget_all
 from tests.forgetting.homes import DAY, number_of
 from tests.homes import ITEMS, engine_of, running, settings_for

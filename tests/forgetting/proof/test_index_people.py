@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from rag_rec.domain import Interaction, Item
-from rag_rec.engine import Engine
+from rag_rec.engine.engine import Engine
 from rag_rec.errors import CorruptIndex
-from rag_rec.forgetting.proof import index_people
-from rag_rec.forgetting.proof.table import compare
-from rag_rec.forgetting.proof.twin import Twin, build_twin
-from rag_rec.people import People
-from rag_rec.shards import read_shard, shard_of, write_shard
+from rag_rec.index.people import People
+from rag_rec.index.shards import read_shard, shard_of, write_shard
+from rag_rec.proof import index_people
+from rag_rec.proof.table import compare
+from rag_rec.proof.twin import Twin, build_twin
 from rag_rec.store.records import ForgetState
 from tests.forgetting.asking import forget
 from tests.forgetting.homes import DAY, number_of

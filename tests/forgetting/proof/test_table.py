@@ -11,10 +11,10 @@ import pytest
 from rag_rec.candidates.features import FINE
 from rag_rec.candidates.reader import Reader
 from rag_rec.domain import Interaction
-from rag_rec.engine import Engine
-from rag_rec.forgetting.proof import table
-from rag_rec.forgetting.proof.table import Proof, Row, compare, proof_table
-from rag_rec.forgetting.proof.twin import Twin, build_twin
+from rag_rec.engine.engine import Engine
+from rag_rec.proof import table
+from rag_rec.proof.table import Proof, Row, compare, proof_table
+from rag_rec.proof.twin import Twin, build_twin
 from tests.forgetting.asking import forget
 from tests.forgetting.homes import CANARY, DAY, log, number_of
 from tests.forgetting.proof.comparing import some_user, unequal
@@ -264,7 +264,7 @@ def test_a_comparison_gives_way(engine: Engine, twin: Twin, monkeypatch: pytest.
         if events:
             engine.add_interactions("more-0", [events.pop()])
 
-    monkeypatch.setattr("rag_rec.forgetting.proof.table.time.sleep", event)
+    monkeypatch.setattr("rag_rec.proof.table.time.sleep", event)
     assert compare(engine.live, twin).equal
     assert not events
     assert len(breaths) > 100
@@ -274,8 +274,8 @@ def test_a_comparison_gives_way(engine: Engine, twin: Twin, monkeypatch: pytest.
 def test_many_events_meanwhile_replace_the_statistics(
     engine: Engine, twin: Twin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rag_rec.live.MANY", 1)
-    monkeypatch.setattr("rag_rec.live.MANY_SHARE", 0.0)
+    monkeypatch.setattr("rag_rec.index.live.MANY", 1)
+    monkeypatch.setattr("rag_rec.index.live.MANY_SHARE", 0.0)
     before = engine.live.statistics
     test_a_comparison_gives_way(engine, twin, monkeypatch)
     assert engine.live.statistics is not before

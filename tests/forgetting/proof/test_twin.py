@@ -10,11 +10,11 @@ import pytest
 
 from rag_rec.candidates.reader import Reader
 from rag_rec.domain import Interaction, Item
-from rag_rec.engine import Engine
+from rag_rec.engine.engine import Engine
 from rag_rec.errors import Busy, CorruptIndex
-from rag_rec.forgetting.proof.table import compare
-from rag_rec.forgetting.proof.twin import Twin, build_twin
-from rag_rec.item_space import ItemSpace
+from rag_rec.index.item_space import ItemSpace
+from rag_rec.proof.table import compare
+from rag_rec.proof.twin import Twin, build_twin
 from tests.embedders import HashEmbedder
 from tests.forgetting.asking import forget
 from tests.forgetting.homes import CANARY, DAY, log, number_of

@@ -8,11 +8,11 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-from rag_rec.forgetting.layers import Layer, Status
-from rag_rec.forgetting.receipts.commands import app
-from rag_rec.keys import open_signer
+from rag_rec.commands.receipt import app
+from rag_rec.home.keys import open_signer
+from rag_rec.identity.signing import Signer
+from rag_rec.layers.finding import Layer, Status
 from rag_rec.settings import Settings
-from rag_rec.signing import Signer
 from tests.forgetting.records import FINDINGS, accepted, issued
 
 PENDING = [

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from rag_rec.errors import BrokenLedger, NotReady, Unfinished
-from rag_rec.forgetting.layers import Finding, Layer, Status
 from rag_rec.forgetting.ledger.chain import EMPTY, make_entry, tip_after
 from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.receipts.conclusion import IN_FORCE, ORDER, PHYSICAL, advanced, state_of
 from rag_rec.forgetting.request import ForgetRequest
-from rag_rec.keys import open_signer
+from rag_rec.home.keys import open_signer
+from rag_rec.layers.finding import Finding, Layer, Status
 from rag_rec.settings import Settings
 from rag_rec.store.records import ForgetRecord, ForgetState
 from tests.forgetting.asking import confirmed, forget_in

@@ -10,7 +10,6 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rag_rec.errors import BrokenLedger, Unfinished
-from rag_rec.forgetting.layers import Finding, Layer, Status
 from rag_rec.forgetting.ledger import canonical
 from rag_rec.forgetting.ledger.chain import EMPTY, make_entry, tip_after
 from rag_rec.forgetting.receipts.document import (
@@ -21,7 +20,8 @@ from rag_rec.forgetting.receipts.document import (
     receipt_digest,
     write_receipt,
 )
-from rag_rec.signing import Signer, Verifier
+from rag_rec.identity.signing import Signer, Verifier
+from rag_rec.layers.finding import Finding, Layer, Status
 from rag_rec.store.records import ForgetRecord, ForgetState
 
 SIGNER = Signer(b"s" * 32)

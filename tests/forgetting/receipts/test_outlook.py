@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rag_rec.forgetting.layers import Finding, Layer, Status
 from rag_rec.forgetting.receipts.outlook import BY_ITSELF, IN_FORCE, NO_RECEIPT, NOT_SAID, NOTHING_TO_DO, Outlook
+from rag_rec.layers.finding import Finding, Layer, Status
 from rag_rec.store.records import ForgetRecord, ForgetState
 from tests.forgetting.records import FINDINGS, accepted, issued
 from tests.homes import settings_for

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from rag_rec.errors import UnknownRequest
-from rag_rec.forgetting.layers import Layer, Status
 from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.receipts.records import (
     described_batch,
@@ -17,7 +16,8 @@ from rag_rec.forgetting.receipts.records import (
     status_of,
     waits_for,
 )
-from rag_rec.home import store_of
+from rag_rec.home.opening import store_of
+from rag_rec.layers.finding import Layer, Status
 from rag_rec.store.records import ForgetState
 from rag_rec.store.sql import SqlStore
 from tests.forgetting.asking import forget_all

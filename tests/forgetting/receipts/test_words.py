@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from rag_rec.forgetting.receipts.words import removed_in_words, words
+from rag_rec.commands.receipt_words import removed_in_words, words
 
 DOCUMENT: dict[str, Any] = {
     "request": "r1",

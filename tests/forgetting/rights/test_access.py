@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rag_rec.forgetting.rights.access import export
-from rag_rec.home import store_of
+from rag_rec.home.opening import store_of
 from tests.forgetting.homes import CANARY, log
 from tests.homes import fill, settings_for
 

@@ -7,9 +7,9 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-from rag_rec.forgetting.rights.commands import app
-from rag_rec.home import store_of
-from rag_rec.keys import open_pseudonyms
+from rag_rec.commands.rights import app
+from rag_rec.home.keys import open_pseudonyms
+from rag_rec.home.opening import store_of
 from rag_rec.settings import Settings
 from tests.forgetting.asking import forget_in
 from tests.forgetting.homes import CANARY, log

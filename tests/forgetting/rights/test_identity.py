@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from rag_rec.domain import Interaction, RecommendationRequest, User
-from rag_rec.engine import Engine
+from rag_rec.engine.engine import Engine
 from rag_rec.errors import Forgotten, InvalidInput, LegalHold, UnknownUser, WrongKey
 from rag_rec.settings import Settings
 from tests.forgetting.asking import forget, forget_in

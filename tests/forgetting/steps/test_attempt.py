@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from rag_rec.errors import Busy, CorruptIndex, RagRecError
-from rag_rec.forgetting.layers import Finding, Layer, Status
 from rag_rec.forgetting.steps.attempt import FAILED, attempt
 from rag_rec.forgetting.steps.protocol import Group
+from rag_rec.layers.finding import Finding, Layer, Status
 from rag_rec.store.records import ForgetRecord, ForgetState
 
 RECORD = ForgetRecord("r", None, "s", "p", "user", ForgetState.HIDDEN, 7, 3, 4, 1000, 9000)

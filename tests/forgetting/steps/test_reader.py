@@ -11,12 +11,12 @@ import pytest
 
 from rag_rec.candidates.reader import DESCRIPTION_FILE
 from rag_rec.domain import Interaction
-from rag_rec.engine import Engine
+from rag_rec.engine.engine import Engine
 from rag_rec.evaluation.membership import Membership
-from rag_rec.forgetting.layers import Finding, Layer, Status
 from rag_rec.forgetting.receipts.document import findings_in
 from rag_rec.forgetting.steps.reader import ReaderFindings
-from rag_rec.generation import MANIFEST, Generation, Generations, digest_files
+from rag_rec.index.generation import MANIFEST, Generation, Generations, digest_files
+from rag_rec.layers.finding import Finding, Layer, Status
 from tests.forgetting.asking import forget
 from tests.forgetting.homes import CANARY, DAY, log
 from tests.forgetting.readers import FIGURE, fitted_reader

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from rag_rec.engine import Engine
-from rag_rec.forgetting.layers import Layer, Status
+from rag_rec.engine.engine import Engine
 from rag_rec.forgetting.receipts.document import findings_in
-from rag_rec.forgetting.replicas import present
 from rag_rec.forgetting.steps.database import ScrubDatabase
 from rag_rec.forgetting.steps.indices import RewriteIndices
 from rag_rec.forgetting.steps.memory import POLL_SECONDS, FollowErasure
 from rag_rec.forgetting.steps.temporary import SweepTemporary
 from rag_rec.forgetting.system import System
+from rag_rec.layers.finding import Layer, Status
+from rag_rec.presence.replicas import present
 from rag_rec.store.records import ForgetRecord, ForgetState, Selection
 from tests.forgetting.asking import forget
 from tests.forgetting.homes import CANARY, log, number_of

@@ -12,7 +12,7 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk
 
-from rag_rec.generators.chat import OpenAIChat
+from rag_rec.explain.chat import OpenAIChat
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from serving.errors import DeadlineExceeded
 from tests.generators.chat_server import ChatServer

@@ -1,0 +1,275 @@
+"""The compact generator on disk: immutable folders named by their digest, and the pointer to those in use.
+
+A *base* holds no person. An *adapter* holds what the model learned from people, and fits every base of its lineage: the
+base that it was trained on, and those that descend from it by new items only. Folders are written aside, renamed, and
+never changed; readers that hold an older one may go on using it until it is pruned.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from filelock import FileLock, Timeout
+
+from rag_rec.adapters.checkpoint import Checkpoints, from_before
+from rag_rec.adapters.manifest import MANIFEST, CompactManifest, content_digest, damaged
+from rag_rec.adapters.published import BUILDING, CompactFolder, opened, published, readable
+from rag_rec.artifacts.destruction import destroy
+from rag_rec.artifacts.private import FILE_MODE, close_off, make_private_folder, sync_folder, write_durably
+from rag_rec.errors import Busy, InvalidInput, NotReady
+from rag_rec.index.generation import digest_files
+
+POINTER: Final = "CURRENT"
+LOCK_SECONDS: Final = 60.0
+
+Write = Callable[[Path], None]
+"""Writes all files of a base or an adapter, except the manifest, into an empty folder. Equal inputs must give equal
+bytes, or equal content gets different digests: sort whatever comes from a set."""
+
+
+@dataclass(frozen=True, slots=True)
+class InUse:
+    """Digests of the base and the adapter in use; without an adapter the base answers alone."""
+
+    base: str
+    adapter: str | None = None
+
+
+class CompactStore:
+    """All bases and adapters under one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.bases = root / "bases"
+        self.adapters = root / "adapters"
+        self.training = root / "training"
+        self._lock = FileLock(root / ".lock", timeout=LOCK_SECONDS, mode=FILE_MODE)
+
+    def current(self) -> InUse | None:
+        """What is in use; None where there is no compact generator. Raises ``CorruptIndex``."""
+        try:
+            fields = orjson.loads((self.root / POINTER).read_bytes())
+            return InUse(str(fields["base"]), None if fields["adapter"] is None else str(fields["adapter"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError):
+            raise damaged("in use", f"{POINTER} cannot be read") from None
+
+    def open_current(self) -> tuple[CompactFolder, CompactFolder | None]:
+        """The base and the adapter in use, every file checked.
+
+        Raises:
+            NotReady: there is none.
+            CorruptIndex: it is gone, or a file is missing or does not match its digest.
+        """
+        used = self.current()
+        if used is None:
+            raise NotReady("There is no compact generator yet: run `rag-rec compact build`.")
+        try:
+            return self.open_base(used.base), None if used.adapter is None else self.open_adapter(used.adapter)
+        except InvalidInput:
+            raise damaged("in use", "its folder is gone") from None
+
+    def open_base(self, digest: str) -> CompactFolder:
+        """A base by digest, every file checked. Raises ``InvalidInput`` and ``CorruptIndex``."""
+        return opened(self.bases, digest)
+
+    def open_adapter(self, digest: str) -> CompactFolder:
+        """An adapter by digest, every file checked. Raises ``InvalidInput`` and ``CorruptIndex``."""
+        return opened(self.adapters, digest)
+
+    def base_digests(self) -> list[str]:
+        """Digests of all published bases, oldest first."""
+        return published(self.bases)
+
+    def adapter_digests(self) -> list[str]:
+        """Digests of all published adapters, oldest first."""
+        return published(self.adapters)
+
+    def epoch_of_adapter(self, digest: str) -> int:
+        """The change of the store up to which an adapter's people were read; -1 where that cannot be told any more."""
+        manifest = readable(self.adapters / digest)
+        return manifest.epoch if manifest else -1
+
+    def unfinished_adapters(self) -> list[Path]:
+        """Folders of adapters that are being written, or whose writing was cut short."""
+        return sorted(self.adapters.glob(f"{BUILDING}*"))
+
+    def publish_base(
+        self,
+        write: Write,
+        *,
+        epoch: int,
+        settings: Mapping[str, Any],
+        counts: Mapping[str, int],
+        parent: str | None = None,
+    ) -> CompactFolder:
+        """Write a base and give it its name; it is not put to use by that. The same content again changes nothing.
+
+        Args:
+            write: writes the files into an empty folder.
+            epoch: see :class:`CompactManifest`; so are the others.
+            settings: plain JSON values.
+            counts: numbers to show.
+            parent: the base that it was extended from, whose lineage it keeps.
+        """
+        lineage = None if parent is None else self.open_base(parent).manifest.lineage
+        return self._publish(self.bases, write, lineage, parent, epoch, settings, counts)
+
+    def publish_adapter(
+        self, write: Write, *, base: str, epoch: int, settings: Mapping[str, Any], counts: Mapping[str, int]
+    ) -> CompactFolder:
+        """Write an adapter that was trained on ``base`` and give it its name; see :meth:`publish_base`."""
+        lineage = self.open_base(base).manifest.lineage
+        return self._publish(self.adapters, write, lineage, base, epoch, settings, counts)
+
+    def set_current(self, base: str, adapter: str | None = None) -> None:
+        """Put a base, and an adapter that fits it, to use: one atomic replacement of the pointer.
+
+        Raises:
+            InvalidInput: there is no such base or adapter, or the adapter was trained on another lineage.
+            CorruptIndex: a file is missing or does not match its digest.
+        """
+        lineage = self.open_base(base).manifest.lineage
+        if adapter is not None and self.open_adapter(adapter).manifest.lineage != lineage:
+            raise InvalidInput("The adapter was trained on another base: run `rag-rec compact build`.")
+        pointer = self.root / f".{POINTER}.{secrets.token_hex(4)}"
+        write_durably(pointer, orjson.dumps({"base": base, "adapter": adapter}))
+        pointer.replace(self.root / POINTER)
+        sync_folder(self.root)
+
+    def discard_training(self, before: int | None = None) -> None:
+        """Overwrite and remove the checkpoints of an unfinished training: they hold what was learned from people.
+
+        Args:
+            before: leave those alone whose people were read at this change of the store or later; None leaves none.
+        """
+        if self.root.is_dir():
+            with self.writing():
+                Checkpoints(self.training, "").clear(before)
+
+    def training_from_before(self, epoch: int) -> list[Path]:
+        """Checkpoints of people who were read before an epoch, and other files there of which nobody can tell."""
+        if not self.training.is_dir():
+            return []
+        with self.writing():  # one that is just being written cannot be read
+            return from_before(self.training, epoch)
+
+    def prune(self, keep: int = 2, outdated: Callable[[int], bool] = lambda _: False) -> list[str]:
+        """Remove all but the newest ``keep`` bases and adapters, never those in use; adapters are overwritten first.
+
+        Adapters that no remaining base fits go too, and so do unfinished folders.
+
+        Args:
+            keep: how many stay.
+            outdated: whether somebody was forgotten after an epoch. Adapters from before that go, however new.
+
+        Returns:
+            The digests of those gone.
+        """
+        used = self.current() or InUse("")
+        with self.writing():
+            bases = _surplus(self.base_digests(), keep, used.base)
+            kept = [readable(self.bases / name) for name in self.base_digests() if name not in bases]
+            lineages = {base.lineage for base in kept if base}
+            names = self.adapter_digests()
+            others = {name: readable(self.adapters / name) for name in names if name != used.adapter}
+            unfit = {name for name, of in others.items() if not of or of.lineage not in lineages or outdated(of.epoch)}
+            surplus = _surplus(names, keep, used.adapter)
+            adapters = [name for name in names if name in unfit or name in surplus]
+            for folder in (*(self.adapters / name for name in adapters), *self.unfinished_adapters()):
+                destroy(folder)
+            for folder in (*(self.bases / name for name in bases), *self.bases.glob(f"{BUILDING}*")):
+                shutil.rmtree(folder)  # Nothing personal, and a process that maps the weights may go on doing so.
+        return [*adapters, *bases]
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the lock that publishing and removing take, across processes. Raises ``Busy`` when it stays taken."""
+        make_private_folder(self.root)
+        try:
+            with self._lock:
+                yield
+        except Timeout:
+            raise Busy("Another process is publishing a compact generator; try again when it has finished.") from None
+
+    def _publish(  # noqa: PLR0913 - what goes into a manifest
+        self,
+        kind: Path,
+        write: Write,
+        lineage: str | None,
+        parent: str | None,
+        epoch: int,
+        settings: Mapping[str, Any],
+        counts: Mapping[str, int],
+    ) -> CompactFolder:
+        with self.writing(), _aside(kind) as aside:
+            write(aside)
+            close_off(aside)  # some files are written by libraries, by the umask of the process
+            files = digest_files(aside)
+            digest = content_digest(files)
+            manifest = CompactManifest(
+                digest, lineage or digest, parent, _now(), epoch, dict(settings), dict(counts), files
+            )
+            write_durably(aside / MANIFEST, orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2))
+            _name(aside, kind / digest)
+        return CompactFolder(kind / digest, manifest)
+
+
+@contextmanager
+def _aside(kind: Path) -> Iterator[Path]:
+    """A folder to write into, gone afterwards unless it has been renamed."""
+    folder = kind / f"{BUILDING}{secrets.token_hex(4)}"
+    make_private_folder(folder)
+    try:
+        yield folder
+    finally:
+        if folder.exists():
+            destroy(folder)
+
+
+def _name(aside: Path, target: Path) -> None:
+    """Give a finished folder its name. Where the same content has it, readers may be using it: only the manifest
+    changes; damaged content is replaced."""
+    for path in aside.rglob("*"):
+        _sync(path)
+    sync_folder(aside)
+    if target.exists() and _intact(target):
+        (aside / MANIFEST).replace(target / MANIFEST)
+        sync_folder(target)
+        return
+    if target.exists():
+        destroy(target)
+    aside.rename(target)
+    sync_folder(target.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _intact(folder: Path) -> bool:
+    return content_digest(digest_files(folder)) == folder.name
+
+
+def _surplus(names: list[str], keep: int, used: str | None) -> list[str]:
+    """Those of the names, oldest first, that are neither in use nor among the newest ``keep`` with it."""
+    others = [name for name in names if name != used]
+    return others[: max(0, len(others) - max(0, keep - (used in names)))]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")

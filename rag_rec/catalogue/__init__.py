@@ -1,0 +1,1 @@
+"""Items: the table of them, columns for filters, and filter conditions."""

@@ -1,0 +1,1 @@
+"""The engine: everything a program needs, opened from its settings."""

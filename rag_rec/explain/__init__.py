@@ -1,0 +1,1 @@
+"""Explanations in words, bound to what was retrieved."""

@@ -1,0 +1,1 @@
+"""Opens what the settings name: the store and the keys."""

@@ -1,0 +1,1 @@
+"""Pseudonyms of people, and signatures of the system."""

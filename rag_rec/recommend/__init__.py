@@ -1,0 +1,1 @@
+"""The answer to a request: candidates, evidence, the prompt, the ranking and its reasons."""
