@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.forget_states --steps 10000`` runs at least that many: events, recommendations, exports, removals
 of every scope, consents, holds, rebuilds, other generations, backups, restores and crashes
-(:mod:`tests.forgetting.machine`). After each, the store must equal the model; after each removal no byte of it may be
-left, its receipt must be complete and the ledger whole; now and then the whole state must equal its twin's.
+(:mod:`tests.rag_rec.forgetting.machine`). After each, the store must equal the model; after each removal no byte of it
+may be left, its receipt must be complete and the ledger whole; now and then the whole state must equal its twin's.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from hypothesis import HealthCheck, Phase
 from hypothesis.stateful import run_state_machine_as_test
 
 from benchmarks.report import Row, write_results
-from tests.forgetting.machine import machines
-from tests.forgetting.pair import Tally, small_system
+from tests.rag_rec.forgetting.machine import machines
+from tests.rag_rec.forgetting.pair import Tally, small_system
 
 SEED: Final = 0
 SEQUENCE: Final = 60

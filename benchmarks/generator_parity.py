@@ -20,8 +20,8 @@ from benchmarks.report import Row, write_results
 from rag_rec.generators.local import LocalBackend
 from rag_rec.generators.protocol import Backend, Encoded, Floats
 from rag_rec.generators.vllm import VllmBackend
-from tests.generators.models import SPECIALS, tiny_adapter, tiny_item_model
-from tests.generators.real_vllm import running_vllm, vllm_python
+from tests.rag_rec.generators.models import SPECIALS, tiny_adapter, tiny_item_model
+from tests.rag_rec.generators.real_vllm import running_vllm, vllm_python
 
 SEED = 0
 ITEMS = 3_706  # of MovieLens 1M

@@ -24,7 +24,7 @@ from rag_rec.store import SqlStore, open_store
 from rag_rec.store.database import Database
 from rag_rec.store.migration import upgrade
 from rag_rec.store.records import Erasure, ForgetRecord, LedgerEntry, LedgerTip
-from tests.store.server import missing_binaries, started_server
+from tests.rag_rec.store.server import missing_binaries, started_server
 
 SEED = 0
 ROWS_OF_ONE = 18

@@ -25,8 +25,8 @@ from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import Selection, StoredInteraction
 from tests.embedders import HashEmbedder
-from tests.forgetting.asking import confirmed
 from tests.homes import ITEMS, build, engine_of, fill, settings_for
+from tests.rag_rec.forgetting.asking import confirmed
 
 DAY: Final = 86_400_000
 CANARIES: Final = ("canary-a-4c1d", "canary-b-93fe", "canary-c-0b77")

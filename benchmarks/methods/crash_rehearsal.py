@@ -17,8 +17,8 @@ from benchmarks.methods.removal_service import seconds_of
 from rag_rec.forgetting.opening import open_saga
 from rag_rec.home.opening import store_of
 from rag_rec.settings import Settings
-from tests.forgetting.asking import confirmed
 from tests.homes import engine_of, settings_for
+from tests.rag_rec.forgetting.asking import confirmed
 
 
 @dataclass(frozen=True, slots=True)

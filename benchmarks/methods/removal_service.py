@@ -31,7 +31,7 @@ from rag_rec.home.opening import store_of
 from rag_rec.layers.memory import Memory
 from rag_rec.settings import Settings
 from tests.embedders import HashEmbedder
-from tests.forgetting.asking import confirmed
+from tests.rag_rec.forgetting.asking import confirmed
 
 LIFETIME_SECONDS: Final = 100
 """A removal process that does not end by itself is ended after so long, so that none survives a benchmark."""

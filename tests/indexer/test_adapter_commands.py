@@ -19,9 +19,9 @@ from rag_rec.presence.replicas import present
 from rag_rec.settings import Settings
 from rag_rec.store.records import ForgetState
 from tests.embedders import HashEmbedder
-from tests.forgetting.asking import forget_in
 from tests.homes import build, fill, settings_for
 from tests.indexer.compact_homes import LOG, build_compact, trained
+from tests.rag_rec.forgetting.asking import forget_in
 
 
 @pytest.fixture(autouse=True)

@@ -20,8 +20,8 @@ from rag_rec.index.generation import Generations
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from tests.embedders import HashEmbedder
-from tests.forgetting.asking import forget_in
 from tests.homes import ITEMS, build, fill, settings_for
+from tests.rag_rec.forgetting.asking import forget_in
 
 DAY = 86_400_000
 LOG = [

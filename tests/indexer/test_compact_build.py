@@ -25,9 +25,9 @@ from rag_rec.recommend.fusion import Gate, gate_path
 from rag_rec.settings import Settings
 from rag_rec.store import open_store
 from tests.embedders import HashEmbedder
-from tests.forgetting.asking import forget_in as forget
 from tests.homes import ITEMS, build, fill, settings_for
 from tests.indexer.compact_homes import LOG, QUICK, StopAfter, Stopped, build_compact, trained, without
+from tests.rag_rec.forgetting.asking import forget_in as forget
 
 
 def home(folder: Path, log: tuple[Interaction, ...] | list[Interaction] = LOG) -> Settings:

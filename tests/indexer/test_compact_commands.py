@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 import indexer.compact_training
 from indexer.commands import app
 from tests.embedders import HashEmbedder
-from tests.forgetting.asking import forget_in
 from tests.homes import build, fill, settings_for
 from tests.indexer.compact_homes import LOG
+from tests.rag_rec.forgetting.asking import forget_in
 
 QUICK = ("--width", "16", "--layers", "1", "--context", "10", "--device", "cpu")
 

@@ -20,10 +20,10 @@ from rag_rec.settings import Settings
 from rag_rec.store.database import Database
 from rag_rec.store.scrubbing import scrub
 from tests.embedders import HashEmbedder
-from tests.forgetting.asking import forget_in
-from tests.forgetting.homes import CANARY, log
-from tests.forgetting.stores import differing, rows_of
 from tests.homes import build, fill, settings_for
+from tests.rag_rec.forgetting.asking import forget_in
+from tests.rag_rec.forgetting.homes import CANARY, log
+from tests.rag_rec.forgetting.stores import differing, rows_of
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from indexer.drill_commands import app
 from indexer.system_copy import back_up
 from rag_rec.settings import Settings
 from tests.embedders import HashEmbedder
-from tests.forgetting.asking import forget_in
-from tests.forgetting.homes import CANARY, log
 from tests.homes import fill
+from tests.rag_rec.forgetting.asking import forget_in
+from tests.rag_rec.forgetting.homes import CANARY, log
 
 
 @pytest.fixture

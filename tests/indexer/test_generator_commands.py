@@ -17,9 +17,9 @@ from rag_rec.recommend.fusion import Gate, gate_path
 from rag_rec.settings import Settings
 from rag_rec.store import open_store
 from tests.embedders import HashEmbedder
-from tests.forgetting.asking import forget_in
 from tests.homes import ITEMS, build, fill, settings_for
 from tests.indexer.compact_homes import DAY, LOG, build_compact, trained
+from tests.rag_rec.forgetting.asking import forget_in
 
 
 @pytest.fixture(autouse=True)

@@ -22,8 +22,8 @@ from rag_rec.errors import InvalidInput
 from rag_rec.store import SqlStore, open_store
 from rag_rec.store.records import Counts
 from tests.indexer.ingesting import csv_source, ingest, jsonl_source, rejected
-from tests.store.erasing import chained, erasure_of
-from tests.store.reference_privacy import PSEUDONYMS
+from tests.rag_rec.store.erasing import chained, erasure_of
+from tests.rag_rec.store.reference_privacy import PSEUDONYMS
 
 HEADER = "user_id,item_id,event,value,text,time\n"
 

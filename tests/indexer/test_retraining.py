@@ -19,9 +19,9 @@ from rag_rec.home.opening import store_of
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore
 from rag_rec.store.records import ForgetState, Selection
-from tests.forgetting.asking import forget_in
 from tests.homes import ITEMS, build, fill, settings_for
 from tests.indexer.compact_homes import LOG, QUICK, StopAfter, Stopped, build_compact, retrain, trained, without
+from tests.rag_rec.forgetting.asking import forget_in
 
 
 def home(folder: Path, log: Sequence[Interaction] = LOG) -> Settings:

@@ -24,9 +24,9 @@ from serving.logs import open_log
 from serving.service import Service
 from tests.embedders import HashEmbedder
 from tests.homes import ITEMS, build, fill, settings_for
+from tests.rag_rec.store.conftest import new_database
+from tests.rag_rec.store.server import missing_binaries, started_server
 from tests.serving.conftest import KEYS, Api, error_code
-from tests.store.conftest import new_database
-from tests.store.server import missing_binaries, started_server
 
 if TYPE_CHECKING:
     from tests.serving.fake_engine import FakeEngine

@@ -15,8 +15,8 @@ from rag_rec.adapters.folder import CompactStore
 from rag_rec.domain import Interaction, RecommendationRequest
 from rag_rec.engine.engine import Engine
 from rag_rec.settings import Settings
-from tests.generators.real_vllm import required_python, running_vllm
 from tests.homes import ITEMS, fill, settings_for
+from tests.rag_rec.generators.real_vllm import required_python, running_vllm
 
 pytestmark = [
     pytest.mark.integration,

@@ -15,7 +15,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from rag_rec.explain.chat import OpenAIChat
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from serving.errors import DeadlineExceeded
-from tests.generators.chat_server import ChatServer
+from tests.rag_rec.generators.chat_server import ChatServer
 from tests.serving.conftest import error_code
 from tests.serving.test_server import HEADERS, running, wait_until_ready
 

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import os
+
+from rag_rec.adapters.folder import POINTER, CompactStore
+from rag_rec.adapters.removal import destroy_unused
+from rag_rec.store import SqlStore
+from rag_rec.store.records import Debt
+from tests.rag_rec.adapters.places import forget, put_adapter
+
+
+def put_seen(store: SqlStore, compact: CompactStore, name: str, *users: int, use: bool = False) -> str:
+    adapter = put_adapter(compact, name, store.epoch(), use=use)
+    store.put_lineage(adapter, dict.fromkeys(users, 1), store.epoch())
+    return adapter
+
+
+def test_what_saw_a_forgotten_person_and_is_not_in_use_is_overwritten(store: SqlStore, compact: CompactStore) -> None:
+    used = put_seen(store, compact, "used", 0, 1, use=True)
+    old = put_seen(store, compact, "what people liked", 0, 1)
+    clean = put_seen(store, compact, "clean", 0)
+    assert destroy_unused(compact, store) == []
+    forget(store, "b")
+    descriptor = os.open(compact.adapters / old / "weights", os.O_RDONLY)
+    try:
+        assert destroy_unused(compact, store) == [old]
+        assert set(os.read(descriptor, 100)) == {0}
+    finally:
+        os.close(descriptor)
+    assert set(compact.adapter_digests()) == {used, clean}
+    assert store.debts() == [Debt("request of b", used)]
+    assert not store.has_lineage(old)
+    assert destroy_unused(compact, store) == []
+
+
+def test_without_one_in_use_all_that_saw_the_person_go(store: SqlStore, compact: CompactStore) -> None:
+    old, clean = put_seen(store, compact, "old", 1), put_seen(store, compact, "clean", 0)
+    forget(store, "b")
+    assert destroy_unused(compact, store) == [old]
+    assert compact.adapter_digests() == [clean]
+    assert store.debts() == []
+
+
+def test_one_of_which_nobody_knows_whom_it_saw_goes_once_it_is_older_than_a_removal(
+    store: SqlStore, compact: CompactStore
+) -> None:
+    old = put_adapter(compact, "old", store.epoch())
+    assert destroy_unused(compact, store) == []
+    forget(store, "b")
+    new = put_adapter(compact, "new", store.epoch())
+    assert destroy_unused(compact, store) == [old]
+    assert compact.adapter_digests() == [new]
+
+
+def test_what_a_crash_left_goes(store: SqlStore, compact: CompactStore) -> None:
+    used = put_seen(store, compact, "used", 0, use=True)
+    unfinished = compact.adapters / "building-1"
+    unfinished.mkdir()
+    (unfinished / "weights").write_text("what people liked")
+    store.put_lineage("f" * 32, {1: 1}, store.epoch())
+    forget(store, "b")
+    assert store.debts() == [Debt("request of b", "f" * 32)]
+    assert destroy_unused(compact, store) == []
+    assert compact.unfinished_adapters() == []
+    assert store.debts() == []
+    assert compact.adapter_digests() == [used]
+
+
+def test_nothing_goes_while_nobody_can_tell_what_is_in_use(store: SqlStore, compact: CompactStore) -> None:
+    adapter = put_seen(store, compact, "used", 1, use=True)
+    (compact.root / POINTER).write_text("{")
+    forget(store, "b")
+    assert destroy_unused(compact, store) == []
+    assert compact.adapter_digests() == [adapter]
+    assert store.debts() == [Debt("request of b", adapter)]
+
+
+def test_where_there_are_no_adapters_none_owes_anything_and_nothing_is_made(
+    store: SqlStore, compact: CompactStore
+) -> None:
+    store.put_lineage("f" * 32, {1: 1}, store.epoch())
+    forget(store, "b")
+    assert destroy_unused(compact, store) == []
+    assert store.debts() == []
+    assert not compact.root.exists()

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rag_rec.compact.people import People, forgotten_since
+from rag_rec.compact.vocabulary import Vocabulary
+from rag_rec.domain import Interaction, Item, User
+from rag_rec.events.history import PositiveRule
+from rag_rec.generators.item_tokens import ItemTokenEncoder
+from rag_rec.generators.protocol import EvidenceLine, Prompt
+from rag_rec.store import SqlStore, open_store
+from rag_rec.store.records import Selection
+from tests.rag_rec.store.removing import delete_interactions
+
+ITEMS = [Item(f"i{n}", f"title {n}") for n in range(6)]
+ANN = User("ann", {"age": "25", "job": "potter"})
+BOB = User("bob", {"age": "25"})
+ROWS = [
+    Interaction("ann", "i3", 30, "rating", 5.0),
+    Interaction("ann", "i1", 10, "rating", 4.0),
+    Interaction("ann", "i2", 20, "rating", 2.0),
+    Interaction("ann", "i5", 40, "rating", 5.0),
+    Interaction("bob", "i0", 10, "like"),
+    Interaction("cyd", "i0", 10, "dislike"),
+]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlStore]:
+    store = open_store(f"sqlite:///{tmp_path / 'store.sqlite3'}")
+    store.put_items(ITEMS)
+    store.put_users([ANN, BOB])
+    store.append(ROWS)
+    yield store
+    store.close()
+
+
+def written(people: People, vocabulary: Vocabulary) -> list[list[int]]:
+    return [[*each.prefix.tolist(), *each.items.tolist()] for each in people.sequences(vocabulary, 0.0, 0)]
+
+
+def test_those_who_liked_something_are_read_oldest_first(store: SqlStore) -> None:
+    people = People.read(store, PositiveRule(), items=5)
+    assert [items.tolist() for _, items in people.positives] == [[1, 3], [0]]
+    assert [people.users[user] for user, _ in people.positives] == [ANN, BOB]
+    assert (people.epoch, people.interactions) == (store.epoch(), 3)
+
+
+def test_people_are_written_as_prompts_are(store: SqlStore) -> None:
+    people = People.read(store, PositiveRule(), items=6)
+    vocabulary = Vocabulary.of(ITEMS, people.users.values(), least=2)
+    assert vocabulary.user_attributes == ("age=25",)
+    lines = [EvidenceLine(ITEMS[n].id, "rating", 10 * n) for n in (1, 3, 5)]
+    prompt = Prompt(ANN, lines, [], lambda item_id: ITEMS[int(item_id[1:])])
+    asked = ItemTokenEncoder(vocabulary).encode(prompt, [])
+    assert written(people, vocabulary)[0] == list(asked.tokens)
+
+
+def test_the_newest_item_of_those_held_out_is_missing(store: SqlStore) -> None:
+    people = People.read(store, PositiveRule(), items=6)
+    sequences = people.sequences(Vocabulary.of(ITEMS), 1.0, 0)
+    assert [len(each.items) for each in sequences] == [2, 1]
+    assert np.array_equal(sequences[0].items, Vocabulary.of(ITEMS).first_item + np.array([1, 3]))
+
+
+@pytest.mark.parametrize(("held_out", "seen"), [(0.0, [3, 1]), (1.0, [2, 1])])
+def test_the_lineage_says_how_much_is_learned_from_whom(store: SqlStore, held_out: float, seen: list[int]) -> None:
+    people = People.read(store, PositiveRule(), items=6)
+    numbers = [number for number, _ in people.positives]
+    assert people.lineage(held_out, 0) == dict(zip(numbers, seen, strict=True))
+    sequences = people.sequences(Vocabulary.of(ITEMS), held_out, 0)
+    assert [len(each.items) for each in sequences] == seen
+
+
+def test_a_removal_shows_from_before_it_and_not_from_after(store: SqlStore) -> None:
+    before = store.epoch()
+    assert not forgotten_since(store, 0)
+    found = store.user("ann")
+    assert found is not None
+    delete_interactions(store, found[0], store.select(found[0], Selection(frozenset({"i5"}))))
+    assert forgotten_since(store, before)
+    assert not forgotten_since(store, store.epoch())

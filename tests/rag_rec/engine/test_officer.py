@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rag_rec.engine import officer as privacy
+from rag_rec.engine.engine import Engine
+from rag_rec.errors import Busy
+from rag_rec.forgetting.apart.process import Lost, RemovalProcess
+from rag_rec.forgetting.request import ForgetOutcome
+from rag_rec.index.live import Live
+from rag_rec.progress.protocol import Progress
+from rag_rec.proof.table import Proof, compare
+from rag_rec.proof.twin import Twin
+from tests.homes import build, running
+from tests.rag_rec.forgetting.asking import forget
+from tests.rag_rec.forgetting.homes import CANARY, log
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = running(tmp_path / "home", log())
+    yield engine
+    engine.close()
+
+
+def test_a_proof_of_a_state_that_answers_no_more_is_not_added(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    request_id = forget(engine, CANARY).request_id
+    receipt, ledger = engine.receipt(request_id), engine.store.ledger()
+    compared: list[Live] = []
+
+    def switched_meanwhile(live: Live, twin: Twin, sample: int | None, seed: int, progress: Progress) -> Proof:
+        build(engine.settings, fresh=True)
+        assert engine.refresh()
+        compared.append(live)
+        return compare(live, twin, sample, seed, progress)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(privacy, "compare", switched_meanwhile)
+        with pytest.raises(Busy, match="try again"):
+            engine.prove(request_id)
+    assert compared != [engine.live]
+    assert (engine.receipt(request_id), engine.store.ledger()) == (receipt, ledger)
+    assert engine.prove(request_id)["equal"]
+    assert engine.receipt(request_id) != receipt
+
+
+def test_without_a_generator_there_is_no_adapter_in_memory(engine: Engine) -> None:
+    engine.join()
+    (service,) = engine.store.replicas()
+    assert service.adapters == ()
+
+
+class Gone(RemovalProcess):
+    """A process that is lost with every request."""
+
+    def __init__(self) -> None:
+        """None is started."""
+
+    def forget(self, *_: object) -> ForgetOutcome:
+        raise Lost
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
+def test_removals_whose_process_was_lost_are_counted_and_finished(engine: Engine) -> None:
+    forget(engine, "user-0")
+    assert engine.status().removal_process_losses == 0
+    engine._removals = Gone()
+    for number, user_id in enumerate(("user-1", CANARY), 1):
+        assert not forget(engine, user_id).repeated
+        assert engine.status().removal_process_losses == number
+    assert engine.store.user(CANARY) is None
+    assert [record.request_id for record in engine.find(CANARY)] == [engine.forget_requests(newest=1)[0].request_id]
