@@ -20,11 +20,11 @@ from indexer.reuse import NOTHING, Reuse
 from indexer.verify import verify_content
 from rag_rec.artifacts.private import make_private_folder
 from rag_rec.candidates.reader import Reader
+from rag_rec.engine.opening import occupied
 from rag_rec.errors import InvalidInput
 from rag_rec.events.history import History
 from rag_rec.evidence.clusters import InterestClusters
-from rag_rec.forgetting.opening import occupied
-from rag_rec.forgetting.steps.files import erase_from_files
+from rag_rec.index.erasing import erase_from_files
 from rag_rec.index.generation import Generation, Generations, Manifest, digest_files, new_id, utc_now
 from rag_rec.index.item_space import CLUSTERS
 from rag_rec.settings import Settings

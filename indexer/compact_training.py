@@ -14,16 +14,16 @@ from indexer.progress import Progress
 from rag_rec.adapters.folder import CompactStore
 from rag_rec.adapters.published import CompactFolder
 from rag_rec.commands.printing import Answer
+from rag_rec.engine.opening import open_saga
 from rag_rec.errors import InvalidInput, NotReady
-from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.receipts.outlook import Outlook
 from rag_rec.generators.failures import GeneratorFailure
 from rag_rec.home.opening import existing_store_of
 from rag_rec.index.generation import Generations
+from rag_rec.layers.records import ForgetRecord
 from rag_rec.progress.shown import Shown
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
-from rag_rec.store.records import ForgetRecord
 from rag_rec.vectors.embedding import open_embedder
 from rag_rec.vectors.protocol import Embedder
 

@@ -30,9 +30,9 @@ from rag_rec.forgetting.ledger.chain import verify_chain
 from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.forgetting.receipts.document import check_receipt
 from rag_rec.forgetting.request import ForgetRequest
-from rag_rec.forgetting.steps.files import vectors_in_files
 from rag_rec.home.keys import open_pseudonyms, open_signer
 from rag_rec.home.opening import existing_store_of
+from rag_rec.index.erasing import vectors_in_files
 from rag_rec.index.generation import Generations
 from rag_rec.proof.forensics import traces_of
 from rag_rec.settings import Settings

@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from rag_rec.clock import now_ms
 from rag_rec.errors import RagRecError, UnknownRequest
-from rag_rec.store.records import ForgetRecord, ForgetState
+from rag_rec.layers.records import ForgetRecord, ForgetState
 from serving.engine import Engine
 
 MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0

@@ -9,7 +9,8 @@ from rag_rec.domain import Interaction, Item, Recommendation, RecommendationRequ
 from rag_rec.engine.status import Status
 from rag_rec.explain.records import ExplainedRecommendation
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
-from rag_rec.store.records import AppendResult, ForgetRecord, Hold, StoredInteraction, Suppression
+from rag_rec.layers.records import ForgetRecord
+from rag_rec.store.records import AppendResult, Hold, StoredInteraction, Suppression
 
 if TYPE_CHECKING:  # it brings the numerical libraries, which --help does not need
     from rag_rec.forgetting.audit.trail import Deed

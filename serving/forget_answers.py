@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from rag_rec.store.records import ForgetState
+from rag_rec.layers.records import ForgetState
 from serving.answers import Answer, Milliseconds
 from serving.fields import Scope
 
@@ -32,6 +32,10 @@ class PlanAnswer(Answer):
     held: Annotated[list[str], Field(description="Reasons of the legal holds that forbid it.")]
     held_at: Annotated[list[int], Field(description="The position in `user_ids` that each of them is about.")]
     expected_ms: Annotated[float | None, Field(description="How long it may take, by the latest requests.")]
+    beyond: Annotated[
+        dict[str, int | str | list[str] | None],
+        Field(description="What further layers say would go, by their names for it; empty as installed."),
+    ]
 
 
 class WaitAnswer(Answer):

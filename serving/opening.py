@@ -24,8 +24,8 @@ def open_engine(settings: Settings, begin: Callable[[], None]) -> Engine:
     from threadpoolctl import threadpool_limits  # noqa: PLC0415
 
     from rag_rec.engine import engine  # noqa: PLC0415
-    from rag_rec.forgetting.apart.process import RemovalProcess  # noqa: PLC0415
-    from rag_rec.forgetting.remnants import settle_in  # noqa: PLC0415
+    from rag_rec.engine.removals.process import RemovalProcess  # noqa: PLC0415
+    from rag_rec.presence.remnants import settle_in  # noqa: PLC0415
 
     # The matrices of one request are small: several threads inside it cost more than they give, and requests that are
     # answered side by side would fight for the same cores.

@@ -65,7 +65,7 @@ def test_arrows_between_the_rooms_of_forgetting_point_one_way() -> None:
     arrows = {room: forgetting_imports(f"rag_rec/forgetting/{room}") - {room} for room in rooms}
     assert set().union(*arrows.values()) - rooms <= {"freed", "layers", "memory", "replicas", "system"}
     TopologicalSorter({room: names & rooms for room, names in arrows.items()}).prepare()
-    assert not any("rag_rec.forgetting.apart" in name for path in own_modules() for name in imports(path))
+    assert not any("rag_rec.engine.removals" in name for path in own_modules() for name in imports(path))
 
 
 def own_modules() -> list[Path]:

@@ -12,10 +12,10 @@ from typing import Final, Literal
 from benchmarks.methods.crash_cases import Case, Expected, expectation, rows_of
 from rag_rec.domain import RecommendationRequest
 from rag_rec.engine.engine import Engine
+from rag_rec.engine.opening import open_saga
 from rag_rec.errors import RagRecError
 from rag_rec.forgetting.ledger.chain import verify_chain
 from rag_rec.forgetting.ledger.file import LedgerFile
-from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.receipts.document import check_receipt
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.home.opening import store_of

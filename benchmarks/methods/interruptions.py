@@ -21,12 +21,16 @@ from unittest.mock import patch
 Stop = Callable[[], object]
 """Ends what is under way: kills the process, or raises. One that returns has ended something else."""
 
-STEPS: Final = (
-    "rag_rec.forgetting.steps.database:ScrubDatabase",
-    "rag_rec.forgetting.steps.indices:RewriteIndices",
-    "rag_rec.forgetting.steps.temporary:SweepTemporary",
-    "rag_rec.forgetting.steps.memory:FollowErasure",
-    "rag_rec.forgetting.steps.remaining:StateRemaining",
+LAYERS: Final = (
+    "rag_rec.index.memory_layers:StatisticsLayer",
+    "rag_rec.store.layer:StoreLayer",
+    "rag_rec.index.files_layer:FilesLayer",
+    "rag_rec.places.temporary_layer:TemporaryLayer",
+    "rag_rec.adapters.layer:AdapterLayer",
+    "rag_rec.index.memory_layers:AnswersLayer",
+    "rag_rec.index.reader_layer:ReaderLayer",
+    "rag_rec.layers.stated:StatedLayer",
+    "rag_rec.presence.freed_layer:FreedLayer",
 )
 TRANSACTION: Final = (
     "rag_rec.forgetting.acceptance:Acceptance.accept",
@@ -47,8 +51,8 @@ FILES: Final = (
     "rag_rec.artifacts.destruction:_fill",
     "rag_rec.index.generation:write_durably",
     "rag_rec.index.shards:write_arrays",
-    "rag_rec.forgetting.steps.files:overwrite",
-    "rag_rec.forgetting.steps.files:_replace",
+    "rag_rec.index.erasing:overwrite",
+    "rag_rec.index.erasing:_replace",
     "rag_rec.adapters.folder:CompactStore.discard_training",
 )
 RECEIPT: Final = (
@@ -59,7 +63,12 @@ RECEIPT: Final = (
     "rag_rec.forgetting.receipts.conclusion:Notary.copy_ledger",
     "rag_rec.forgetting.ledger.file:LedgerFile._append",
 )
-PLACES: Final = (*TRANSACTION, *(f"{step}.{part}" for step in STEPS for part in ("act", "verify")), *FILES, *RECEIPT)
+PLACES: Final = (
+    *TRANSACTION,
+    *(f"{layer}.{part}" for layer in LAYERS for part in ("remove", "look")),
+    *FILES,
+    *RECEIPT,
+)
 """Functions at which a removal is interrupted, as ``module:name``."""
 
 OPERATIONS: Final = frozenset({"open", "os.rename", "os.link", "os.remove", "os.rmdir", "os.mkdir", "os.truncate"})

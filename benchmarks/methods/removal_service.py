@@ -24,8 +24,8 @@ from benchmarks.methods.crash_cases import Case, Expected
 from benchmarks.methods.crash_examination import Examination, examine_living, quoted
 from benchmarks.methods.interruptions import Point, stopped_at
 from rag_rec.engine.engine import Engine
+from rag_rec.engine.removals.process import Lost, RemovalProcess
 from rag_rec.errors import ConfirmationRequired
-from rag_rec.forgetting.apart.process import Lost, RemovalProcess
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.home.opening import store_of
 from rag_rec.layers.memory import Memory

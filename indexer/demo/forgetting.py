@@ -9,7 +9,7 @@ from typing import Any
 from indexer.demo.claims import check
 from indexer.demo.narration import Narration
 from indexer.demo.service import Api, Commands
-from rag_rec.layers.finding import Layer
+from rag_rec.layers.finding import LayerName
 from rag_rec.proof.forensics import traces
 
 
@@ -99,4 +99,4 @@ class Forgetting:
 def _open(receipt: dict[str, Any]) -> list[str]:
     """The layers for which the request waits."""
     pending = [line["layer"] for line in receipt["layers"] if line["status"] == "PENDING"]
-    return [layer for layer in pending if Layer(layer).holds_back]
+    return [layer for layer in pending if LayerName(layer).holds_back]

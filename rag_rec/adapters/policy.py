@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from rag_rec.layers.records import ForgetRecord
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
-from rag_rec.store.records import ForgetRecord
 
 HOUR_MS: Final = 3_600_000
 NEVER: Final = 0

@@ -14,10 +14,10 @@ import typer
 from rag_rec.commands.app import Json, command
 from rag_rec.copies.backup import write_backup
 from rag_rec.copies.restore import restore
+from rag_rec.engine.system import open_system, signer_of
 from rag_rec.errors import InvalidInput
 from rag_rec.forgetting.audit.trail import note
 from rag_rec.forgetting.ledger.file import LedgerFile
-from rag_rec.forgetting.system import open_system, signer_of
 from rag_rec.home.keys import open_pseudonyms
 from rag_rec.home.opening import existing_store_of
 from rag_rec.progress.shown import Shown

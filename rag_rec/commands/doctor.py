@@ -14,11 +14,11 @@ from rag_rec.artifacts.signature import Signed
 from rag_rec.clock import iso, now_ms
 from rag_rec.commands.app import Json, command
 from rag_rec.domain import Candidate, Item, User
+from rag_rec.engine.system import signer_of
 from rag_rec.errors import NoSystem, RagRecError
 from rag_rec.events.rule import rules_document
 from rag_rec.forgetting.ledger.comparison import compare, verified
 from rag_rec.forgetting.ledger.file import LedgerFile
-from rag_rec.forgetting.system import signer_of
 from rag_rec.generators.protocol import Backend, EvidenceLine, Prompt
 from rag_rec.generators.wanted import Wanted, wanted
 from rag_rec.home.keys import key_places

@@ -15,9 +15,8 @@ from rag_rec.commands.app import Json, command
 from rag_rec.commands.forget_batch import forget_batch, report_in_words
 from rag_rec.commands.place import place
 from rag_rec.commands.printing import Answer, said
+from rag_rec.engine.opening import open_saga, tend
 from rag_rec.errors import InvalidInput
-from rag_rec.forgetting.opening import open_saga, tend
-from rag_rec.forgetting.plan import IN_MEMORY
 from rag_rec.forgetting.receipts.outlook import Outlook
 from rag_rec.forgetting.receipts.records import (
     described,
@@ -32,9 +31,11 @@ from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.forgetting.saga import Saga
 from rag_rec.home.keys import open_pseudonyms
 from rag_rec.home.opening import existing_store_of
+from rag_rec.index.memory_layers import IN_MEMORY
+from rag_rec.layers.records import ForgetRecord, ForgetState
 from rag_rec.progress.shown import Shown
 from rag_rec.settings import Settings
-from rag_rec.store.records import ForgetRecord, ForgetState, Selection
+from rag_rec.store.records import Selection
 
 app = typer.Typer()
 forget = typer.Typer(
@@ -215,7 +216,7 @@ def _outcome(saga: Saga, outcome: ForgetOutcome) -> Answer:
 
 def _plan_in_words(plan: Mapping[str, Any], request: ForgetRequest) -> dict[str, Any]:
     """A dry run for people. Of a file, the holds are told by line."""
-    words = {name: value for name, value in plan.items() if name != "held_at"}
+    words = {name: value for name, value in plan.items() if name not in {"held_at", "beyond"}} | dict(plan["beyond"])
     words |= dict.fromkeys(IN_MEMORY, "known to a running service only")
     if request.lines is not None:
         words["held"] = [f"line {at}: {reason}" for at, reason in zip(plan["held_at"], plan["held"], strict=True)]

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from rag_rec.forgetting.opening import tend
+from rag_rec.engine.opening import tend
+from rag_rec.engine.system import open_system
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.saga import Saga
-from rag_rec.forgetting.system import open_system
 from rag_rec.home.keys import open_pseudonyms
 from rag_rec.home.opening import existing_store_of
 from rag_rec.index.generation import Generations

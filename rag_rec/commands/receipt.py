@@ -12,10 +12,10 @@ import typer
 from rag_rec.commands.app import Json, command
 from rag_rec.commands.printing import Answer
 from rag_rec.commands.receipt_words import short, words
+from rag_rec.engine.system import signer_of
 from rag_rec.errors import InvalidInput, NotReady
 from rag_rec.forgetting.receipts.document import check_receipt, read_receipt
 from rag_rec.forgetting.receipts.records import record_of
-from rag_rec.forgetting.system import signer_of
 from rag_rec.home.keys import existing_signer
 from rag_rec.home.opening import existing_store_of
 from rag_rec.identity.signing import Verifier

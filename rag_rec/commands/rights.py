@@ -13,11 +13,11 @@ import typer
 from rag_rec.clock import iso
 from rag_rec.commands.app import Json, command
 from rag_rec.commands.printing import Answer
+from rag_rec.engine.system import open_system
 from rag_rec.errors import InvalidInput
 from rag_rec.forgetting.audit.trail import note
 from rag_rec.forgetting.rights.access import export, export_document
 from rag_rec.forgetting.rights.identity import Identities
-from rag_rec.forgetting.system import open_system
 from rag_rec.home.keys import open_pseudonyms
 from rag_rec.home.opening import existing_store_of
 from rag_rec.settings import Settings

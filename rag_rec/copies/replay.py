@@ -15,9 +15,10 @@ from rag_rec.errors import IncompatibleStore
 from rag_rec.forgetting.audit.trail import ACTION
 from rag_rec.forgetting.receipts.document import read_receipt
 from rag_rec.identity.pseudonyms import Pseudonyms
+from rag_rec.layers.records import ForgetRecord, ForgetState
 from rag_rec.store.holds import delete_hold, write_hold
 from rag_rec.store.journal import take
-from rag_rec.store.records import Erasure, ForgetRecord, ForgetState, Hold, LedgerEntry
+from rag_rec.store.records import Erasure, Hold, LedgerEntry
 from rag_rec.store.removal import remove_rows, remove_users
 from rag_rec.store.requests import write_records
 from rag_rec.store.schema import events, forget_requests, interactions, items, places, suppressions, users

@@ -23,15 +23,15 @@ from rag_rec.domain import (
     User,
 )
 from rag_rec.engine.officer import Privacy
+from rag_rec.engine.opening import clean_if_possible
+from rag_rec.engine.removals.process import RemovalProcess
 from rag_rec.engine.status import Status
+from rag_rec.engine.system import signer_of
 from rag_rec.errors import CorruptIndex, InvalidInput, NotReady, RagRecError, UnknownItem
 from rag_rec.explain.opening import open_explainer
 from rag_rec.explain.records import Conditions, ExplainedRecommendation, Lookup
-from rag_rec.forgetting.apart.process import RemovalProcess
 from rag_rec.forgetting.ledger.file import LedgerFile
-from rag_rec.forgetting.opening import clean_if_possible
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
-from rag_rec.forgetting.system import signer_of
 from rag_rec.home.opening import existing_store_of
 from rag_rec.index.generation import Generations
 from rag_rec.index.live import Live

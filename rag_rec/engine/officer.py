@@ -11,29 +11,31 @@ from typing import Any
 import structlog
 
 from rag_rec.domain import User
+from rag_rec.engine.removals.process import Lost, RemovalProcess
+from rag_rec.engine.system import open_system
 from rag_rec.errors import Busy, DiskFull, NotReady, RagRecError, StoreAway, StoreLost
-from rag_rec.forgetting.apart.process import Lost, RemovalProcess
 from rag_rec.forgetting.audit.trail import Deed, deeds, note
-from rag_rec.forgetting.cleaning import Cleaner
 from rag_rec.forgetting.plan import Plan
 from rag_rec.forgetting.receipts.records import record_of
-from rag_rec.forgetting.remnants import Remnants
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.forgetting.rights.access import export
 from rag_rec.forgetting.rights.identity import Identities
 from rag_rec.forgetting.saga import Saga
-from rag_rec.forgetting.system import System, open_system
+from rag_rec.forgetting.system import System
 from rag_rec.home.keys import open_pseudonyms
 from rag_rec.index.live import Live
+from rag_rec.layers.records import ForgetRecord
+from rag_rec.places.cleaning import Cleaner
 from rag_rec.places.occupation import Occupation
 from rag_rec.presence import processes
+from rag_rec.presence.remnants import Remnants
 from rag_rec.presence.replicas import Presence
 from rag_rec.progress.protocol import SILENT, Progress
 from rag_rec.proof.table import compare, proof_table
 from rag_rec.proof.twin import build_twin
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
-from rag_rec.store.records import ForgetRecord, Hold, ServiceProcess, StoredInteraction, Suppression
+from rag_rec.store.records import Hold, ServiceProcess, StoredInteraction, Suppression
 from rag_rec.vectors.protocol import Embedder
 
 log = structlog.get_logger()

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, Final
 
-from rag_rec.adapters.lineage import ensure_lineage
 from rag_rec.clock import now_ms
 from rag_rec.errors import LegalHold, PlanChanged
 from rag_rec.forgetting.audit.actor import Actor
 from rag_rec.forgetting.ledger.chain import make_entry, tip_after
-from rag_rec.forgetting.plan import Planner, Target, check_met
+from rag_rec.forgetting.plan import Planner, check_met
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.system import System
-from rag_rec.layers.memory import Memory
-from rag_rec.store.records import Erasure, ForgetRecord, LedgerEntry, LedgerTip
+from rag_rec.layers.records import ForgetRecord, Target
+from rag_rec.store.records import Erasure, LedgerEntry, LedgerTip
 
 DAY_MS: Final = 86_400_000
 
@@ -37,7 +36,6 @@ class Acceptance:
             InvalidInput: the selection meets nothing.
             LegalHold: somebody may not be forgotten.
         """
-        ensure_lineage(self._system.store, self._system.compact)
         targets = self._planner.targets(request)
         if self._planner.hash(request, targets) != request.plan:
             raise PlanChanged("What would be removed is not what the plan says: ask for a dry run and quote its plan.")
@@ -49,7 +47,9 @@ class Acceptance:
         def entries(tip: LedgerTip, records: Sequence[ForgetRecord]) -> list[LedgerEntry]:
             return self._chained(tip, [_body(record, digests[record.request_id], request.actor) for record in records])
 
-        with _prepared(self._system.live, targets, whole=request.selection is None):
+        with ExitStack() as prepared:
+            for layer in self._system.layers:
+                prepared.enter_context(layer.prepare(targets))
             return self._system.store.accept(erasures, entries)
 
     def _check_held(self, request: ForgetRequest, targets: Sequence[Target]) -> None:
@@ -86,20 +86,6 @@ class Acceptance:
             entries.append(entry)
             tip = tip_after(entry)
         return entries
-
-
-@contextmanager
-def _prepared(live: Memory | None, targets: Sequence[Target], *, whole: bool) -> Iterator[None]:
-    """Do the slow part of one person's subtraction before anybody has to wait for it; free it if the request fails."""
-    if live is None or len(targets) > 1:
-        yield
-        return
-    live.prepare(targets[0].number, None if whole else targets[0].interactions)
-    try:
-        yield
-    except BaseException:
-        live.discard()
-        raise
 
 
 def _body(record: ForgetRecord, digests: list[str], actor: Actor) -> dict[str, Any]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
-from rag_rec.adapters.lineage import adapters_that_saw
 from rag_rec.errors import InvalidInput, UnknownUser
 from rag_rec.forgetting.request import ForgetRequest, listed
-from rag_rec.forgetting.steps.files import vectors_in_files
 from rag_rec.forgetting.system import System
+from rag_rec.layers.records import Target
 from rag_rec.store.records import Selection
 
 RECENT: Final = 20
@@ -19,24 +18,6 @@ RECENT: Final = 20
 
 LISTED: Final = 100
 """So many interactions are listed in a plan; the others are counted only."""
-
-IN_MEMORY: Final = ("profile_vectors", "own_vectors", "statistics")
-"""What of a plan only a loaded index knows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One person of a request: pseudonym, number, and the numbers and pseudonyms of the interactions that would go.
-
-    ``digests`` is empty where the whole user goes: then nothing of the person is taken again anyway. ``foreign`` are
-    numbers that the request names, and that are no interactions of this person.
-    """
-
-    subject: str
-    number: int
-    interactions: tuple[int, ...]
-    digests: tuple[str, ...]
-    foreign: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +41,7 @@ class Plan:
         held: legal reasons that forbid it.
         held_at: whom each of them is about: the line in a file counted from 1, else the position counted from 0.
         expected_ms: how long it may take, by the latest requests; None if there were none.
+        beyond: what further layers say would go, by their names for it.
     """
 
     plan: str
@@ -76,6 +58,18 @@ class Plan:
     held: tuple[str, ...]
     held_at: tuple[int, ...]
     expected_ms: float | None
+    beyond: Mapping[str, int | str | tuple[str, ...] | None] = field(default_factory=dict)
+
+
+_OF_LAYERS: Final = {
+    "index_files": 0,
+    "profile_vectors": None,
+    "own_vectors": None,
+    "statistics": None,
+    "caches": "",
+    "adapters": (),
+}
+"""What of a plan the layers say, and what stands there where none does."""
 
 
 class Planner:
@@ -116,7 +110,9 @@ class Planner:
         request.check_unconfirmed()
         targets = self.targets(request)
         check_met(request, targets)
-        numbers = [target.number for target in targets]
+        said: dict[str, Any] = {
+            name: value for layer in self._system.layers for name, value in layer.preview(targets).items()
+        }
         held = self.held(targets)
         return Plan(
             plan=self.hash(request, targets),
@@ -124,10 +120,8 @@ class Planner:
             users=len(targets),
             interactions=sum(len(target.interactions) for target in targets),
             interaction_ids=targets[0].interactions[:LISTED] if request.selection is not None else (),
-            index_files=len(vectors_in_files(self._system.generations, numbers)),
-            **self._in_memory(targets),
-            caches="answers under way are made again; cached prompts cannot be read any more",
-            adapters=self._adapters(numbers),
+            **{name: said.pop(name, otherwise) for name, otherwise in _OF_LAYERS.items()},
+            beyond=said,
             held=tuple(held.values()),
             held_at=tuple(request.places(list(held))),
             expected_ms=self._expected(request.scope),
@@ -146,22 +140,10 @@ class Planner:
         rows = self._store.interactions(number, chosen)
         digests = tuple(self._system.pseudonyms.interaction(row.interaction) for row in rows)
         foreign = tuple(sorted(self._foreign(number, selection.numbers)))
-        return Target(subject, number, tuple(row.number for row in rows), digests, foreign)
+        return Target(subject, number, tuple(row.number for row in rows), digests, foreign, whole=False)
 
     def _foreign(self, number: int, named: frozenset[int]) -> frozenset[int]:
         return named.difference(self._store.select(number, Selection(numbers=named))) if named else named
-
-    def _in_memory(self, targets: Sequence[Target]) -> dict[str, int | None]:
-        """What would go of the loaded index, by the names that the plan has for it."""
-        live = self._system.live
-        if live is None:
-            return dict.fromkeys(IN_MEMORY)
-        reached = [live.reach(each.number, each.interactions) for each in targets]
-        return {kind: sum(reach[kind] for reach in reached) for kind in IN_MEMORY}
-
-    def _adapters(self, numbers: Sequence[int]) -> tuple[str, ...]:
-        saw = (adapters_that_saw(self._store, self._system.compact, number) for number in numbers)
-        return tuple(sorted({adapter for adapters in saw for adapter in adapters}))
 
     def _expected(self, scope: str) -> float | None:
         recent = self._store.forget_records(newest=RECENT)

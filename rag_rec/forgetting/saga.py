@@ -16,31 +16,22 @@ from typing import Any, Final
 
 from filelock import FileLock, Timeout
 
-from rag_rec.adapters.finding import AdapterFindings
-from rag_rec.adapters.lineage import ensure_lineage
-from rag_rec.adapters.memory import wait_for_release
 from rag_rec.artifacts.private import FILE_MODE, make_private_folder
 from rag_rec.clock import now_ms
 from rag_rec.errors import Busy, RagRecError, Unfinished, UnknownRequest
 from rag_rec.forgetting.acceptance import Acceptance
-from rag_rec.forgetting.freed import FreedMemory
+from rag_rec.forgetting.attempt import attempt, noted_in
 from rag_rec.forgetting.plan import Plan, Planner
-from rag_rec.forgetting.receipts.conclusion import ORDER, Notary, advanced, findings_of, manifest_digest, state_of
+from rag_rec.forgetting.receipts.conclusion import ORDER, Notary, advanced, findings_of, state_of
 from rag_rec.forgetting.receipts.records import services, summed
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
-from rag_rec.forgetting.steps.attempt import attempt, noted_in
-from rag_rec.forgetting.steps.database import ScrubDatabase
-from rag_rec.forgetting.steps.elsewhere import waits_for_places
-from rag_rec.forgetting.steps.indices import RewriteIndices
-from rag_rec.forgetting.steps.memory import FollowErasure
-from rag_rec.forgetting.steps.protocol import Step
-from rag_rec.forgetting.steps.reader import ReaderFindings
-from rag_rec.forgetting.steps.remaining import StateRemaining
-from rag_rec.forgetting.steps.temporary import SweepTemporary
 from rag_rec.forgetting.system import System
-from rag_rec.layers.finding import FINAL, Finding
+from rag_rec.layers.finding import FINAL, STATES, Finding
+from rag_rec.layers.protocol import LaterLayer, Layer
+from rag_rec.layers.records import ForgetRecord, ForgetState
 from rag_rec.presence.awaited import awaited
-from rag_rec.store.records import ForgetRecord, ForgetState, Place
+from rag_rec.presence.elsewhere import waits_for_places
+from rag_rec.store.records import Place
 
 LOCK: Final = ".forget.lock"
 LOCK_SECONDS: Final = 60.0
@@ -54,9 +45,9 @@ class Stopwatch:
     steps: dict[str, float] = field(default_factory=dict)
 
     def lap(self, step: str) -> None:
-        """Note the time since the last lap under a step's name."""
+        """Add the time since the last lap to a step's."""
         now = time.perf_counter()
-        self.steps[step] = round((now - self.started) * 1000, 3)
+        self.steps[step] = round(self.steps.get(step, 0.0) + (now - self.started) * 1000, 3)
         self.started = now
 
 
@@ -65,19 +56,20 @@ class Saga:
 
     Args:
         system: what is reached.
-        steps: run in this order after acceptance; by default all there are.
+        layers: remove in this order after acceptance; by default all there are.
         turn: held while a group is carried out; the same one for all sagas of a process.
     """
 
     def __init__(
-        self, system: System, steps: Sequence[Step] | None = None, turn: threading.RLock | None = None
+        self, system: System, layers: Sequence[Layer] | None = None, turn: threading.RLock | None = None
     ) -> None:
         self._system = system
         self._store = system.store
         self._planner = Planner(system)
         self._acceptance = Acceptance(system, self._planner)
         self._notary = Notary(system)
-        self._steps = all_steps(system) if steps is None else steps
+        self._layers = system.layers if layers is None else layers
+        self._states = {**STATES, **{layer.name: layer.state for layer in self._layers}}
         self._turn = turn or threading.RLock()
         self._process = FileLock(system.settings.home / LOCK, timeout=LOCK_SECONDS, mode=FILE_MODE)
 
@@ -89,7 +81,6 @@ class Saga:
             UnknownUser: there is no such user (any more).
         """
         request.check()
-        ensure_lineage(self._store, self._system.compact)
         return self._planner.plan(request)
 
     def forget(self, request: ForgetRequest) -> ForgetOutcome:
@@ -113,10 +104,9 @@ class Saga:
                     records = self._in_order(request, self._resume(before))
                     self._notary.copy_ledger()  # perhaps that is what failed before
                     return _outcome(records, repeated=True)
-            watch, index = Stopwatch(), manifest_digest(self._system)
+            watch, index = Stopwatch(), self._system.index_digest()
             accepted = self._acceptance.accept(request)
             with _in_force():
-                self._follow()
                 watch.lap("accept")
                 return _outcome(self._in_order(request, self._carry_out(accepted, watch, index)))
 
@@ -134,10 +124,10 @@ class Saga:
         return complete
 
     def settle(self, waited: Sequence[ForgetRecord] | None = None) -> int:
-        """Look again at what waits for an adapter.
+        """Look again at what waits for a layer that may outlast the others: an adapter.
 
-        Running services get the time of ``RAGREC_REPLICA_WAIT_MS`` to let go of an adapter that was destroyed. One that
-        needs longer completes the requests itself when it has let go.
+        Its ``remove`` is called again, in which running services get the time of ``RAGREC_REPLICA_WAIT_MS`` to let go
+        of what is gone from the disk. One that needs longer completes the requests itself when it has let go.
 
         Args:
             waited: requests that were open before the adapter was replaced; by default those that are open now.
@@ -146,28 +136,32 @@ class Saga:
             How many of them are complete now. A running service may have completed some of them first.
         """
         waited = self.pending() if waited is None else waited
-        if self.pending():
-            system = self._system
-            wait_for_release(self._store, system.compact, system.settings.replica_wait_ms, place=system.place)
+        effective = [record for record in self.pending() if record.user_number is None]
+        for layer in self._lasting if effective else []:
+            layer.remove(effective)
         with self._alone():
             self.resume()
         left = {record.request_id for record in self.pending()}
         return sum(record.request_id not in left for record in waited)
 
     def look_later(self, *, all_of_them: bool = False) -> int:
-        """Look again at freed memory, which holds no request back. Returns how many receipts say more now.
+        """Look again at the layers for which no request waits. Returns how many receipts say more now.
 
-        Costs one query where no process has ended since. Called in this folder's turn.
+        Costs one query where nothing has happened since. Called in this folder's turn.
 
         Args:
-            all_of_them: also where no process is known to have ended since receipts were last looked at.
+            all_of_them: also where nothing is known to have happened since receipts were last looked at.
         """
-        freed = FreedMemory(self._store)
-        due = [self.record(request_id) for request_id in freed.due(all_of_them=all_of_them)]
+        later = [layer for layer in self._layers if isinstance(layer, LaterLayer)]
+        return sum(self._look_later(layer, all_of_them) for layer in later)
+
+    def _look_later(self, layer: LaterLayer, all_of_them: bool) -> int:
+        due = [self.record(request_id) for request_id in layer.due(all_of_them=all_of_them)]
         if due:
-            self._notary.issue([(each, _revised(each, freed.of(each.epoch_after))) for each in due], now_ms())
+            found = zip(due, layer.look(due), strict=True)
+            self._notary.issue([(each, _revised(each, finding)) for each, finding in found], now_ms())
         else:
-            freed.settle()  # and not before: a receipt may have been issued by others meanwhile
+            layer.settle()  # and not before: a receipt may have been issued by others meanwhile
         return len(due)
 
     def services(self) -> dict[str, str]:
@@ -190,13 +184,15 @@ class Saga:
         return self._store.forget_records(pending=True)
 
     def add_proof(self, request_id: str, proof: Mapping[str, Any]) -> ForgetRecord:
-        """Add the table of a twin proof to a receipt: a new revision of it, for which the reader is looked at again.
+        """Add the table of a twin proof to a receipt: a new revision of it, for which the layers that no step of a
+        removal changes, such as the reader, are looked at again.
 
         Raises ``UnknownRequest``.
         """
         with self._alone():
             record = self.record(request_id)
-            findings = _revised(record, self._readers().of(record.epoch_after))
+            unchanged = [layer for layer in self._lasting if layer.state is ForgetState.COMPLETE]
+            findings = _revised(record, *self._looked_at(unchanged, [record])[0])
             return self._notary.issue([(record, findings)], now_ms(), twin=proof)[0]
 
     @contextmanager
@@ -259,14 +255,31 @@ class Saga:
         pending = self.pending()
         if not pending:
             return []
-        adapters = self._adapters()
         started = [each for each in pending if each.user_number is not None]
         places = self._store.places() if started else []
         waiting = {each.request_id for each in started if self._waits_elsewhere(each, places)}
+        effective = [each for each in pending if each.user_number is None]
+        found = self._looked_at(self._open_layers(effective), effective)
         waiting |= {
-            each.request_id for each in pending if each.user_number is None and not _is_final(adapters.of(each))
+            each.request_id for each, findings in zip(effective, found, strict=True) if not _are_final(findings)
         }
         return [each for each in pending if each.request_id not in waiting]
+
+    def _open_layers(self, effective: Sequence[ForgetRecord]) -> list[Layer]:
+        """The lasting layers that keep any of these from its next state. No receipt is read: there may be many."""
+        following = {ORDER[ORDER.index(record.state) + 1] for record in effective}
+        return [layer for layer in self._lasting if layer.state in following]
+
+    @property
+    def _lasting(self) -> list[Layer]:
+        """The layers that may be open when a request is effective already."""
+        return [layer for layer in self._layers if layer.state in {ForgetState.UNLEARNED, ForgetState.COMPLETE}]
+
+    @staticmethod
+    def _looked_at(layers: Sequence[Layer], records: Sequence[ForgetRecord]) -> list[list[Finding]]:
+        """What is found of each record in these layers."""
+        by_layer = [layer.look(records) for layer in layers] if records else []
+        return [[findings[place] for findings in by_layer] for place in range(len(records))]
 
     def _waits_elsewhere(self, record: ForgetRecord, places: Sequence[Place]) -> bool:
         """Whether other places have to report first, and nothing else is left to do."""
@@ -278,34 +291,26 @@ class Saga:
         complete = [record for record in records if record.state is ForgetState.COMPLETE]
         started = [record for record in records if record.user_number is not None]
         waiting = [record for record in records if record.user_number is None and record not in complete]
-        index = manifest_digest(self._system)
+        index = self._system.index_digest()
         looked_at = self._look_again(waiting)  # before the others: what stops them keeps back none of these
         finished = self._carry_out(started, Stopwatch(), index) if started else []
         return [*complete, *finished, *looked_at]
 
     def _carry_out(self, records: Sequence[ForgetRecord], watch: Stopwatch, index: str | None) -> list[ForgetRecord]:
-        """Records after an attempt at every step. Failures are raised once the receipts say what is open."""
-        findings, failures = attempt(self._steps, records, watch.lap)
+        """Records after an attempt at every layer. Failures are raised once the receipts say what is open."""
+        findings, failures = attempt(self._layers, records, watch.lap)
         timed = [replace(record, timings_ms={**record.timings_ms, **watch.steps}) for record in records]
-        adapters = self._adapters()
-        concluded = self._conclude([(record, [*findings, adapters.of(record)]) for record in timed], index)
+        concluded = self._conclude(list(zip(timed, findings, strict=True)), index)
         if failures:
             raise failures[0]
         return concluded
 
-    def _follow(self) -> None:
-        """Subtract in memory at once, since every answer waits for it; the steps look at it again."""
-        if self._system.live is not None:
-            self._system.live.follow()
-
     def _look_again(self, records: Sequence[ForgetRecord]) -> list[ForgetRecord]:
-        """Records that wait for their adapter; a new receipt also says how the reader is by then."""
-        adapters, readers = self._adapters(), self._readers()
+        """Records that wait for a lasting layer; a new receipt also says how the other lasting ones are by then."""
         final, open_still = [], []
-        for record in records:
-            finding = adapters.of(record)
-            if _is_final(finding):
-                final.append((record, _revised(record, finding, readers.of(record.epoch_after))))
+        for record, findings in zip(records, self._looked_at(self._lasting, records), strict=True):
+            if _are_final(findings):
+                final.append((record, _revised(record, *findings)))
             else:
                 open_still.append(record)
         return [*open_still, *self._conclude(final, None)]
@@ -317,33 +322,16 @@ class Saga:
         now = now_ms()
         same, concluded = [], []
         for record, findings in found:
-            state = state_of(findings)
+            state = state_of(findings, self._states)
             if state is not record.state or _is_news(record, findings):
                 concluded.append((advanced(record, state, now), findings))
             else:
                 same.append(record)
         return [*same, *(self._notary.issue(concluded, now, index) if concluded else [])]
 
-    def _readers(self) -> ReaderFindings:
-        return ReaderFindings(self._system.generations)
 
-    def _adapters(self) -> AdapterFindings:
-        return AdapterFindings(self._store, self._system.compact, self._system.settings, self._system.place)
-
-
-def all_steps(system: System) -> list[Step]:
-    """Every step, in order."""
-    return [
-        ScrubDatabase(system),
-        RewriteIndices(system),
-        SweepTemporary(system),
-        FollowErasure(system),
-        StateRemaining(system),
-    ]
-
-
-def _is_final(finding: Finding) -> bool:
-    return finding.status in FINAL
+def _are_final(findings: Sequence[Finding]) -> bool:
+    return all(finding.status in FINAL for finding in findings)
 
 
 def _is_news(record: ForgetRecord, findings: Sequence[Finding]) -> bool:

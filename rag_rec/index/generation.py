@@ -107,6 +107,13 @@ class Generations:
         except FileNotFoundError:
             return None
 
+    def current_digest(self) -> str | None:
+        """Digest of the manifest of the current generation, which holds the digests of all its files; None where there
+        is none."""
+        name = self.current_id()
+        path = self.root / (name or "") / MANIFEST
+        return file_digest(path).sha256 if name and path.is_file() else None
+
     def current(self) -> Generation:
         """The current generation. Raises ``NotReady`` if there is none and ``CorruptIndex`` if it is damaged."""
         name = self.current_id()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from rag_rec.layers.records import ForgetState
 
-class Layer(StrEnum):
-    """Every place that a person's data reaches. A receipt speaks of each."""
+
+class LayerName(StrEnum):
+    """The places that a person's data reaches. A receipt speaks of each, and may speak of others."""
 
     STORE = "store"
     INDICES = "vector_indices"
@@ -29,7 +31,28 @@ class Layer(StrEnum):
 
         Of one that does not, a later revision of the receipt says that it is final.
         """
-        return self is not Layer.FREED
+        return STATES[self] is not None
+
+
+STATES: Final[Mapping[str, ForgetState | None]] = {
+    LayerName.STORE: ForgetState.ERASED,
+    LayerName.INDICES: ForgetState.ERASED,
+    LayerName.TEMPORARY: ForgetState.ERASED,
+    LayerName.STATISTICS: ForgetState.EFFECTIVE,
+    LayerName.ANSWERS: ForgetState.EFFECTIVE,
+    LayerName.ADAPTER: ForgetState.UNLEARNED,
+    LayerName.READER: ForgetState.COMPLETE,
+    LayerName.LOGS: ForgetState.COMPLETE,
+    LayerName.BASE_LLM: ForgetState.COMPLETE,
+    LayerName.COPIES: ForgetState.COMPLETE,
+    LayerName.FREED: None,
+}
+"""The layers that every receipt covers, and the state that a request cannot reach before each is final."""
+
+
+def layer_named(name: str) -> str:
+    """The layer of this name, where it is one of those that every receipt covers; else the name."""
+    return LayerName(name) if name in set(LayerName) else name
 
 
 class Status(StrEnum):
@@ -43,8 +66,9 @@ class Status(StrEnum):
 
 FINAL: Final = frozenset({Status.PROVEN, Status.MEASURED, Status.OUT_OF_SCOPE})
 
-_HOLDING: Final = frozenset(layer for layer in Layer if layer.holds_back)
-_LATER: Final = frozenset(Layer) - _HOLDING
+_HOLDING: Final = frozenset(layer for layer in LayerName if layer.holds_back)
+LATER: Final = frozenset(LayerName) - _HOLDING
+"""Layers for which no request waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +83,7 @@ class Finding:
         detail: figures and digests; plain JSON values.
     """
 
-    layer: Layer
+    layer: str
     status: Status
     why: str
     until: int | None = None
@@ -67,13 +91,14 @@ class Finding:
 
 
 def is_complete(findings: Iterable[tuple[str, str]]) -> bool:
-    """Whether (layer, status) pairs cover every layer that holds a request back once, and leave none of these open.
+    """Whether (layer, status) pairs cover every layer that holds a request back, and leave none of these open.
 
-    The others may be named once, or not at all: receipts may be older than they. What is unknown is never complete.
+    No layer is named twice. A layer of freed memory may be named or not: receipts may be older than it. Layers of other
+    names hold back, too: of what is unknown here it is only known whether it is final.
     """
     pairs = list(findings)
-    later = [(layer, status) for layer, status in pairs if layer in _LATER]
-    held = [(layer, status) for layer, status in pairs if layer not in _LATER]
-    final = all(status in FINAL for _, status in held) and all(status in set(Status) for _, status in later)
-    once = len({layer for layer, _ in later}) == len(later)
-    return final and once and sorted(layer for layer, _ in held) == sorted(_HOLDING)
+    names = [layer for layer, _ in pairs]
+    later = [status for layer, status in pairs if layer in LATER]
+    held = [status for layer, status in pairs if layer not in LATER]
+    known = all(status in set(Status) for status in later)
+    return known and len(set(names)) == len(names) and set(names) >= _HOLDING and all(each in FINAL for each in held)

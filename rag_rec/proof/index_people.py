@@ -11,9 +11,10 @@ from rag_rec.errors import CorruptIndex, InvalidInput
 from rag_rec.index.generation import Generation
 from rag_rec.index.people import People
 from rag_rec.index.shards import SHARDS, read_shard, shard_of
+from rag_rec.layers.records import ForgetState
 from rag_rec.proof.differences import Difference
 from rag_rec.proof.twin import Twin
-from rag_rec.store.records import ChangeKind, ForgetState
+from rag_rec.store.records import ChangeKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,13 @@ from sqlalchemy import Connection
 from rag_rec.clock import now_ms
 from rag_rec.errors import PlanChanged
 from rag_rec.identity.pseudonyms import Pseudonyms
+from rag_rec.layers.records import ForgetRecord, ForgetState
 from rag_rec.store.chain import append_entries, tip
 from rag_rec.store.holds import check_no_hold
 from rag_rec.store.journal import peek
 from rag_rec.store.lineage import incur_debts
 from rag_rec.store.protocol import Accepted
-from rag_rec.store.records import Erasure, ForgetRecord, ForgetState
+from rag_rec.store.records import Erasure
 from rag_rec.store.removal import present_users, record_removal, remove_rows, remove_users
 from rag_rec.store.requests import write_records
 from rag_rec.store.seals import seal

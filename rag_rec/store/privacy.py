@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from rag_rec.identity.pseudonyms import Pseudonyms
+from rag_rec.layers.records import ForgetRecord
 from rag_rec.store.acceptance import accept
 from rag_rec.store.chain import Chain, append_entries, tip
 from rag_rec.store.database import Database
@@ -18,7 +19,6 @@ from rag_rec.store.protocol import Accepted, Compose
 from rag_rec.store.records import (
     Debt,
     Erasure,
-    ForgetRecord,
     Hold,
     LedgerEntry,
     LedgerTip,

@@ -9,6 +9,7 @@ import polars as pl
 
 from rag_rec.domain import Interaction, Item, User
 from rag_rec.events.history import History
+from rag_rec.layers.records import ForgetRecord
 from rag_rec.store.records import (
     AppendResult,
     Change,
@@ -16,7 +17,6 @@ from rag_rec.store.records import (
     Debt,
     Erasure,
     EventCount,
-    ForgetRecord,
     Hold,
     LedgerEntry,
     LedgerTip,

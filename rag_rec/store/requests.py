@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select
 
+from rag_rec.layers.records import ForgetRecord, ForgetState
 from rag_rec.store.database import Database
 from rag_rec.store.partitions import mark_requests
-from rag_rec.store.records import ForgetRecord, ForgetState
 from rag_rec.store.schema import forget_requests
 
 _ENCODED = ("times", "removed", "timings_ms")

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Path, Query, Response
 from rag_rec.errors import RagRecError, Unfinished
 from rag_rec.forgetting.receipts.outlook import Outlook
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
-from rag_rec.store.records import ForgetRecord, ForgetState
+from rag_rec.layers.records import ForgetRecord, ForgetState
 from serving.admission import KEYED, PROTECTED, WITH_BODY, needing
 from serving.answers import errors
 from serving.auth import Role

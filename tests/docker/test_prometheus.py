@@ -16,8 +16,8 @@ import yaml
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
+from rag_rec.layers.records import ForgetState
 from rag_rec.settings import Settings
-from rag_rec.store.records import ForgetState
 from serving.auth import Keyring
 from serving.logs import open_log
 from serving.service import Service

@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 import indexer.compact_training
 from indexer.commands import app
 from indexer.retraining import Retraining
-from rag_rec.forgetting.opening import open_saga
+from rag_rec.engine.opening import open_saga
 from rag_rec.home.opening import store_of
+from rag_rec.layers.records import ForgetState
 from rag_rec.presence.replicas import present
 from rag_rec.settings import Settings
-from rag_rec.store.records import ForgetState
 from tests.embedders import HashEmbedder
 from tests.homes import build, fill, settings_for
 from tests.indexer.compact_homes import LOG, build_compact, trained

@@ -13,12 +13,13 @@ from rag_rec.compact.adapter import WEIGHTS
 from rag_rec.compact.base import BaseSettings
 from rag_rec.compact.training import AdapterSettings
 from rag_rec.domain import Interaction
+from rag_rec.engine.opening import open_saga
 from rag_rec.errors import Busy, NotReady
-from rag_rec.forgetting.opening import open_saga
 from rag_rec.home.opening import store_of
+from rag_rec.layers.records import ForgetState
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore
-from rag_rec.store.records import ForgetState, Selection
+from rag_rec.store.records import Selection
 from tests.homes import ITEMS, build, fill, settings_for
 from tests.indexer.compact_homes import LOG, QUICK, StopAfter, Stopped, build_compact, retrain, trained, without
 from tests.rag_rec.forgetting.asking import forget_in

@@ -32,15 +32,8 @@ from rag_rec.forgetting.ledger import canonical
 from rag_rec.forgetting.plan import LISTED, Plan
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.generators.condition import OFF, Condition
-from rag_rec.store.records import (
-    AppendResult,
-    ForgetRecord,
-    ForgetState,
-    Hold,
-    Selection,
-    StoredInteraction,
-    Suppression,
-)
+from rag_rec.layers.records import ForgetRecord, ForgetState
+from rag_rec.store.records import AppendResult, Hold, Selection, StoredInteraction, Suppression
 from rag_rec.validation import check_interaction, check_item, check_user
 
 COMPLETE = '{"revision": 1,  "signature": "s"}'

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from rag_rec.errors import Busy, UnknownRequest
-from rag_rec.store.records import ForgetRecord, ForgetState
+from rag_rec.layers.records import ForgetRecord, ForgetState
 from serving import clock as module
 from serving.clock import ForgetClock, names_of
 from tests.serving.fake_engine import FakeEngine

@@ -16,8 +16,8 @@ from anyio.from_thread import start_blocking_portal
 
 from rag_rec.domain import Interaction
 from rag_rec.engine.engine import Engine
+from rag_rec.engine.removals.process import RemovalProcess
 from rag_rec.errors import NoSystem
-from rag_rec.forgetting.apart.process import RemovalProcess
 from rag_rec.settings import Settings
 from serving.auth import Keyring, Role
 from serving.logs import open_log

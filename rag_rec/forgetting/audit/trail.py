@@ -18,8 +18,9 @@ from rag_rec.forgetting.audit.actor import current_actor
 from rag_rec.forgetting.ledger.chain import make_entry
 from rag_rec.forgetting.receipts.conclusion import Notary
 from rag_rec.forgetting.system import System
+from rag_rec.layers.records import ForgetRecord
 from rag_rec.store.protocol import Store
-from rag_rec.store.records import ForgetRecord, LedgerEntry, LedgerTip
+from rag_rec.store.records import LedgerEntry, LedgerTip
 
 ACTION: Final = "action"
 _ACTIONS: Final = {"erasure": "forget", "consent": "consent", "hold": "hold", "release": "release"}

@@ -10,27 +10,28 @@ from rag_rec.errors import BrokenLedger
 from rag_rec.forgetting.ledger.chain import make_entry, tip_after
 from rag_rec.forgetting.receipts.document import Facts, findings_in, read_receipt, receipt_digest, write_receipt
 from rag_rec.forgetting.system import System
-from rag_rec.index.generation import MANIFEST, file_digest
-from rag_rec.layers.finding import FINAL, Finding, Layer, is_complete
-from rag_rec.store.records import ForgetRecord, ForgetState, LedgerEntry, LedgerTip
+from rag_rec.layers.finding import FINAL, STATES, Finding, is_complete
+from rag_rec.layers.records import ForgetRecord, ForgetState
+from rag_rec.store.records import LedgerEntry, LedgerTip
 
-PHYSICAL: Final = (Layer.STORE, Layer.INDICES, Layer.TEMPORARY)
-IN_FORCE: Final = (Layer.STATISTICS, Layer.ANSWERS)
 ORDER: Final = tuple(ForgetState)
 
 
-def state_of(findings: Sequence[Finding]) -> ForgetState:
-    """How far a request has come, by what was found. A layer of which nothing is said keeps it back."""
+def state_of(findings: Sequence[Finding], states: Mapping[str, ForgetState | None] = STATES) -> ForgetState:
+    """How far a request has come, by what was found. A layer of which nothing is said keeps it back.
+
+    Args:
+        findings: of each layer.
+        states: the state that a request cannot reach before each layer is final.
+    """
     status = {finding.layer: finding.status for finding in findings}
     reached = ForgetState.HIDDEN
-    if all(status.get(layer) in FINAL for layer in PHYSICAL):
-        reached = ForgetState.ERASED
-    if reached is ForgetState.ERASED and all(status.get(layer) in FINAL for layer in IN_FORCE):
-        reached = ForgetState.EFFECTIVE
-    if reached is ForgetState.EFFECTIVE and status.get(Layer.ADAPTER) in FINAL:
-        reached = ForgetState.UNLEARNED
-    if reached is ForgetState.UNLEARNED and is_complete((each.layer, each.status) for each in findings):
-        reached = ForgetState.COMPLETE
+    for state in (ForgetState.ERASED, ForgetState.EFFECTIVE, ForgetState.UNLEARNED, ForgetState.COMPLETE):
+        if any(status.get(layer) not in FINAL for layer, waits in states.items() if waits is state):
+            return reached
+        if state is ForgetState.COMPLETE and not is_complete((each.layer, each.status) for each in findings):
+            return reached
+        reached = state
     return reached
 
 
@@ -45,13 +46,6 @@ def advanced(record: ForgetRecord, state: ForgetState, now: int) -> ForgetRecord
 def findings_of(record: ForgetRecord) -> list[Finding]:
     """What the record's receipt says of each layer."""
     return findings_in(record.receipt) if record.receipt else []
-
-
-def manifest_digest(system: System) -> str | None:
-    """Digest of the manifest of the index in use, which holds the digests of all its files."""
-    name = system.generations.current_id()
-    path = system.generations.root / (name or "") / MANIFEST
-    return file_digest(path).sha256 if name and path.is_file() else None
 
 
 class Notary:
@@ -76,7 +70,7 @@ class Notary:
             twin: the table of a twin proof to add; None keeps what the receipt had.
         """
         issued: list[ForgetRecord] = []
-        after = manifest_digest(self._system)
+        after = self._system.index_digest()
 
         def compose(tip: LedgerTip) -> tuple[Sequence[LedgerEntry], Sequence[ForgetRecord]]:
             entries: list[LedgerEntry] = []

@@ -17,8 +17,9 @@ from rag_rec.clock import iso, milliseconds_of
 from rag_rec.errors import BrokenLedger, Unfinished
 from rag_rec.forgetting.ledger import canonical
 from rag_rec.identity.signing import Signer, Verifier
-from rag_rec.layers.finding import FINAL, Finding, Layer, Status, is_complete
-from rag_rec.store.records import ForgetRecord, ForgetState, LedgerTip
+from rag_rec.layers.finding import FINAL, LATER, Finding, LayerName, Status, is_complete, layer_named
+from rag_rec.layers.records import ForgetRecord, ForgetState
+from rag_rec.store.records import LedgerTip
 
 FORMAT: Final = "rag-rec/receipt/1"
 
@@ -86,8 +87,8 @@ class LayerLine(_Part):
 class Document(_Part):
     """A signed receipt. Times are ISO 8601 in UTC; ``subject`` is ``hmac-sha256:`` and the person's pseudonym.
 
-    ``complete`` speaks of every layer that holds a request back (:attr:`Layer.holds_back`): each is named once and none
-    is open; :func:`check_receipt` works it out anew.
+    ``complete`` speaks of every layer that holds a request back (:attr:`LayerName.holds_back`): each is named once and
+    none is open; :func:`check_receipt` works it out anew.
     """
 
     format: Literal["rag-rec/receipt/1"]
@@ -204,7 +205,7 @@ def check_receipt(text: str, verifier: Verifier) -> Verdict:
     """Check a receipt. Never raises: whatever the text is, the verdict says what is wrong with it."""
     document, problem = _parsed(text)
     if document is None:
-        held = tuple(layer for layer in Layer if layer.holds_back)
+        held = tuple(layer for layer in LayerName if layer.holds_back)
         return Verdict(valid=False, complete=False, open=held, later=(), problems=(problem,), document=None)
     pairs = [(line["layer"], line["status"]) for line in document["layers"]]
     covered = is_complete(pairs)
@@ -252,26 +253,26 @@ def _contradictions(document: Mapping[str, Any], covered: bool) -> list[str]:
 
 
 def _open(pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    held = [layer for layer in Layer if layer.holds_back]
+    held = [layer for layer in LayerName if layer.holds_back]
     said = {layer: [status for name, status in pairs if name == layer] for layer in (*held, *dict(pairs))}
     return tuple(str(layer) for layer, statuses in said.items() if _is_open(layer, statuses))
 
 
 def _is_open(layer: str, statuses: Sequence[str]) -> bool:
-    if layer not in set(Layer) or len(statuses) != 1:
+    if len(statuses) != 1:
         return True
-    return statuses[0] not in (FINAL if Layer(layer).holds_back else set(Status))
+    return statuses[0] not in (set(Status) if layer in LATER else FINAL)
 
 
 def _later(pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     pending = {layer for layer, status in pairs if status == Status.PENDING}
-    return tuple(layer for layer in Layer if not layer.holds_back and layer in pending)
+    return tuple(layer for layer in LayerName if layer in LATER and layer in pending)
 
 
 def _line(finding: Finding) -> dict[str, Any]:
     until = None if finding.until is None else iso(finding.until)
     return {
-        "layer": finding.layer.value,
+        "layer": str(finding.layer),
         "status": finding.status.value,
         "why": finding.why,
         "until": until,
@@ -281,4 +282,4 @@ def _line(finding: Finding) -> dict[str, Any]:
 
 def _finding(line: Mapping[str, Any]) -> Finding:
     until = None if line["until"] is None else milliseconds_of(line["until"])
-    return Finding(Layer(line["layer"]), Status(line["status"]), line["why"], until, dict(line["detail"]))
+    return Finding(layer_named(line["layer"]), Status(line["status"]), line["why"], until, dict(line["detail"]))

@@ -15,8 +15,8 @@ from typing import Any, Final
 from rag_rec.clock import milliseconds_of, now_ms
 from rag_rec.errors import BrokenLedger
 from rag_rec.forgetting.receipts.document import read_receipt
-from rag_rec.layers.finding import FINAL, Layer
-from rag_rec.store.records import ForgetRecord, ForgetState
+from rag_rec.layers.finding import FINAL, LayerName
+from rag_rec.layers.records import ForgetRecord, ForgetState
 
 WAITS_FOR: Final = "waits_for"
 """In the detail of a finding: ids of the services or adapters that are waited for, joined by commas."""
@@ -133,12 +133,12 @@ class Outlook:
 def _waits(document: Mapping[str, Any], now: int) -> tuple[Wait, ...]:
     """The layers that hold a request back and are pending, and those of which the receipt says nothing."""
     said = {line["layer"] for line in document.get("layers", [])}
-    missing = (Wait(layer.value, NOT_SAID) for layer in Layer if layer.holds_back and layer not in said)
+    missing = (Wait(layer.value, NOT_SAID) for layer in LayerName if layer.holds_back and layer not in said)
     return (*_pending(document, now, holding_back=True), *missing)
 
 
 def _pending(document: Mapping[str, Any], now: int, *, holding_back: bool) -> tuple[Wait, ...]:
-    later = {layer for layer in Layer if not layer.holds_back}
+    later = {layer for layer in LayerName if not layer.holds_back}
     lines = (line for line in document.get("layers", []) if (line["layer"] not in later) == holding_back)
     return tuple(_wait(line, now) for line in lines if line["status"] not in FINAL)
 

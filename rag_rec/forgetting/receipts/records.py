@@ -10,8 +10,8 @@ from rag_rec.errors import UnknownRequest
 from rag_rec.forgetting.receipts.conclusion import ORDER
 from rag_rec.forgetting.receipts.document import read_receipt
 from rag_rec.forgetting.receipts.outlook import Outlook
+from rag_rec.layers.records import ForgetRecord, ForgetState
 from rag_rec.store.protocol import Store
-from rag_rec.store.records import ForgetRecord, ForgetState
 
 NAMED: Final = 5
 """So many requests of a batch are named in a message."""

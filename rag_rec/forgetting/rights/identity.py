@@ -11,7 +11,8 @@ from rag_rec.forgetting.audit.actor import current_actor
 from rag_rec.forgetting.ledger.chain import make_entry
 from rag_rec.forgetting.receipts.conclusion import Notary
 from rag_rec.forgetting.system import System
-from rag_rec.store.records import ForgetRecord, Hold, LedgerEntry, LedgerTip, Suppression
+from rag_rec.layers.records import ForgetRecord
+from rag_rec.store.records import Hold, LedgerEntry, LedgerTip, Suppression
 
 
 class Identities:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from rag_rec.adapters.folder import CompactStore
+from rag_rec.layers.records import ForgetRecord, ForgetState
 from rag_rec.store.protocol import Store
-from rag_rec.store.records import ForgetRecord, ForgetState
 from tests.rag_rec.store.erasing import chained, erasure_of
 
 HOUR = 3_600_000

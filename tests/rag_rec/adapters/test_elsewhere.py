@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from rag_rec.adapters.finding import AdapterFindings
 from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.layer import AdapterFindings
 from rag_rec.adapters.memory import lingering
 from rag_rec.adapters.removal import destroy_unused
-from rag_rec.forgetting.cleaning import Cleaner
 from rag_rec.layers.finding import Status
+from rag_rec.places.cleaning import Cleaner
 from rag_rec.places.occupation import Occupation
 from rag_rec.presence.replicas import present
 from rag_rec.settings import Settings

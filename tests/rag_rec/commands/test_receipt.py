@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 from rag_rec.commands.receipt import app
 from rag_rec.home.keys import open_signer
 from rag_rec.identity.signing import Signer
-from rag_rec.layers.finding import Layer, Status
+from rag_rec.layers.finding import LayerName, Status
 from rag_rec.settings import Settings
 from tests.rag_rec.forgetting.records import FINDINGS, accepted, issued
 
 PENDING = [
-    replace(each, status=Status.PENDING, until=4000) if each.layer is Layer.ADAPTER else each for each in FINDINGS
+    replace(each, status=Status.PENDING, until=4000) if each.layer is LayerName.ADAPTER else each for each in FINDINGS
 ]
 
 
@@ -48,7 +48,7 @@ def test_a_receipt_is_shown_saved_and_verified(settings: Settings, tmp_path: Pat
     assert code == 0
     assert saved.read_text() == shown["receipt"] == text
     assert (shown["request"], shown["complete"], shown["written"]) == ("of-ada", True, str(saved))
-    assert layers(shown) == dict.fromkeys(Layer, "PROVEN")
+    assert layers(shown) == dict.fromkeys(LayerName, "PROVEN")
     assert {str(line["detail"]) for line in shown["layers"]} == {"{}"}
     code, verdict = call("verify", saved)
     assert code == 0
@@ -94,13 +94,13 @@ def test_a_changed_receipt_and_another_key_fail(settings: Settings, tmp_path: Pa
     assert verdict["problems"]
     saved.write_text("nonsense")
     code, verdict = call("verify", saved)
-    assert (code, verdict["ok"], verdict["open"]) == (1, False, [layer for layer in Layer if layer.holds_back])
+    assert (code, verdict["ok"], verdict["open"]) == (1, False, [layer for layer in LayerName if layer.holds_back])
     assert "layers" not in verdict
 
 
 def test_words_are_printed_without_json(settings: Settings, tmp_path: Path) -> None:
     measured = [
-        replace(each, status=Status.MEASURED, detail={"auc": 0.51}) if each.layer is Layer.READER else each
+        replace(each, status=Status.MEASURED, detail={"auc": 0.51}) if each.layer is LayerName.READER else each
         for each in PENDING
     ]
     saved = tmp_path / "receipt.json"
@@ -125,7 +125,7 @@ def test_of_an_invalid_receipt_only_what_is_wrong_is_printed(settings: Settings,
         saved.write_text(changed)
         printed = words("verify", saved, code=1)
         assert printed.startswith("valid: no\nproblems: ")
-        assert not any(part in printed for part in ("layers", "PROVEN", "open", "Layer"))
+        assert not any(part in printed for part in ("layers", "PROVEN", "open", "LayerName"))
 
 
 def test_a_request_that_is_not_there_is_told_from_one_without_a_receipt(settings: Settings) -> None:

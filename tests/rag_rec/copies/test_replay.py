@@ -6,14 +6,15 @@ import pytest
 
 from rag_rec.copies.restore import restore
 from rag_rec.domain import Interaction, Item, User
+from rag_rec.engine.opening import open_saga
 from rag_rec.errors import (
     Forgotten,
     WrongKey,
 )
-from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.request import ForgetRequest
+from rag_rec.layers.records import ForgetState
 from rag_rec.settings import Settings
-from rag_rec.store.records import ForgetState, Selection
+from rag_rec.store.records import Selection
 from tests.homes import ITEMS
 from tests.rag_rec.forgetting.asking import confirmed, forget_in
 from tests.rag_rec.forgetting.homes import CANARY, log

@@ -13,6 +13,7 @@ import pytest
 
 from rag_rec.copies.restore import restore
 from rag_rec.domain import Interaction, RecommendationRequest
+from rag_rec.engine.system import open_system
 from rag_rec.errors import (
     BrokenLedger,
     Busy,
@@ -25,7 +26,6 @@ from rag_rec.errors import (
 from rag_rec.forgetting.ledger.chain import make_entry
 from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.forgetting.retirement import retire_place
-from rag_rec.forgetting.system import open_system
 from rag_rec.home.keys import open_pseudonyms, open_signer
 from rag_rec.index.generation import Generations
 from rag_rec.presence.hosts import this_process_space

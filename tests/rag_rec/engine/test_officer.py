@@ -7,8 +7,8 @@ import pytest
 
 from rag_rec.engine import officer as privacy
 from rag_rec.engine.engine import Engine
+from rag_rec.engine.removals.process import Lost, RemovalProcess
 from rag_rec.errors import Busy
-from rag_rec.forgetting.apart.process import Lost, RemovalProcess
 from rag_rec.forgetting.request import ForgetOutcome
 from rag_rec.index.live import Live
 from rag_rec.progress.protocol import Progress

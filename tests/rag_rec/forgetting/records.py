@@ -10,11 +10,12 @@ from rag_rec.forgetting.ledger.chain import make_entry, tip_after
 from rag_rec.forgetting.receipts.document import Facts, read_receipt, write_receipt
 from rag_rec.home.keys import open_pseudonyms, open_signer
 from rag_rec.home.opening import store_of
-from rag_rec.layers.finding import Finding, Layer, Status
+from rag_rec.layers.finding import Finding, LayerName, Status
+from rag_rec.layers.records import ForgetRecord, ForgetState
 from rag_rec.settings import Settings
-from rag_rec.store.records import Erasure, ForgetRecord, ForgetState, LedgerEntry, LedgerTip
+from rag_rec.store.records import Erasure, LedgerEntry, LedgerTip
 
-FINDINGS = [Finding(layer, Status.PROVEN, f"{layer} was looked at.") for layer in Layer]
+FINDINGS = [Finding(layer, Status.PROVEN, f"{layer} was looked at.") for layer in LayerName]
 
 
 def accepted(settings: Settings, user_id: str) -> ForgetRecord:

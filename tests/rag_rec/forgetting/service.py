@@ -22,7 +22,7 @@ from typing import IO
 
 from rag_rec.domain import Recommendation, RecommendationRequest
 from rag_rec.engine.engine import Engine
-from rag_rec.forgetting.apart.process import RemovalProcess
+from rag_rec.engine.removals.process import RemovalProcess
 from rag_rec.presence import replicas
 from rag_rec.settings import Settings
 from serving.auth import Keyring

@@ -25,7 +25,7 @@ from rag_rec.engine.engine import Engine
 from rag_rec.errors import Unfinished
 from rag_rec.forgetting.receipts.document import findings_in
 from rag_rec.home.opening import store_of
-from rag_rec.layers.finding import Layer, Status
+from rag_rec.layers.finding import LATER, LayerName, Status
 from rag_rec.proof.forensics import marks_of, traces_of
 from rag_rec.store import connecting
 from rag_rec.store.records import Selection
@@ -188,8 +188,8 @@ def test_a_reader_at_work_delays_a_removal_and_does_not_spoil_it(
         assert engine.store.user(CANARY) is None
         (pending,) = engine.pending()
         findings = findings_in(engine.receipt(pending.request_id))
-        assert [each.layer for each in findings if each.status is Status.PENDING and each.layer.holds_back] == [
-            Layer.STORE
+        assert [each.layer for each in findings if each.status is Status.PENDING and each.layer not in LATER] == [
+            LayerName.STORE
         ]
         assert all("store.sqlite3" in place for place in places(home, sought))  # the index files are rewritten
         reader.execute("COMMIT")

@@ -29,7 +29,7 @@ from rag_rec.forgetting.receipts.document import read_receipt
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.home.opening import store_of
 from rag_rec.index.generation import MANIFEST, Generations, file_digest
-from rag_rec.layers.finding import Layer
+from rag_rec.layers.finding import LayerName
 from rag_rec.settings import Settings
 from tests.homes import engine_of, settings_for
 from tests.rag_rec.forgetting.asking import confirmed
@@ -167,7 +167,7 @@ def test_an_examination_finds_a_removal_that_is_not_completed(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = expected_of(settings, WHOLE)
-    interrupted(settings, WHOLE, Point("rag_rec.forgetting.steps.indices:RewriteIndices.act", 1))
+    interrupted(settings, WHOLE, Point("rag_rec.index.files_layer:FilesLayer.remove", 1))
     for module in ("steps.indices", "cleaning"):  # neither the step nor the folder's own cleaning does anything
         monkeypatch.setattr(f"rag_rec.forgetting.{module}.erase_from_files", lambda *_: None)
     found = examine(settings, WHOLE, expected, "resume")
@@ -215,7 +215,7 @@ def test_a_removal_that_cannot_be_finished_is_in_force_and_goes_as_far_as_it_can
     (pending,) = engine.pending()
     receipt = read_receipt(engine.receipt(pending.request_id))
     assert (receipt["state"], receipt["revision"]) == ("hidden", 1)
-    assert open_in(receipt) == {Layer.INDICES}  # the steps after it are done
+    assert open_in(receipt) == {LayerName.INDICES}  # the steps after it are done
     shard.write_bytes(content)
     engine.refresh()
     assert engine.pending() == []
@@ -228,7 +228,7 @@ def test_a_removal_that_cannot_be_finished_is_in_force_and_goes_as_far_as_it_can
 def open_in(receipt: dict[str, Any]) -> set[str]:
     """The layers for which a request waits."""
     pending = {line["layer"] for line in receipt["layers"] if line["status"] == "PENDING"}
-    return {layer for layer in pending if Layer(layer).holds_back}
+    return {layer for layer in pending if LayerName(layer).holds_back}
 
 
 def test_a_damaged_index_that_is_not_in_use_does_not_keep_a_removal_back(settings: Settings) -> None:
@@ -250,7 +250,7 @@ def test_a_full_disk_leaves_a_removal_in_force(settings: Settings, monkeypatch: 
     engine = engine_of(settings)
     request = confirmed(engine, WHOLE.request)
     with monkeypatch.context() as patched:
-        patched.setattr("rag_rec.forgetting.steps.indices.erase_from_files", full)
+        patched.setattr("rag_rec.index.files_layer.erase_from_files", full)
         with pytest.raises(Unfinished, match=r"No space left on device$"):
             engine.forget(request)
         engine.refresh()

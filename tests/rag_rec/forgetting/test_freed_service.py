@@ -11,9 +11,9 @@ import pytest
 
 from rag_rec.forgetting.receipts.document import findings_in
 from rag_rec.home.opening import store_of
-from rag_rec.layers.finding import Layer, Status
+from rag_rec.layers.finding import LayerName, Status
+from rag_rec.layers.records import ForgetState
 from rag_rec.settings import Settings
-from rag_rec.store.records import ForgetState
 from tests.homes import build, fill, settings_for
 from tests.rag_rec.forgetting.homes import CANARY, log
 from tests.rag_rec.forgetting.service import started
@@ -26,7 +26,7 @@ def freed(settings: Settings) -> Status:
     with closing(store_of(settings)) as store:
         (record,) = store.forget_records()
     assert record.state is ForgetState.COMPLETE and record.receipt is not None
-    return next(each.status for each in findings_in(record.receipt) if each.layer is Layer.FREED)
+    return next(each.status for each in findings_in(record.receipt) if each.layer is LayerName.FREED)
 
 
 @pytest.mark.integration

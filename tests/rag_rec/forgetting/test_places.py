@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from rag_rec.engine.engine import Engine
+from rag_rec.engine.opening import open_saga
+from rag_rec.engine.system import open_system
 from rag_rec.errors import Busy, CopiedFolder, ForeignFolder, InvalidInput, UnknownPlace
-from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.receipts.document import check_receipt, read_receipt
 from rag_rec.forgetting.request import ForgetOutcome
 from rag_rec.forgetting.retirement import retire_place
-from rag_rec.forgetting.system import open_system
 from rag_rec.home.keys import open_pseudonyms, open_signer
 from rag_rec.home.opening import store_of
-from rag_rec.layers.finding import Layer, Status
+from rag_rec.layers.finding import LayerName, Status
 from rag_rec.places.folder import FILE, holds_people, read_identity
 from rag_rec.places.occupation import Occupation
 from rag_rec.settings import Settings
@@ -78,7 +78,7 @@ def forget(engine: Engine) -> ForgetOutcome:
     return engine.forget(confirmed(engine, ForgetRequest.of(CANARY)))
 
 
-def layer(engine: Engine, request_id: str, wanted: Layer) -> dict[str, object]:
+def layer(engine: Engine, request_id: str, wanted: LayerName) -> dict[str, object]:
     lines = read_receipt(engine.receipt(request_id))["layers"]
     return next(dict(line) for line in lines if line["layer"] == wanted)
 
@@ -90,18 +90,18 @@ def test_a_folder_that_is_down_keeps_the_receipt_open_until_it_is_back_and_clean
     assert two.traces(two.first) == []
     assert two.traces(two.second) != []
     assert outcome.state == "hidden"
-    for wanted in (Layer.INDICES, Layer.TEMPORARY, Layer.ADAPTER):
+    for wanted in (LayerName.INDICES, LayerName.TEMPORARY, LayerName.ADAPTER):
         line = layer(engine, outcome.request_id, wanted)
         assert line["status"] == Status.PENDING
         assert ":second" in str(line["why"])
     assert not check_receipt(engine.receipt(outcome.request_id), open_signer(two.first).verifier).complete
     engine.refresh()
-    assert layer(engine, outcome.request_id, Layer.INDICES)["status"] == Status.PENDING
+    assert layer(engine, outcome.request_id, LayerName.INDICES)["status"] == Status.PENDING
     with closing(engine_of(two.second)) as other:
         assert two.traces(two.second) == []  # before it could serve anybody
         assert not other.live.holds(two.number)
         assert other.store.forget_record(outcome.request_id).state == "complete"  # type: ignore[union-attr]
-    assert layer(engine, outcome.request_id, Layer.INDICES)["status"] == Status.PROVEN
+    assert layer(engine, outcome.request_id, LayerName.INDICES)["status"] == Status.PROVEN
     assert check_receipt(engine.receipt(outcome.request_id), open_signer(two.first).verifier).complete
 
 
@@ -210,7 +210,7 @@ def test_a_retired_place_is_waited_for_no_more_and_named(two: Two, opened: ExitS
         retire_place(system, "nowhere", "gone")
     retire_place(system, second.id, "the disk was shredded")
     engine.refresh()
-    line = layer(engine, outcome.request_id, Layer.INDICES)
+    line = layer(engine, outcome.request_id, LayerName.INDICES)
     assert line["status"] == Status.OUT_OF_SCOPE
     assert "the disk was shredded" in str(line["why"])
     assert engine.store.forget_record(outcome.request_id).state == "complete"  # type: ignore[union-attr]

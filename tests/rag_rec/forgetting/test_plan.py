@@ -7,9 +7,9 @@ import pytest
 
 from rag_rec.domain import Interaction
 from rag_rec.engine.engine import Engine
+from rag_rec.engine.opening import open_saga
 from rag_rec.errors import InvalidInput, LegalHold, UnknownUser
 from rag_rec.forgetting import plan
-from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.store.records import Selection
 from tests.homes import ITEMS, running

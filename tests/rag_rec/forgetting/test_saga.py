@@ -13,6 +13,7 @@ from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints, TrainingState
 from rag_rec.adapters.folder import CompactStore
 from rag_rec.domain import Interaction, RecommendationRequest
 from rag_rec.engine.engine import Engine
+from rag_rec.engine.opening import open_saga
 from rag_rec.errors import (
     Busy,
     ConfirmationRequired,
@@ -25,24 +26,24 @@ from rag_rec.errors import (
 )
 from rag_rec.forgetting import saga as module
 from rag_rec.forgetting.ledger.file import LedgerFile
-from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.plan import Planner
 from rag_rec.forgetting.receipts.document import check_receipt, read_receipt
 from rag_rec.forgetting.request import ForgetRequest
-from rag_rec.forgetting.saga import Saga, all_steps
-from rag_rec.forgetting.steps.database import ScrubDatabase
-from rag_rec.forgetting.steps.files import vectors_in_files
-from rag_rec.forgetting.steps.protocol import Step
+from rag_rec.forgetting.saga import Saga
 from rag_rec.home.opening import store_of
 from rag_rec.identity.signing import Verifier
+from rag_rec.index.erasing import vectors_in_files
 from rag_rec.index.generation import Generations
-from rag_rec.layers.finding import Layer, Status
-from rag_rec.store.records import ForgetState, Replica, Selection
+from rag_rec.layers.finding import LayerName, Status
+from rag_rec.layers.protocol import Layer
+from rag_rec.layers.records import ForgetState, Group
+from rag_rec.store.layer import StoreLayer
+from rag_rec.store.records import Replica, Selection
 from tests.homes import ITEMS, build, engine_of, fill, running, settings_for
 from tests.rag_rec.forgetting.asking import confirmed, forget, forget_all, forget_in
 from tests.rag_rec.forgetting.homes import CANARY, CANARY_TEXT, DAY, log, number_of, vectors_of
 
-STEPS = ("store", "files", "temporary", "memory", "remaining")
+STEPS = tuple(layer for layer in LayerName if layer.holds_back)
 
 
 @pytest.fixture
@@ -187,12 +188,12 @@ def test_a_receipt_is_signed_complete_and_names_nobody(engine: Engine) -> None:
     verdict = check_receipt(receipt, Verifier.from_pem(engine.public_key()))
     assert (verdict.valid, verdict.complete, verdict.problems) == (True, True, ())
     assert CANARY not in receipt
-    assert set(layers(engine, outcome.request_id)) == set(Layer)
+    assert set(layers(engine, outcome.request_id)) == set(LayerName)
     (record,) = engine.forget_records(outcome.request_id)
     assert CANARY not in repr(record)
     assert (record.state, record.user_number) == (ForgetState.COMPLETE, None)
     assert set(record.times) == set(ForgetState)
-    assert set(record.timings_ms) == {"accept", *STEPS}
+    assert set(record.timings_ms) == {"accept", *LayerName}
     with pytest.raises(UnknownRequest):
         engine.forget_records("0" * 32)
 
@@ -249,17 +250,17 @@ def test_a_batch_with_somebody_unknown_changes_nothing(engine: Engine) -> None:
 def test_a_crash_at_any_step_is_finished_on_opening(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, step: str, when: str
 ) -> None:
-    whole = type(next(each for each in all_steps(engine._system()) if each.name == step))
-    act = whole.act
+    whole = type(next(each for each in engine._system().layers if each.name == step))
+    remove = whole.remove
 
-    def killed(self: Step, group: object) -> None:
+    def killed(self: Layer, group: Group) -> None:
         if when == "after":
-            act(self, group)  # type: ignore[arg-type]
+            remove(self, group)
         raise KeyboardInterrupt
 
     request = confirmed(engine, ForgetRequest.of(CANARY))
     with monkeypatch.context() as patched:
-        patched.setattr(whole, "act", killed)
+        patched.setattr(whole, "remove", killed)
         with pytest.raises(KeyboardInterrupt):
             engine.forget(request)
     assert engine.store.user(CANARY) is None
@@ -288,15 +289,14 @@ def do_nothing(*_: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "layer"), [("store", Layer.STORE), ("files", Layer.INDICES), ("memory", Layer.STATISTICS)]
+    ("step", "layer"), [(each, each) for each in (LayerName.STORE, LayerName.INDICES, LayerName.STATISTICS)]
 )
 def test_a_step_that_does_nothing_cannot_read_as_complete(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, step: str, layer: Layer
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, step: str, layer: LayerName
 ) -> None:
-    whole = type(next(each for each in all_steps(engine._system()) if each.name == step))
+    whole = type(next(each for each in engine._system().layers if each.name == step))
     with monkeypatch.context() as patched:
-        patched.setattr(whole, "act", do_nothing)
-        patched.setattr(Saga, "_follow", do_nothing)  # it follows at once; the step has to see if it did not
+        patched.setattr(whole, "remove", do_nothing)
         outcome = forget(engine, CANARY)
     assert outcome.state != "complete"
     assert layers(engine, outcome.request_id)[layer] == Status.PENDING
@@ -309,11 +309,11 @@ def test_a_step_that_does_nothing_cannot_read_as_complete(
 def test_a_sweep_that_does_nothing_cannot_read_as_complete(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     compact = CompactStore(engine.settings.compact)
     Checkpoints(compact.training, "key").save(Checkpoint(TrainingState(1, 0.5, {}), engine.store.epoch()))
-    whole = type(next(each for each in all_steps(engine._system()) if each.name == "temporary"))
+    whole = type(next(each for each in engine._system().layers if each.name == LayerName.TEMPORARY))
     with monkeypatch.context() as patched:
-        patched.setattr(whole, "act", do_nothing)
+        patched.setattr(whole, "remove", do_nothing)
         outcome = forget(engine, CANARY)
-    assert layers(engine, outcome.request_id)[Layer.TEMPORARY] == Status.PENDING
+    assert layers(engine, outcome.request_id)[LayerName.TEMPORARY] == Status.PENDING
     assert outcome.state == "hidden"
     assert engine._saga().resume() == 1
     assert not compact.training.exists()
@@ -321,7 +321,7 @@ def test_a_sweep_that_does_nothing_cannot_read_as_complete(engine: Engine, monke
 
 @pytest.mark.parametrize("skipped", STEPS)
 def test_a_step_that_is_left_out_cannot_read_as_complete(engine: Engine, skipped: str) -> None:
-    steps = [step for step in all_steps(engine._system()) if step.name != skipped]
+    steps = [step for step in engine._system().layers if step.name != skipped]
     outcome = forget(Saga(engine._system(), steps), CANARY)
     assert outcome.state != "complete"
     verdict = check_receipt(engine.receipt(outcome.request_id), Verifier.from_pem(engine.public_key()))
@@ -335,7 +335,7 @@ def test_a_replica_that_is_behind_keeps_a_request_from_being_effective(engine: E
     engine.store.beat(elsewhere)
     outcome = forget_in(slow, CANARY)
     assert outcome.state == "erased"
-    assert layers(engine, outcome.request_id)[Layer.STATISTICS] == Status.PENDING
+    assert layers(engine, outcome.request_id)[LayerName.STATISTICS] == Status.PENDING
     engine.store.beat(replace(elsewhere, epoch=engine.store.epoch()))
     assert engine._saga().resume() == 1
     assert engine.pending() == []
@@ -406,7 +406,7 @@ def test_a_copy_of_the_ledger_that_cannot_be_made_keeps_back_no_removal(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(ScrubDatabase, "act", do_nothing)
+        patched.setattr(StoreLayer, "remove", do_nothing)
         assert forget(engine, CANARY).state == "hidden"
     monkeypatch.setattr(LedgerFile, "extend", full)
     for _ in range(2):

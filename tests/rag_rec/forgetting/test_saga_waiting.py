@@ -14,17 +14,17 @@ import pytest
 from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints, TrainingState
 from rag_rec.adapters.folder import CompactStore
 from rag_rec.engine.engine import Engine
+from rag_rec.engine.system import open_system
 from rag_rec.errors import Unfinished
-from rag_rec.forgetting import saga as module
 from rag_rec.forgetting.receipts.document import findings_in, read_receipt
 from rag_rec.forgetting.request import ForgetRequest
-from rag_rec.forgetting.saga import Saga, all_steps
-from rag_rec.forgetting.steps.database import ScrubDatabase
-from rag_rec.forgetting.steps.protocol import Group
-from rag_rec.layers.finding import Layer, Status
+from rag_rec.forgetting.saga import Saga
+from rag_rec.layers.finding import LayerName, Status
+from rag_rec.layers.records import ForgetState, Group
 from rag_rec.presence.replicas import present
+from rag_rec.store.layer import StoreLayer
 from rag_rec.store.protocol import Store
-from rag_rec.store.records import Debt, ForgetState
+from rag_rec.store.records import Debt
 from tests.homes import build, running
 from tests.rag_rec.forgetting.asking import confirmed, forget
 from tests.rag_rec.forgetting.homes import CANARY, log
@@ -40,7 +40,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     engine.close()
 
 
-def status_of(engine: Engine, request_id: str, layer: Layer) -> Status:
+def status_of(engine: Engine, request_id: str, layer: LayerName) -> Status:
     return next(each.status for each in findings_in(engine.receipt(request_id)) if each.layer is layer)
 
 
@@ -53,13 +53,13 @@ def test_a_training_that_began_after_the_erasure_keeps_its_checkpoints(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compact = CompactStore(engine.settings.compact)
-    act = ScrubDatabase.act
+    remove = StoreLayer.remove
 
-    def trains_meanwhile(self: ScrubDatabase, group: Group) -> None:
-        act(self, group)
+    def trains_meanwhile(self: StoreLayer, group: Group) -> None:
+        remove(self, group)
         Checkpoints(compact.training, "key").save(Checkpoint(TrainingState(1, 0.5, {}), engine.store.epoch()))
 
-    monkeypatch.setattr(ScrubDatabase, "act", trains_meanwhile)
+    monkeypatch.setattr(StoreLayer, "remove", trains_meanwhile)
     assert forget(engine, CANARY).state == "complete"
     assert len(list(compact.training.iterdir())) == 1
 
@@ -77,12 +77,12 @@ def test_a_request_that_waits_for_a_service_to_let_go_is_settled_when_it_has(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[int] = []
-    monkeypatch.setattr(module, "wait_for_release", lambda *arguments, **_: waited.append(arguments[2]))
+    monkeypatch.setattr("rag_rec.adapters.layer.wait_for_release", lambda *arguments, **_: waited.append(arguments[2]))
     hold(engine)
     request = confirmed(engine, ForgetRequest.of(CANARY))
     outcome = engine.forget(request)
     assert outcome.state == "effective"
-    assert status_of(engine, outcome.request_id, Layer.ADAPTER) is Status.PENDING
+    assert status_of(engine, outcome.request_id, LayerName.ADAPTER) is Status.PENDING
     receipt = engine.receipt(outcome.request_id)
     assert engine._saga().settle() == 0
     assert waited == [engine.settings.replica_wait_ms]
@@ -90,13 +90,13 @@ def test_a_request_that_waits_for_a_service_to_let_go_is_settled_when_it_has(
     assert engine.receipt(outcome.request_id) == receipt
     engine.store.leave("service")
     assert engine._saga().settle() == 1
-    assert status_of(engine, outcome.request_id, Layer.ADAPTER) is Status.PROVEN
+    assert status_of(engine, outcome.request_id, LayerName.ADAPTER) is Status.PROVEN
     assert engine._saga().settle() == 0
     assert len(waited) == 2  # nothing waits any more
 
 
 def test_a_receipt_that_would_say_the_same_is_not_issued_again(engine: Engine) -> None:
-    steps = [step for step in all_steps(engine._system()) if step.name != "remaining"]
+    steps = [step for step in engine._system().layers if step.name != LayerName.READER]
     request_id = forget(Saga(engine._system(), steps), CANARY).request_id
     receipt = engine.receipt(request_id)
     assert engine._saga().resume() == 0
@@ -109,17 +109,17 @@ def test_a_request_that_fails_keeps_back_none_that_waited(engine: Engine, monkey
 
     hold(engine)
     waiting = forget(engine, CANARY).request_id
-    monkeypatch.setattr(ScrubDatabase, "act", full)
+    monkeypatch.setattr(StoreLayer, "remove", full)
     with pytest.raises(Unfinished, match="No space left"):
         forget(engine, "user-1")
     failing = next(each.request_id for each in engine.pending() if each.request_id != waiting)
-    assert status_of(engine, failing, Layer.STORE) is Status.PENDING
+    assert status_of(engine, failing, LayerName.STORE) is Status.PENDING
     receipt = engine.receipt(failing)
     engine.store.leave("service")
     with pytest.raises(OSError, match="No space left"):
         engine._saga().resume()
     assert [each.request_id for each in engine.pending()] == [failing]
-    assert status_of(engine, waiting, Layer.ADAPTER) is Status.PROVEN
+    assert status_of(engine, waiting, LayerName.ADAPTER) is Status.PROVEN
     with pytest.raises(OSError, match="No space left"):
         engine._saga().resume()
     assert engine.receipt(failing) != receipt  # the adapter is gone; after that there is nothing new
@@ -154,7 +154,9 @@ def test_looking_at_what_waits_costs_as_much_for_many_requests_as_for_one(engine
         engine.store.extend_ledger(lambda _, copies=copies: ([], copies))  # type: ignore[misc]
         assert len(engine.pending()) == many
         store = Counting(engine.store, indebted=indebted)
-        assert Saga(replace(engine._system(), store=cast(Store, store))).resume() == 0
+        system = open_system(engine.settings, cast(Store, store), engine._pseudonyms)
+        store.calls.clear()
+        assert Saga(system).resume() == 0
         costs.append(store.calls)
     assert (
         costs[0]
@@ -166,21 +168,21 @@ def test_looking_at_what_waits_costs_as_much_for_many_requests_as_for_one(engine
 def test_a_new_revision_says_how_the_reader_is_then(engine: Engine) -> None:
     hold(engine)
     waiting = forget(engine, CANARY).request_id
-    assert status_of(engine, waiting, Layer.READER) is Status.MEASURED
+    assert status_of(engine, waiting, LayerName.READER) is Status.MEASURED
     build(engine.settings)
     assert engine._saga().resume() == 0
-    assert status_of(engine, waiting, Layer.READER) is Status.MEASURED  # nothing else is new
+    assert status_of(engine, waiting, LayerName.READER) is Status.MEASURED  # nothing else is new
     engine.store.leave("service")
     assert engine._saga().resume() == 1
-    assert status_of(engine, waiting, Layer.READER) is Status.PROVEN
+    assert status_of(engine, waiting, LayerName.READER) is Status.PROVEN
 
 
 def test_a_proof_after_a_rebuild_says_that_the_reader_was_fitted_anew(engine: Engine) -> None:
     request_id = forget(engine, CANARY).request_id
     engine._saga().add_proof(request_id, {"equal": True})
-    assert status_of(engine, request_id, Layer.READER) is Status.MEASURED
+    assert status_of(engine, request_id, LayerName.READER) is Status.MEASURED
     build(engine.settings)
     engine._saga().add_proof(request_id, {"equal": True})
-    assert status_of(engine, request_id, Layer.READER) is Status.PROVEN
+    assert status_of(engine, request_id, LayerName.READER) is Status.PROVEN
     assert read_receipt(engine.receipt(request_id))["revision"] == 3
     assert engine.forget_records(request_id)[0].state is ForgetState.COMPLETE

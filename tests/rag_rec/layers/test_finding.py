@@ -4,14 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_rec.layers.finding import FINAL, Layer, Status, is_complete
+from rag_rec.layers.finding import FINAL, LayerName, Status, is_complete
 
-HELD = [layer for layer in Layer if layer.holds_back]
-ALL = [(layer.value, Status.PROVEN.value) for layer in Layer]
+HELD = [layer for layer in LayerName if layer.holds_back]
+ALL = [(layer.value, Status.PROVEN.value) for layer in LayerName]
 
 
-@given(st.lists(st.sampled_from(sorted(FINAL)), min_size=len(Layer), max_size=len(Layer)), st.permutations(list(Layer)))
-def test_every_layer_once_and_none_open_is_complete(statuses: list[Status], layers: list[Layer]) -> None:
+@given(
+    st.lists(st.sampled_from(sorted(FINAL)), min_size=len(LayerName), max_size=len(LayerName)),
+    st.permutations(list(LayerName)),
+)
+def test_every_layer_once_and_none_open_is_complete(statuses: list[Status], layers: list[LayerName]) -> None:
     assert is_complete(zip(layers, statuses, strict=True))
 
 
@@ -45,8 +48,11 @@ def test_a_layer_named_twice_or_by_another_name_is_not_complete(place: int) -> N
     assert not is_complete(renamed)
 
 
-def test_a_layer_that_nobody_knows_is_not_complete() -> None:
-    assert not is_complete([*ALL, ("elsewhere", Status.PROVEN)])
+def test_a_layer_beyond_these_holds_back_until_it_is_final() -> None:
+    assert is_complete([*ALL, ("elsewhere", Status.PROVEN)])
+    for status in (Status.PENDING, "FINE"):
+        assert not is_complete([*ALL, ("elsewhere", status)])
+    assert not is_complete([*ALL, ("elsewhere", Status.PROVEN), ("elsewhere", Status.PROVEN)])
 
 
 def test_pending_alone_leaves_a_layer_open() -> None:
@@ -54,7 +60,7 @@ def test_pending_alone_leaves_a_layer_open() -> None:
 
 
 def test_freed_memory_may_be_pending_or_missing_but_not_unknown_or_there_twice() -> None:
-    freed, others = Layer.FREED.value, ALL[: len(HELD)]
+    freed, others = LayerName.FREED.value, ALL[: len(HELD)]
     assert is_complete(others)
     assert all(is_complete([*others, (freed, status)]) for status in Status)
     assert not is_complete([*others, (freed, "FINE")])

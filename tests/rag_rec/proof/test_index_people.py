@@ -13,10 +13,10 @@ from rag_rec.engine.engine import Engine
 from rag_rec.errors import CorruptIndex
 from rag_rec.index.people import People
 from rag_rec.index.shards import read_shard, shard_of, write_shard
+from rag_rec.layers.records import ForgetState
 from rag_rec.proof import index_people
 from rag_rec.proof.table import compare
 from rag_rec.proof.twin import Twin, build_twin
-from rag_rec.store.records import ForgetState
 from tests.homes import ITEMS
 from tests.rag_rec.forgetting.asking import forget
 from tests.rag_rec.forgetting.homes import DAY, number_of

@@ -16,12 +16,12 @@ from sqlalchemy import Connection, create_engine, insert, inspect, text
 
 from rag_rec.domain import Interaction, Item
 from rag_rec.errors import IncompatibleStore, InvalidInput
+from rag_rec.layers.records import ForgetRecord, ForgetState
 from rag_rec.store import SqlStore, migration, migrations, open_store
 from rag_rec.store.checkpoints import Checkpoint
 from rag_rec.store.database import Database
 from rag_rec.store.migration import HEAD, upgrade
 from rag_rec.store.partitions import partitions
-from rag_rec.store.records import ForgetRecord, ForgetState
 from rag_rec.store.requests import _encode
 from rag_rec.store.schema import forget_requests, metadata
 

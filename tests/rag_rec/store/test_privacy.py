@@ -9,6 +9,7 @@ import pytest
 
 from rag_rec.domain import Interaction, Item, User
 from rag_rec.errors import BrokenLedger, Busy, LegalHold, PlanChanged
+from rag_rec.layers.records import ForgetRecord, ForgetState
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import (
     AppendResult,
@@ -16,8 +17,6 @@ from rag_rec.store.records import (
     ChangeKind,
     Counts,
     Debt,
-    ForgetRecord,
-    ForgetState,
     Hold,
     LedgerEntry,
     LedgerTip,

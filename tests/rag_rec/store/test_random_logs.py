@@ -11,9 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from rag_rec.domain import Interaction, Item, User
 from rag_rec.errors import Forgotten
+from rag_rec.layers.records import ForgetRecord
 from rag_rec.store import SqlStore
 from rag_rec.store.protocol import Store
-from rag_rec.store.records import ForgetRecord, Selection
+from rag_rec.store.records import Selection
 from tests.rag_rec.store.erasing import chained, consented, erasure_of
 from tests.rag_rec.store.reference import ReferenceStore
 from tests.rag_rec.store.reference_privacy import PSEUDONYMS

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from rag_rec.layers.records import ForgetRecord, ForgetState
 from rag_rec.store import SqlStore
-from rag_rec.store.records import ForgetRecord, ForgetState
 
 LOOK_UPS: list[tuple[Callable[[SqlStore], object], set[str]]] = [
     (lambda store: store.forget_record("r1"), {"sqlite_autoindex_forget_requests_1"}),

@@ -15,12 +15,12 @@ from sqlalchemy import make_url, text
 
 from rag_rec.domain import Interaction, Item, User
 from rag_rec.errors import Busy
+from rag_rec.layers.records import ForgetState
 from rag_rec.store import SqlStore, open_store, rewriting
 from rag_rec.store.archive import ARCHIVED, clear, load, read_counters, snapshot, write_counters
 from rag_rec.store.database import Database
 from rag_rec.store.migration import upgrade
 from rag_rec.store.partitions import PARTITIONS, partitions
-from rag_rec.store.records import ForgetState
 from rag_rec.store.schema import counters
 from tests.rag_rec.store.conftest import new_database
 from tests.rag_rec.store.erasing import chained, erasure_of

@@ -9,7 +9,7 @@ from rag_rec.domain import User
 from rag_rec.errors import Unfinished
 from rag_rec.forgetting.receipts.outlook import IN_FORCE
 from rag_rec.forgetting.request import ForgetRequest
-from rag_rec.store.records import ForgetState
+from rag_rec.layers.records import ForgetState
 from serving.forget_schemas import RequestsQuery
 from serving.limits import Limits
 from tests.serving.conftest import error_code

@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from rag_rec.domain import Provenance, Recommendation, Source, Strategy
 from rag_rec.generators.condition import Condition, Standing, in_words
-from rag_rec.store.records import ForgetState
+from rag_rec.layers.records import ForgetState
 from tests.serving.conftest import error_code
 from tests.serving.fake_engine import subject_of
 

@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from rag_rec.commands.app import build_app
+from rag_rec.engine.removals.messages import Order, receive, send
 from rag_rec.errors import LegalHold
-from rag_rec.forgetting.apart.messages import Order, receive, send
 from rag_rec.forgetting.audit.actor import Actor, ActorKind, acting, current_actor
 from rag_rec.forgetting.audit.trail import Deed, deeds
 from rag_rec.forgetting.ledger.comparison import compare, verified

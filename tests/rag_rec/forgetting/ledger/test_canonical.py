@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_rec.forgetting.ledger import canonical
-from rag_rec.layers.finding import Layer
+from rag_rec.layers.finding import LayerName
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=["Cs"]))
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text("abc"), inner))
@@ -20,7 +20,7 @@ def test_whatever_was_written_can_be_read_and_written_again(value: object) -> No
 
 
 def test_names_are_sorted_and_nothing_is_superfluous() -> None:
-    assert canonical.dumps({"b": (1, 2.0), "a": {"d": 1e-7, "c": Layer.STORE}}) == (
+    assert canonical.dumps({"b": (1, 2.0), "a": {"d": 1e-7, "c": LayerName.STORE}}) == (
         '{"a":{"c":"store","d":1e-7},"b":[1,2]}'
     )
 

@@ -5,26 +5,26 @@ from pathlib import Path
 
 import pytest
 
+from rag_rec.engine.opening import open_saga
 from rag_rec.errors import BrokenLedger, NotReady, Unfinished
 from rag_rec.forgetting.ledger.chain import EMPTY, make_entry, tip_after
 from rag_rec.forgetting.ledger.file import LedgerFile
-from rag_rec.forgetting.opening import open_saga
-from rag_rec.forgetting.receipts.conclusion import IN_FORCE, ORDER, PHYSICAL, advanced, state_of
+from rag_rec.forgetting.receipts.conclusion import ORDER, advanced, state_of
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.home.keys import open_signer
-from rag_rec.layers.finding import Finding, Layer, Status
+from rag_rec.layers.finding import Finding, LayerName, Status
+from rag_rec.layers.records import ForgetRecord, ForgetState
 from rag_rec.settings import Settings
-from rag_rec.store.records import ForgetRecord, ForgetState
 from tests.homes import fill, settings_for
 from tests.rag_rec.forgetting.asking import confirmed, forget_in
 from tests.rag_rec.forgetting.homes import CANARY, log
 from tests.rag_rec.forgetting.stores import open_store_of
 
 RECORD = ForgetRecord("r", None, "s", "p", "user", ForgetState.HIDDEN, 7, 3, 4, 1000, 9000, {"accepted": 1000})
-CLEAN = dict.fromkeys(Layer, Status.PROVEN)
+CLEAN = dict.fromkeys(LayerName, Status.PROVEN)
 
 
-def findings(statuses: dict[Layer, Status]) -> list[Finding]:
+def findings(statuses: dict[LayerName, Status]) -> list[Finding]:
     return [Finding(layer, status, "because") for layer, status in statuses.items()]
 
 
@@ -32,17 +32,17 @@ def test_everything_proven_is_complete() -> None:
     assert state_of(findings(CLEAN)) is ForgetState.COMPLETE
 
 
-@pytest.mark.parametrize("layer", [layer for layer in Layer if layer.holds_back])
+@pytest.mark.parametrize("layer", [layer for layer in LayerName if layer.holds_back])
 @pytest.mark.parametrize("status", [None, Status.PENDING])
-def test_no_layer_may_be_left_out_or_open(layer: Layer, status: Status | None) -> None:
+def test_no_layer_may_be_left_out_or_open(layer: LayerName, status: Status | None) -> None:
     statuses = {**CLEAN, layer: status} if status else {k: v for k, v in CLEAN.items() if k is not layer}
     reached = state_of(findings(statuses))
     assert reached is not ForgetState.COMPLETE
-    if layer in PHYSICAL:
+    if layer in {LayerName.STORE, LayerName.INDICES, LayerName.TEMPORARY}:
         assert reached is ForgetState.HIDDEN
-    elif layer in IN_FORCE:
+    elif layer in {LayerName.STATISTICS, LayerName.ANSWERS}:
         assert reached is ForgetState.ERASED
-    elif layer is Layer.ADAPTER:
+    elif layer is LayerName.ADAPTER:
         assert reached is ForgetState.EFFECTIVE
     else:
         assert reached is ForgetState.UNLEARNED
@@ -50,13 +50,13 @@ def test_no_layer_may_be_left_out_or_open(layer: Layer, status: Status | None) -
 
 @pytest.mark.parametrize("status", [None, Status.PENDING])
 def test_freed_memory_holds_no_request_back(status: Status | None) -> None:
-    others = [each for each in findings(CLEAN) if each.layer is not Layer.FREED]
-    freed = [Finding(Layer.FREED, status, "Processes run.")] if status else []
+    others = [each for each in findings(CLEAN) if each.layer is not LayerName.FREED]
+    freed = [Finding(LayerName.FREED, status, "Processes run.")] if status else []
     assert state_of([*others, *freed]) is ForgetState.COMPLETE
 
 
 def test_a_layer_named_twice_does_not_count_as_complete() -> None:
-    doubled = [*findings(CLEAN), Finding(Layer.LOGS, Status.PROVEN, "again")]
+    doubled = [*findings(CLEAN), Finding(LayerName.LOGS, Status.PROVEN, "again")]
     assert state_of(doubled) is ForgetState.UNLEARNED
 
 

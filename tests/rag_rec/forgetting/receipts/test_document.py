@@ -21,8 +21,8 @@ from rag_rec.forgetting.receipts.document import (
     write_receipt,
 )
 from rag_rec.identity.signing import Signer, Verifier
-from rag_rec.layers.finding import Finding, Layer, Status
-from rag_rec.store.records import ForgetRecord, ForgetState
+from rag_rec.layers.finding import Finding, LayerName, Status
+from rag_rec.layers.records import ForgetRecord, ForgetState
 
 SIGNER = Signer(b"s" * 32)
 FOREIGN = Signer(b"f" * 32)
@@ -43,8 +43,8 @@ RECORD = ForgetRecord(
     removed={"users": 1, "interactions": 6},
     timings_ms={"store": 12.5, "files": 3.0},
 )
-HELD = [layer for layer in Layer if layer.holds_back]
-PROVEN = [Finding(layer, Status.PROVEN, f"{layer} was looked at.", None, {"rows": 0}) for layer in Layer]
+HELD = [layer for layer in LayerName if layer.holds_back]
+PROVEN = [Finding(layer, Status.PROVEN, f"{layer} was looked at.", None, {"rows": 0}) for layer in LayerName]
 
 
 def facts(findings: list[Finding], **changes: Any) -> Facts:
@@ -230,7 +230,7 @@ def test_a_pending_layer_is_valid_and_named_and_not_complete(place: int) -> None
     pending = replace(PROVEN[place], status=Status.PENDING, until=UNTIL)
     text = written([*PROVEN[:place], pending, *PROVEN[place + 1 :]])
     verdict = check_receipt(text, SIGNER.verifier)
-    assert (verdict.valid, verdict.complete, verdict.open) == (True, False, (pending.layer.value,))
+    assert (verdict.valid, verdict.complete, verdict.open) == (True, False, (str(pending.layer),))
     assert read_receipt(text)["layers"][place]["until"] == "2027-01-15T08:00:00.123Z"
 
 
@@ -278,12 +278,12 @@ def test_nothing_is_signed_that_claims_to_be_complete_and_is_not(place: int) -> 
         written(missing, record=RECORD)
     text = written(missing)
     assert read_receipt(text)["complete"] is False
-    assert check_receipt(text, SIGNER.verifier).open == (PROVEN[place].layer.value,)
+    assert check_receipt(text, SIGNER.verifier).open == (str(PROVEN[place].layer),)
 
 
 def test_freed_memory_is_named_when_it_is_pending_and_a_receipt_that_is_older_than_it_stays_complete() -> None:
-    freed = Finding(Layer.FREED, Status.PENDING, "Processes run.")
+    freed = Finding(LayerName.FREED, Status.PENDING, "Processes run.")
     verdict = check_receipt(written([*PROVEN[: len(HELD)], freed], record=RECORD), SIGNER.verifier)
-    assert (verdict.valid, verdict.complete, verdict.open, verdict.later) == (True, True, (), (Layer.FREED,))
+    assert (verdict.valid, verdict.complete, verdict.open, verdict.later) == (True, True, (), (LayerName.FREED,))
     older = check_receipt(written(PROVEN[: len(HELD)], record=RECORD), SIGNER.verifier)
     assert (older.valid, older.complete, older.open, older.later) == (True, True, (), ())

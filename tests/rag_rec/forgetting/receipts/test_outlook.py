@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from rag_rec.forgetting.receipts.outlook import BY_ITSELF, IN_FORCE, NO_RECEIPT, NOT_SAID, NOTHING_TO_DO, Outlook
-from rag_rec.layers.finding import Finding, Layer, Status
-from rag_rec.store.records import ForgetRecord, ForgetState
+from rag_rec.layers.finding import Finding, LayerName, Status
+from rag_rec.layers.records import ForgetRecord, ForgetState
 from tests.homes import settings_for
 from tests.rag_rec.forgetting.records import FINDINGS, accepted, issued
 
@@ -24,14 +24,14 @@ def outlook(tmp_path: Path, state: ForgetState, findings: Sequence[Finding], now
     return Outlook.of(replace(record, state=state, receipt=issued(settings, record, findings)), now)
 
 
-def pending(layer: Layer, why: str, detail: Mapping[str, str | int] | None = None) -> list[Finding]:
+def pending(layer: LayerName, why: str, detail: Mapping[str, str | int] | None = None) -> list[Finding]:
     changed = Finding(layer, Status.PENDING, why, DUE, dict(detail or {}))
     return [changed if each.layer is layer else each for each in FINDINGS]
 
 
 @pytest.mark.parametrize("state", ForgetState)
 def test_every_state_says_what_is_in_force_and_what_to_do(state: ForgetState, tmp_path: Path) -> None:
-    told = outlook(tmp_path, state, pending(Layer.STORE, "Rows are left."))
+    told = outlook(tmp_path, state, pending(LayerName.STORE, "Rows are left."))
     assert told.in_force == IN_FORCE[state]
     if state is ForgetState.COMPLETE:
         assert (told.waits_for, told.to_do) == ((), NOTHING_TO_DO)
@@ -45,8 +45,8 @@ def test_the_words_of_the_states_differ() -> None:
     assert len(set(IN_FORCE.values())) == len(ForgetState)
 
 
-@pytest.mark.parametrize("layer", [layer for layer in Layer if layer.holds_back])
-def test_every_layer_that_is_open_is_named_with_its_own_reason_and_time(layer: Layer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("layer", [layer for layer in LayerName if layer.holds_back])
+def test_every_layer_that_is_open_is_named_with_its_own_reason_and_time(layer: LayerName, tmp_path: Path) -> None:
     told = outlook(tmp_path, ForgetState.HIDDEN, pending(layer, f"Something of {layer} is left."))
     (wait,) = told.waits_for
     assert (wait.layer, wait.why, wait.until) == (layer, f"Something of {layer} is left.", UNTIL)
@@ -57,9 +57,11 @@ def test_every_layer_that_is_open_is_named_with_its_own_reason_and_time(layer: L
 
 def test_commands_are_those_that_the_layers_name(tmp_path: Path) -> None:
     """So that a layer of which nothing is known here says itself what to do."""
-    findings = pending(Layer.ADAPTER, "Seen; `rag-rec adapter retrain` trains one that did not.")
-    both = [replace(each, status=Status.PENDING, until=None) if each.layer is Layer.LOGS else each for each in findings]
-    both = [replace(each, why="Run `rag-rec place clean`.") if each.layer is Layer.LOGS else each for each in both]
+    findings = pending(LayerName.ADAPTER, "Seen; `rag-rec adapter retrain` trains one that did not.")
+    both = [
+        replace(each, status=Status.PENDING, until=None) if each.layer is LayerName.LOGS else each for each in findings
+    ]
+    both = [replace(each, why="Run `rag-rec place clean`.") if each.layer is LayerName.LOGS else each for each in both]
     told = outlook(tmp_path, ForgetState.EFFECTIVE, both)
     assert told.to_do in {
         "Run `rag-rec adapter retrain` and `rag-rec place clean`.",
@@ -68,7 +70,7 @@ def test_commands_are_those_that_the_layers_name(tmp_path: Path) -> None:
 
 
 def test_services_are_named_as_far_as_they_are_known(tmp_path: Path) -> None:
-    findings = pending(Layer.STATISTICS, "A running service has not followed yet.", {"waits_for": "a1, b2"})
+    findings = pending(LayerName.STATISTICS, "A running service has not followed yet.", {"waits_for": "a1, b2"})
     told = outlook(tmp_path, ForgetState.ERASED, findings)
     assert told.waits_for[0].which == ("a1", "b2")
     line = told.words({"b2": "process 7 on host"})["waits for"][0]
@@ -76,7 +78,7 @@ def test_services_are_named_as_far_as_they_are_known(tmp_path: Path) -> None:
 
 
 def test_what_is_overdue_is_said_to_have_been_due(tmp_path: Path) -> None:
-    findings = pending(Layer.ADAPTER, "Seen.")
+    findings = pending(LayerName.ADAPTER, "Seen.")
     assert outlook(tmp_path, ForgetState.EFFECTIVE, findings, DUE + 1).words()["waits for"] == [
         f"adapter (was due {UNTIL}): Seen."
     ]
@@ -90,7 +92,7 @@ def test_a_request_without_a_receipt_waits_for_its_first_attempt(tmp_path: Path)
 
 
 def test_a_layer_of_which_the_receipt_says_nothing_is_waited_for(tmp_path: Path) -> None:
-    said = [each for each in FINDINGS if each.layer is not Layer.LOGS]
+    said = [each for each in FINDINGS if each.layer is not LayerName.LOGS]
     told = outlook(tmp_path, ForgetState.UNLEARNED, said)
     assert [(each.layer, each.why) for each in told.waits_for] == [("logs", NOT_SAID)]
 

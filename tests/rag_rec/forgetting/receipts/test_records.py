@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from rag_rec.engine.opening import open_saga
 from rag_rec.errors import UnknownRequest
-from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.receipts.records import (
     described_batch,
     record_of,
@@ -17,8 +17,8 @@ from rag_rec.forgetting.receipts.records import (
     waits_for,
 )
 from rag_rec.home.opening import store_of
-from rag_rec.layers.finding import Layer, Status
-from rag_rec.store.records import ForgetState
+from rag_rec.layers.finding import LayerName, Status
+from rag_rec.layers.records import ForgetState
 from rag_rec.store.sql import SqlStore
 from tests.homes import fill, settings_for
 from tests.rag_rec.forgetting.asking import forget_all
@@ -96,9 +96,10 @@ def test_a_status_names_the_layers_that_are_open(tmp_path: Path) -> None:
     settings = settings_for(tmp_path / "home")
     record = accepted(settings, "ada")
     pending = [
-        replace(each, status=Status.PENDING, until=4000) if each.layer is Layer.ADAPTER else each for each in FINDINGS
+        replace(each, status=Status.PENDING, until=4000) if each.layer is LayerName.ADAPTER else each
+        for each in FINDINGS
     ]
-    said = [each for each in pending if each.layer is not Layer.LOGS]
+    said = [each for each in pending if each.layer is not LayerName.LOGS]
     waiting = replace(record, state=ForgetState.EFFECTIVE, receipt=issued(settings, record, said))
     assert waits_for(waiting) == "adapter (until 1970-01-01T00:00:04.000Z), logs"
     assert status_in_words(waiting)["waits for"] == [

@@ -7,8 +7,8 @@ from multiprocessing import Pipe
 import pytest
 
 from rag_rec import errors
+from rag_rec.engine.removals.messages import Done, Failure, Message, Order, Question, Reply, receive, send
 from rag_rec.errors import LegalHold, RagRecError
-from rag_rec.forgetting.apart.messages import Done, Failure, Message, Order, Question, Reply, receive, send
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.store.records import Selection
 

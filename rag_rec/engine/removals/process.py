@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import structlog
 
-from rag_rec.forgetting.apart.messages import Alive, Done, Failure, Message, Order, Question, Reply, receive, send
-from rag_rec.forgetting.apart.worker import run
+from rag_rec.engine.removals.messages import Alive, Done, Failure, Message, Order, Question, Reply, receive, send
+from rag_rec.engine.removals.worker import run
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.layers.memory import Memory
 from rag_rec.settings import Settings

@@ -7,11 +7,11 @@ from contextlib import closing, contextmanager
 
 import structlog
 
+from rag_rec.engine.system import open_system
 from rag_rec.errors import RagRecError
-from rag_rec.forgetting.cleaning import Cleaner
 from rag_rec.forgetting.saga import Saga
-from rag_rec.forgetting.system import open_system
 from rag_rec.home.keys import open_pseudonyms
+from rag_rec.places.cleaning import Cleaner
 from rag_rec.places.occupation import Occupation, needs_place
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
@@ -23,7 +23,7 @@ def open_saga(settings: Settings, store: Store) -> Saga:
     """The saga over an open store, without anything in memory.
 
     Raises:
-        WrongKey: as :func:`rag_rec.forgetting.system.open_system`.
+        WrongKey: as :func:`rag_rec.engine.system.open_system`.
         ForeignFolder: the data folder belongs to another store.
         CopiedFolder: it is a copy of one that is open.
     """

@@ -13,8 +13,7 @@ from typing import Any, Final
 
 import structlog
 
-from rag_rec.errors import NotReady, RagRecError
-from rag_rec.forgetting.apart.messages import (
+from rag_rec.engine.removals.messages import (
     Alive,
     Done,
     Failure,
@@ -26,13 +25,14 @@ from rag_rec.forgetting.apart.messages import (
     receive,
     send,
 )
-from rag_rec.forgetting.remnants import MOST_SECONDS, QUIET_SECONDS, let_go, settle_in
+from rag_rec.engine.system import open_system
+from rag_rec.errors import NotReady, RagRecError
 from rag_rec.forgetting.request import ForgetOutcome
 from rag_rec.forgetting.saga import Saga
-from rag_rec.forgetting.system import open_system
 from rag_rec.home.keys import existing_pseudonyms
 from rag_rec.home.opening import existing_store_of
 from rag_rec.presence.processes import enter, leave
+from rag_rec.presence.remnants import MOST_SECONDS, QUIET_SECONDS, let_go, settle_in
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import ServiceProcess

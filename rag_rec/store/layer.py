@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rag_rec.forgetting.steps.protocol import Group, deadline_of, found, is_whole
-from rag_rec.forgetting.system import System
-from rag_rec.layers.finding import Finding, Layer
-from rag_rec.store.records import ForgetRecord
+from rag_rec.identity.pseudonyms import Pseudonyms
+from rag_rec.layers.finding import Finding, LayerName
+from rag_rec.layers.protocol import QuietLayer, found
+from rag_rec.layers.records import ForgetRecord, ForgetState, Group, deadline_of, is_whole
+from rag_rec.store.protocol import Store
 
 
-class ScrubDatabase:
+class StoreLayer(QuietLayer):
     """Overwrites deleted rows, gives free pages back, and empties the write-ahead log."""
 
-    name = "store"
+    name = LayerName.STORE
+    state = ForgetState.ERASED
 
-    def __init__(self, system: System) -> None:
-        self._store = system.store
-        self._pseudonyms = system.pseudonyms
+    def __init__(self, store: Store, pseudonyms: Pseudonyms) -> None:
+        self._store = store
+        self._pseudonyms = pseudonyms
 
-    def act(self, group: Group) -> None:  # noqa: ARG002 - the scrub is of the whole file
+    def remove(self, group: Group) -> None:  # noqa: ARG002 - the scrub is of the whole file
         """Scrub the database."""
         self._store.scrub()
 
-    def verify(self, group: Group) -> Sequence[Finding]:
+    def look(self, group: Group) -> Sequence[Finding]:
         """No row that was to go is left, and nothing that was deleted still waits to be overwritten."""
         rows = sum(self._rows(record) for record in group)
         pending = self._store.scrub_pending()
@@ -32,7 +34,7 @@ class ScrubDatabase:
         )
         proof = f"{none}; deleted rows are overwritten, free pages returned and the write-ahead log emptied."
         rest = "Rows that were to go are left, or deleted rows have not been overwritten yet."
-        return [found(Layer.STORE, not rows and not pending, proof, rest, deadline_of(group), rows=rows)]
+        return [found(self.name, not rows and not pending, proof, rest, deadline_of(group), rows=rows)] * len(group)
 
     def _rows(self, record: ForgetRecord) -> int:
         if record.user_number is None:

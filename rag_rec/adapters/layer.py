@@ -2,18 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 
 from rag_rec.adapters.folder import CompactStore
-from rag_rec.adapters.lineage import adapter_in_use, unrecorded
-from rag_rec.adapters.memory import lingering
+from rag_rec.adapters.lineage import adapter_in_use, adapters_that_saw, ensure_lineage, unrecorded
+from rag_rec.adapters.memory import lingering, wait_for_release
 from rag_rec.adapters.policy import serves_until
-from rag_rec.layers.finding import Finding, Layer, Status
+from rag_rec.adapters.removal import destroy_unused
+from rag_rec.layers.finding import Finding, LayerName, Status
+from rag_rec.layers.protocol import Preview, QuietLayer
+from rag_rec.layers.records import ForgetRecord, ForgetState, Group, Target
 from rag_rec.presence.awaited import awaited, named
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
-from rag_rec.store.records import ForgetRecord, Place
+from rag_rec.store.records import Place
+
+
+class AdapterLayer(QuietLayer):
+    """Adapters, each of which has a lineage: whom it saw.
+
+    Args:
+        store: knows lineages, debts and services.
+        compact: the adapters of this folder.
+        settings: policy, and how long services are waited for.
+        place: the id of this folder, if it is a place.
+    """
+
+    name = LayerName.ADAPTER
+    state = ForgetState.UNLEARNED
+
+    def __init__(self, store: Store, compact: CompactStore, settings: Settings, place: str | None = None) -> None:
+        self._store = store
+        self._compact = compact
+        self._settings = settings
+        self._place = place
+
+    def preview(self, targets: Sequence[Target]) -> Preview:
+        """Digests of the adapters that saw any of these people."""
+        ensure_lineage(self._store, self._compact)
+        saw = (adapters_that_saw(self._store, self._compact, target.number) for target in targets)
+        return {"adapters": tuple(sorted({adapter for adapters in saw for adapter in adapters}))}
+
+    @contextmanager
+    def prepare(self, targets: Sequence[Target]) -> Iterator[None]:  # noqa: ARG002 - a lineage is of everybody
+        """Give adapters without a lineage one, so that the acceptance finds all that saw the person."""
+        ensure_lineage(self._store, self._compact)
+        yield
+
+    def remove(self, group: Group) -> None:
+        """Destroy the adapters that are not in use and saw the person.
+
+        Where requests are effective already, and wait for nothing but this, running services get the time of
+        ``RAGREC_REPLICA_WAIT_MS`` to let go of an adapter that is gone from the disk.
+        """
+        destroy_unused(self._compact, self._store, self._place)
+        if all(record.user_number is None for record in group):
+            wait_for_release(self._store, self._compact, self._settings.replica_wait_ms, place=self._place)
+
+    def look(self, group: Group) -> Sequence[Finding]:
+        """What is known of each request, by the adapters at this moment."""
+        findings = AdapterFindings(self._store, self._compact, self._settings, self._place)
+        return [findings.of(record) for record in group]
 
 
 class AdapterFindings:
@@ -83,11 +134,11 @@ class AdapterFindings:
         detail |= {"owing": len(owing), "unknown": unknown, "in_memory": len(in_memory)}
         if which := sorted({*owing, *in_memory}):
             detail["waits_for"] = ", ".join(which)
-        return Finding(Layer.ADAPTER, Status.PENDING, why, until, detail)
+        return Finding(LayerName.ADAPTER, Status.PENDING, why, until, detail)
 
     def _elsewhere(self, record: ForgetRecord, waiting: Sequence[Place]) -> Finding:
         why = f"Adapters were not looked at since in {len(waiting)} other data folders: {named(waiting)}."
-        return Finding(Layer.ADAPTER, Status.PENDING, why, record.deadline, {"places": len(waiting)})
+        return Finding(LayerName.ADAPTER, Status.PENDING, why, record.deadline, {"places": len(waiting)})
 
     def _proven(self, record: ForgetRecord) -> Finding:
         adapters = len(self._epochs)
@@ -100,7 +151,7 @@ class AdapterFindings:
             why = f"{none}: none of their lineages held the person."
         epoch = None if self._in_use is None else self._epochs.get(self._in_use)
         detail: dict[str, str | int | float | None] = {"adapter": self._in_use, "adapter_epoch": epoch}
-        return Finding(Layer.ADAPTER, Status.PROVEN, why, None, {**detail, "adapters": adapters, "older": older})
+        return Finding(LayerName.ADAPTER, Status.PROVEN, why, None, {**detail, "adapters": adapters, "older": older})
 
 
 def _gone(record: ForgetRecord) -> str:

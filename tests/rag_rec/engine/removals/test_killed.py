@@ -58,7 +58,7 @@ def expected_of(settings: Settings, case: Case) -> Expected:
     ("case", "point", "accepted"),
     [
         (WHOLE, Point("rag_rec.store.acceptance:suppress", 1, "after"), False),
-        (BATCH, Point("rag_rec.forgetting.steps.indices:RewriteIndices.act", 1, "after"), True),
+        (BATCH, Point("rag_rec.index.files_layer:FilesLayer.remove", 1, "after"), True),
         (PART, Point(LAST, 1), True),
         (WHOLE, None, False),
     ],

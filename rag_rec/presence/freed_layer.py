@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Final
 
-from rag_rec.layers.finding import Finding, Layer, Status
+from rag_rec.layers.finding import Finding, LayerName, Status
+from rag_rec.layers.protocol import QuietLayer
+from rag_rec.layers.records import Group
 from rag_rec.presence.processes import is_silent, look
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import ServiceProcess
@@ -33,6 +35,31 @@ WAITS: Final = (
 _FAR: Final = 2**62
 
 
+class FreedLayer(QuietLayer):
+    """Freed memory, for which no request waits. Removes nothing: it is gone when processes have ended."""
+
+    name = LayerName.FREED
+    state = None
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._seen = FreedMemory(store)
+
+    def look(self, group: Group) -> Sequence[Finding]:
+        """What is known of each request, by the processes at this moment."""
+        freed = FreedMemory(self._store)
+        return [freed.of(record.epoch_after) for record in group]
+
+    def due(self, *, all_of_them: bool = False) -> Sequence[str]:
+        """Requests whose receipts can say more since processes ended. Costs one query where none has."""
+        self._seen = FreedMemory(self._store)
+        return self._seen.due(all_of_them=all_of_them)
+
+    def settle(self) -> None:
+        """Take the processes that had ended by then off the list: another one may have ended meanwhile."""
+        self._seen.settle()
+
+
 class FreedMemory:
     """The processes at one moment, and what they mean for any number of requests."""
 
@@ -46,10 +73,10 @@ class FreedMemory:
         silent = [process for process in ran if is_silent(process)]
         detail: dict[str, str | int | float | None] = {"running": len(running), "silent": len(silent)}
         if running:
-            return Finding(Layer.FREED, Status.PENDING, WAITS, None, detail)
+            return Finding(LayerName.FREED, Status.PENDING, WAITS, None, detail)
         if silent:
-            return Finding(Layer.FREED, Status.OUT_OF_SCOPE, SILENT, None, detail)
-        return Finding(Layer.FREED, Status.PROVEN, PROVEN if ran else NONE, None, detail)
+            return Finding(LayerName.FREED, Status.OUT_OF_SCOPE, SILENT, None, detail)
+        return Finding(LayerName.FREED, Status.PROVEN, PROVEN if ran else NONE, None, detail)
 
     def due(self, *, all_of_them: bool = False) -> Sequence[str]:
         """Ids of requests whose receipts can say more now, :data:`MOST` at most.

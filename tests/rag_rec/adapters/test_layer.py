@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from rag_rec.adapters.finding import AdapterFindings
 from rag_rec.adapters.folder import POINTER, CompactStore
-from rag_rec.layers.finding import Finding, Layer, Status
+from rag_rec.adapters.layer import AdapterFindings
+from rag_rec.layers.finding import Finding, LayerName, Status
+from rag_rec.layers.records import ForgetRecord
 from rag_rec.presence.replicas import present
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore
-from rag_rec.store.records import ForgetRecord
 from tests.rag_rec.adapters.places import HOUR, NOON, forget, put_adapter
 
 DEADLINE = Settings(home=Path("unused"), adapter_hours=5)
@@ -20,7 +20,7 @@ STRICT = Settings(home=Path("unused"), adapter_policy="strict")
 
 def find(store: SqlStore, compact: CompactStore, record: ForgetRecord, settings: Settings = DEADLINE) -> Finding:
     found = AdapterFindings(store, compact, settings).of(record)
-    assert found.layer is Layer.ADAPTER
+    assert found.layer is LayerName.ADAPTER
     return found
 
 

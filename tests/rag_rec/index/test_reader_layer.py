@@ -14,9 +14,9 @@ from rag_rec.domain import Interaction
 from rag_rec.engine.engine import Engine
 from rag_rec.evaluation.membership import Membership
 from rag_rec.forgetting.receipts.document import findings_in
-from rag_rec.forgetting.steps.reader import ReaderFindings
 from rag_rec.index.generation import MANIFEST, Generation, Generations, digest_files
-from rag_rec.layers.finding import Finding, Layer, Status
+from rag_rec.index.reader_layer import ReaderFindings
+from rag_rec.layers.finding import Finding, LayerName, Status
 from tests.homes import ITEMS, build, running
 from tests.rag_rec.forgetting.asking import forget
 from tests.rag_rec.forgetting.homes import CANARY, DAY, log
@@ -74,7 +74,7 @@ def test_the_figure_on_the_receipt_is_that_of_the_systems_own_reader(tmp_path: P
         assert measured.held_out >= 50
         assert measured.members > 3 * measured.held_out
         receipt = engine.receipt(forget(engine, CANARY).request_id)
-        (line,) = (each for each in findings_in(receipt) if each.layer == Layer.READER)
+        (line,) = (each for each in findings_in(receipt) if each.layer == LayerName.READER)
         assert line.status is Status.MEASURED
         assert line.detail == {
             "membership_inference_auc": measured.auc,
@@ -100,7 +100,7 @@ def test_the_figure_on_the_receipt_is_that_of_the_systems_own_reader(tmp_path: P
 
 def test_a_reader_that_was_taken_over_keeps_its_figure_and_origin(engine: Engine) -> None:
     found = finding(engine.generations, 0)
-    assert (found.layer, found.status) == (Layer.READER, Status.MEASURED)
+    assert (found.layer, found.status) == (LayerName.READER, Status.MEASURED)
     assert ", perhaps fitted before" in found.why
     assert found.detail["generation"] == FIGURE.generation
     assert (found.detail["members"], found.detail["held_out"]) == (700, 150)
@@ -153,7 +153,7 @@ def test_a_reader_of_a_damaged_or_missing_index(engine: Engine) -> None:
 
 
 def test_no_figure_of_another_data_set_stands_in_the_product() -> None:
-    room = Path(__file__).parents[4] / "rag_rec" / "forgetting"
+    room = Path(__file__).parents[3] / "rag_rec"
     for path in room.rglob("*.py"):
         text = path.read_text()
         assert "ML-100K" not in text, path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Final
 
@@ -9,9 +10,26 @@ from rag_rec.candidates.reader import Reader
 from rag_rec.errors import RagRecError
 from rag_rec.evaluation.membership import LEAST_PEOPLE, Membership
 from rag_rec.index.generation import Generation, Generations
-from rag_rec.layers.finding import Finding, Layer, Status
+from rag_rec.layers.finding import Finding, LayerName, Status
+from rag_rec.layers.protocol import QuietLayer
+from rag_rec.layers.records import ForgetState, Group
 
 REBUILD: Final = "the next rebuild fits them anew"
+
+
+class ReaderLayer(QuietLayer):
+    """Says what the reader of the index in use may remember. Removes nothing: the next rebuild fits another one."""
+
+    name = LayerName.READER
+    state = ForgetState.COMPLETE
+
+    def __init__(self, generations: Generations) -> None:
+        self._generations = generations
+
+    def look(self, group: Group) -> Sequence[Finding]:
+        """What is known of each request, by the reader at this moment."""
+        findings = ReaderFindings(self._generations)
+        return [findings.of(record.epoch_after) for record in group]
 
 
 class ReaderFindings:
@@ -29,18 +47,18 @@ class ReaderFindings:
         """
         name = self._generations.current_id()
         if name is None:
-            return Finding(Layer.READER, Status.PROVEN, "No reader has been fitted.")
+            return Finding(LayerName.READER, Status.PROVEN, "No reader has been fitted.")
         if self._reader is None:
             why = f"The index in use is damaged, so that its reader cannot be looked at; {REBUILD}."
-            return Finding(Layer.READER, Status.OUT_OF_SCOPE, why)
+            return Finding(LayerName.READER, Status.OUT_OF_SCOPE, why)
         generation, reader = self._reader
         if not reader.examples:
             why = "The reader of the index in use is the built-in one, whose numbers were learned from no person."
-            return Finding(Layer.READER, Status.PROVEN, why)
+            return Finding(LayerName.READER, Status.PROVEN, why)
         fitted = generation.manifest.epoch if generation.manifest.reader_fitted else None
         if fitted is not None and fitted >= erased:
             why = "The reader of the index in use was fitted after the erasure."
-            return Finding(Layer.READER, Status.PROVEN, why)
+            return Finding(LayerName.READER, Status.PROVEN, why)
         when = "perhaps fitted before the erasure" if fitted is None else "fitted before the erasure"
         return _remembered(f"A few thousand numbers shared by all people, {when}", reader.membership)
 
@@ -58,7 +76,7 @@ def _remembered(what: str, measured: Membership | None) -> Finding:
     """What is known of what the numbers remember."""
     if measured is None:
         why = f"{what}; what they remember was not measured: the index is of an earlier version. {REBUILD.capitalize()}"
-        return Finding(Layer.READER, Status.OUT_OF_SCOPE, f"{why} and measures it.")
+        return Finding(LayerName.READER, Status.OUT_OF_SCOPE, f"{why} and measures it.")
     people: dict[str, str | int | float | None] = {
         "members": measured.members,
         "held_out": measured.held_out,
@@ -66,10 +84,12 @@ def _remembered(what: str, measured: Membership | None) -> Finding:
     }
     if measured.auc is None:
         why = f"{what}; what they remember was not measured: the index has too few people, {LEAST_PEOPLE} are needed in"
-        return Finding(Layer.READER, Status.OUT_OF_SCOPE, f"{why} the fit and {LEAST_PEOPLE} beside it.", None, people)
+        return Finding(
+            LayerName.READER, Status.OUT_OF_SCOPE, f"{why} the fit and {LEAST_PEOPLE} beside it.", None, people
+        )
     why = (
         f"{what}; {REBUILD}. Of this system's own reader, an attack tells members from people kept out of its fit with "
         f"an AUC of {measured.auc:.3f} (95 % interval {measured.low:.3f} to {measured.high:.3f}; .5 is a guess)."
     )
     figure = {"membership_inference_auc": measured.auc, "low": measured.low, "high": measured.high}
-    return Finding(Layer.READER, Status.MEASURED, why, None, {**figure, "attack": measured.attack, **people})
+    return Finding(LayerName.READER, Status.MEASURED, why, None, {**figure, "attack": measured.attack, **people})

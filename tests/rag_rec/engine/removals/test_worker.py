@@ -15,15 +15,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from rag_rec.engine.engine import Engine
+from rag_rec.engine.removals.messages import Alive, Done, Failure, Order, Question, Reply, receive, send
+from rag_rec.engine.removals.process import _reply
+from rag_rec.engine.removals.worker import NICENESS, RemoteMemory, _Line, run, work
 from rag_rec.errors import NotReady, RagRecError
-from rag_rec.forgetting.apart.messages import Alive, Done, Failure, Order, Question, Reply, receive, send
-from rag_rec.forgetting.apart.process import _reply
-from rag_rec.forgetting.apart.worker import NICENESS, RemoteMemory, _Line, run, work
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.saga import Saga
 from rag_rec.home.opening import store_of
+from rag_rec.layers.records import ForgetState
 from rag_rec.settings import Settings
-from rag_rec.store.records import ForgetState
 from tests.homes import running, settings_for
 from tests.rag_rec.forgetting.asking import confirmed
 from tests.rag_rec.forgetting.homes import CANARY, log, number_of
@@ -64,7 +64,7 @@ def test_an_order_is_carried_out_by_questions_to_the_memory(engine: Engine) -> N
 
 
 def test_it_says_now_and_then_that_it_is_at_work(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rag_rec.forgetting.apart.worker.BEAT_SECONDS", 0.01)
+    monkeypatch.setattr("rag_rec.engine.removals.worker.BEAT_SECONDS", 0.01)
     with working(engine.settings) as (connection, _):
         send(connection, Order(confirmed(engine, ForgetRequest.of(CANARY)), None))
         message = receive(connection)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rag_rec.forgetting.steps.protocol import Group, deadline_of, erased_at
-from rag_rec.layers.finding import Finding, Status
+from rag_rec.layers.finding import LATER, Finding, Status
+from rag_rec.layers.records import Group, deadline_of, erased_at
 from rag_rec.presence.awaited import awaited, named, unseen
 from rag_rec.store.records import Place
 
@@ -42,5 +42,5 @@ def in_every_place(finding: Finding, group: Group, places: Sequence[Place], own:
 
 def waits_for_places(findings: Sequence[Finding]) -> bool:
     """Whether there is nothing to do for a request, as far as its receipt says, until other places have reported."""
-    pending = [finding for finding in findings if finding.status is Status.PENDING and finding.layer.holds_back]
+    pending = [finding for finding in findings if finding.status is Status.PENDING and finding.layer not in LATER]
     return bool(pending) and all(PLACES in finding.detail or "owing" in finding.detail for finding in pending)

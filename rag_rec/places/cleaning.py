@@ -15,11 +15,11 @@ from rag_rec.adapters.folder import CompactStore
 from rag_rec.adapters.lineage import adapter_in_use, outdated, unrecorded
 from rag_rec.adapters.removal import destroy_unused
 from rag_rec.errors import CorruptIndex, Unfinished
-from rag_rec.forgetting.steps.files import erase_from_files, left_in_files
-from rag_rec.forgetting.steps.temporary import partial_files, sweep
+from rag_rec.index.erasing import erase_from_files, left_in_files
 from rag_rec.index.signed import generations_of
 from rag_rec.places.derived import discard_derived
 from rag_rec.places.occupation import Occupation
+from rag_rec.places.temporary_layer import partial_files, sweep
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 
@@ -96,7 +96,8 @@ class Cleaner:
         if erased and self._generations.root.is_dir():
             erase_from_files(self._generations, erased)
         self._withdraw_unknown()
-        sweep(self._generations, self._compact, self._store, target, self._place.id)
+        sweep(self._generations, self._compact, target)
+        destroy_unused(self._compact, self._store, self._place.id)
 
     def _withdraw_unknown(self) -> None:
         """Put an adapter from before a removal out of use where it is not on record whom it saw."""

@@ -13,19 +13,20 @@ from pathlib import Path
 import pytest
 
 from rag_rec.engine.engine import Engine
+from rag_rec.engine.opening import open_saga
 from rag_rec.errors import DiskFull
-from rag_rec.forgetting.freed import FreedMemory
-from rag_rec.forgetting.opening import open_saga
 from rag_rec.forgetting.receipts.document import findings_in, read_receipt
 from rag_rec.forgetting.receipts.outlook import Outlook
 from rag_rec.home.opening import store_of
-from rag_rec.layers.finding import Finding, Layer, Status
+from rag_rec.layers.finding import Finding, LayerName, Status
+from rag_rec.layers.records import ForgetState
 from rag_rec.presence import processes as module
+from rag_rec.presence.freed_layer import FreedMemory
 from rag_rec.presence.hosts import this_process_space
 from rag_rec.presence.processes import SILENT_MS, born, enter, leave, look
 from rag_rec.store import open_store
 from rag_rec.store.protocol import Store
-from rag_rec.store.records import ForgetState, ServiceProcess
+from rag_rec.store.records import ServiceProcess
 from tests.homes import running
 from tests.rag_rec.forgetting.asking import forget
 from tests.rag_rec.forgetting.homes import CANARY, log
@@ -57,7 +58,7 @@ def listed(process: int, epoch: int, name: str = "child") -> ServiceProcess:
 
 
 def freed(engine: Engine, request_id: str) -> Finding:
-    return next(each for each in findings_in(engine.receipt(request_id)) if each.layer is Layer.FREED)
+    return next(each for each in findings_in(engine.receipt(request_id)) if each.layer is LayerName.FREED)
 
 
 def test_it_is_pending_while_a_process_runs_that_began_before(store: Store, child: subprocess.Popen[bytes]) -> None:
@@ -132,7 +133,7 @@ def test_a_request_is_complete_and_its_receipt_says_what_is_final_later(engine: 
     assert freed(engine, outcome.request_id).status is Status.PENDING
     (record,) = engine.forget_records(outcome.request_id)
     told = Outlook.of(record)
-    assert told.waits_for == () and [each.layer for each in told.later] == [Layer.FREED]
+    assert told.waits_for == () and [each.layer for each in told.later] == [LayerName.FREED]
     assert "restart the services" in told.words()["final later"][0]
 
 

@@ -15,13 +15,14 @@ import pytest
 
 from rag_rec.domain import RecommendationRequest
 from rag_rec.engine.engine import Engine
+from rag_rec.engine.removals.messages import Alive, Done, send
+from rag_rec.engine.removals.process import Lost, RemovalProcess, _outcome
 from rag_rec.errors import ConfirmationRequired, LegalHold, NotReady, PlanChanged, RagRecError, UnknownUser
-from rag_rec.forgetting.apart.messages import Alive, Done, send
-from rag_rec.forgetting.apart.process import Lost, RemovalProcess, _outcome
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.index.live import Live
 from rag_rec.layers.memory import Memory
-from rag_rec.store.records import ForgetState, Selection
+from rag_rec.layers.records import ForgetState
+from rag_rec.store.records import Selection
 from tests.embedders import HashEmbedder
 from tests.homes import ITEMS, build, fill, settings_for
 from tests.rag_rec.forgetting.asking import confirmed, forget, forget_all
@@ -170,7 +171,7 @@ def test_one_that_falls_silent_is_done_without(engine: Engine, monkeypatch: pyte
     process = process_of(engine)
     pid = process.pid
     assert pid is not None
-    monkeypatch.setattr("rag_rec.forgetting.apart.process.SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr("rag_rec.engine.removals.process.SILENCE_SECONDS", 0.5)
     os.kill(pid, signal.SIGSTOP)
     assert forget(engine, CANARY).state == ForgetState.COMPLETE
     with pytest.raises(ProcessLookupError):
@@ -219,7 +220,7 @@ def test_one_that_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.Mon
     process = running[0]
     assert process.pid is not None
     os.kill(process.pid, signal.SIGSTOP)
-    monkeypatch.setattr("rag_rec.forgetting.apart.process.PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("rag_rec.engine.removals.process.PATIENCE_SECONDS", 0.1)
     pid = process.pid
     removals.close()
     with pytest.raises(ProcessLookupError):

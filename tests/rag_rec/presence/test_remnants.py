@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rag_rec.domain import User
-from rag_rec.forgetting.remnants import MOST_SECONDS, QUIET_SECONDS, Remnants
+from rag_rec.presence.remnants import MOST_SECONDS, QUIET_SECONDS, Remnants
 from rag_rec.store import SqlStore, open_store
 
 
