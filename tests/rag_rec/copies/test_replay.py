@@ -172,7 +172,7 @@ def test_a_receipt_that_leaves_files_open_is_taken_up_again(
     settings: Settings, backup: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr("rag_rec.forgetting.saga.state_of", lambda _: ForgetState.HIDDEN)
+        patched.setattr("rag_rec.forgetting.saga.state_of", lambda *_: ForgetState.HIDDEN)
         forget_in(settings, CANARY)
     restore(backup, settings)
     with open_store_of(settings) as store:

@@ -168,8 +168,8 @@ def test_an_examination_finds_a_removal_that_is_not_completed(
 ) -> None:
     expected = expected_of(settings, WHOLE)
     interrupted(settings, WHOLE, Point("rag_rec.index.files_layer:FilesLayer.remove", 1))
-    for module in ("steps.indices", "cleaning"):  # neither the step nor the folder's own cleaning does anything
-        monkeypatch.setattr(f"rag_rec.forgetting.{module}.erase_from_files", lambda *_: None)
+    for module in ("index.files_layer", "places.cleaning"):  # neither the layer nor the folder's own cleaning works
+        monkeypatch.setattr(f"rag_rec.{module}.erase_from_files", lambda *_: None)
     found = examine(settings, WHOLE, expected, "resume")
     assert found.incomplete
     assert found.left_behind
