@@ -20,7 +20,7 @@ from indexer.reuse import NOTHING, Reuse
 from indexer.verify import verify_content
 from rag_rec.artifacts.private import make_private_folder
 from rag_rec.candidates.reader import Reader
-from rag_rec.engine.opening import occupied
+from rag_rec.engine.tending import occupied
 from rag_rec.errors import InvalidInput
 from rag_rec.events.history import History
 from rag_rec.evidence.clusters import InterestClusters

@@ -36,7 +36,7 @@ from rag_rec.compact.sequences import Windows
 from rag_rec.compact.training import AdapterSettings, AdapterTraining
 from rag_rec.compact.vocabulary import PAD, Vocabulary
 from rag_rec.domain import Item
-from rag_rec.engine.opening import occupied
+from rag_rec.engine.tending import occupied
 from rag_rec.errors import Busy, CorruptIndex, InvalidInput, NotReady
 from rag_rec.index.generation import Generations
 from rag_rec.places.occupation import Occupation

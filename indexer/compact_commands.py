@@ -22,7 +22,7 @@ from rag_rec.adapters.activation import put_to_use
 from rag_rec.adapters.folder import CompactStore, InUse
 from rag_rec.adapters.published import CompactFolder
 from rag_rec.commands.app import Json, command
-from rag_rec.engine.opening import open_saga
+from rag_rec.engine.tending import open_saga
 from rag_rec.errors import InvalidInput
 from rag_rec.home.opening import check_system, existing_store_of
 from rag_rec.places.occupation import own_place

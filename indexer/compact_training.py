@@ -14,7 +14,7 @@ from indexer.progress import Progress
 from rag_rec.adapters.folder import CompactStore
 from rag_rec.adapters.published import CompactFolder
 from rag_rec.commands.printing import Answer
-from rag_rec.engine.opening import open_saga
+from rag_rec.engine.tending import open_saga
 from rag_rec.errors import InvalidInput, NotReady
 from rag_rec.forgetting.receipts.outlook import Outlook
 from rag_rec.generators.failures import GeneratorFailure

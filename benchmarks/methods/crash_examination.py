@@ -12,7 +12,7 @@ from typing import Final, Literal
 from benchmarks.methods.crash_cases import Case, Expected, expectation, rows_of
 from rag_rec.domain import RecommendationRequest
 from rag_rec.engine.engine import Engine
-from rag_rec.engine.opening import open_saga
+from rag_rec.engine.tending import open_saga
 from rag_rec.errors import RagRecError
 from rag_rec.forgetting.ledger.chain import verify_chain
 from rag_rec.forgetting.ledger.file import LedgerFile

@@ -14,7 +14,7 @@ from benchmarks.methods.children import die, in_child
 from benchmarks.methods.crash_cases import Case, Expected, expectation
 from benchmarks.methods.interruptions import counted, watch_operations
 from benchmarks.methods.removal_service import seconds_of
-from rag_rec.engine.opening import open_saga
+from rag_rec.engine.tending import open_saga
 from rag_rec.home.opening import store_of
 from rag_rec.settings import Settings
 from tests.homes import engine_of, settings_for

@@ -15,7 +15,7 @@ from rag_rec.commands.app import Json, command
 from rag_rec.commands.forget_batch import forget_batch, report_in_words
 from rag_rec.commands.place import place
 from rag_rec.commands.printing import Answer, said
-from rag_rec.engine.opening import open_saga, tend
+from rag_rec.engine.tending import open_saga, tend
 from rag_rec.errors import InvalidInput
 from rag_rec.forgetting.receipts.outlook import Outlook
 from rag_rec.forgetting.receipts.records import (

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from rag_rec.engine.opening import tend
 from rag_rec.engine.system import open_system
+from rag_rec.engine.tending import tend
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.saga import Saga
 from rag_rec.home.keys import open_pseudonyms

@@ -11,8 +11,8 @@ import typer
 from rag_rec.clock import iso
 from rag_rec.commands.app import Json, command
 from rag_rec.commands.printing import Answer
-from rag_rec.engine.opening import occupied, open_saga
 from rag_rec.engine.system import open_system
+from rag_rec.engine.tending import occupied, open_saga
 from rag_rec.errors import InvalidInput
 from rag_rec.forgetting.retirement import retire_place
 from rag_rec.home.keys import open_pseudonyms

@@ -23,10 +23,10 @@ from rag_rec.domain import (
     User,
 )
 from rag_rec.engine.officer import Privacy
-from rag_rec.engine.opening import clean_if_possible
 from rag_rec.engine.removals.process import RemovalProcess
 from rag_rec.engine.status import Status
 from rag_rec.engine.system import signer_of
+from rag_rec.engine.tending import clean_if_possible
 from rag_rec.errors import CorruptIndex, InvalidInput, NotReady, RagRecError, UnknownItem
 from rag_rec.explain.opening import open_explainer
 from rag_rec.explain.records import Conditions, ExplainedRecommendation, Lookup

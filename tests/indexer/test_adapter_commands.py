@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import indexer.compact_training
 from indexer.commands import app
 from indexer.retraining import Retraining
-from rag_rec.engine.opening import open_saga
+from rag_rec.engine.tending import open_saga
 from rag_rec.home.opening import store_of
 from rag_rec.layers.records import ForgetState
 from rag_rec.presence.replicas import present

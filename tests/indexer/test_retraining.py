@@ -13,7 +13,7 @@ from rag_rec.compact.adapter import WEIGHTS
 from rag_rec.compact.base import BaseSettings
 from rag_rec.compact.training import AdapterSettings
 from rag_rec.domain import Interaction
-from rag_rec.engine.opening import open_saga
+from rag_rec.engine.tending import open_saga
 from rag_rec.errors import Busy, NotReady
 from rag_rec.home.opening import store_of
 from rag_rec.layers.records import ForgetState

@@ -8,7 +8,7 @@ import pytest
 from rag_rec.commands.forget_batch import forget_batch, report_in_words
 from rag_rec.commands.printing import in_words
 from rag_rec.domain import Interaction
-from rag_rec.engine.opening import open_saga
+from rag_rec.engine.tending import open_saga
 from rag_rec.errors import NotReady
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.home.opening import store_of

@@ -6,7 +6,7 @@ import pytest
 
 from rag_rec.copies.restore import restore
 from rag_rec.domain import Interaction, Item, User
-from rag_rec.engine.opening import open_saga
+from rag_rec.engine.tending import open_saga
 from rag_rec.errors import (
     Forgotten,
     WrongKey,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rag_rec.engine.officer import Privacy
-from rag_rec.engine.opening import open_saga
+from rag_rec.engine.tending import open_saga
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.forgetting.saga import Saga
 from rag_rec.home.opening import store_of

@@ -10,8 +10,8 @@ import polars as pl
 
 from rag_rec.copies.backup import BackupManifest, write_backup
 from rag_rec.domain import Interaction
-from rag_rec.engine.opening import open_saga
 from rag_rec.engine.system import open_system
+from rag_rec.engine.tending import open_saga
 from rag_rec.forgetting.rights.identity import Identities
 from rag_rec.home.keys import open_pseudonyms, open_signer
 from rag_rec.home.opening import store_of

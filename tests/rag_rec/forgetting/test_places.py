@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from rag_rec.engine.engine import Engine
-from rag_rec.engine.opening import open_saga
 from rag_rec.engine.system import open_system
+from rag_rec.engine.tending import open_saga
 from rag_rec.errors import Busy, CopiedFolder, ForeignFolder, InvalidInput, UnknownPlace
 from rag_rec.forgetting.receipts.document import check_receipt, read_receipt
 from rag_rec.forgetting.request import ForgetOutcome

@@ -7,7 +7,7 @@ import pytest
 
 from rag_rec.domain import Interaction
 from rag_rec.engine.engine import Engine
-from rag_rec.engine.opening import open_saga
+from rag_rec.engine.tending import open_saga
 from rag_rec.errors import InvalidInput, LegalHold, UnknownUser
 from rag_rec.forgetting import plan
 from rag_rec.forgetting.request import ForgetRequest

@@ -13,7 +13,7 @@ from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints, TrainingState
 from rag_rec.adapters.folder import CompactStore
 from rag_rec.domain import Interaction, RecommendationRequest
 from rag_rec.engine.engine import Engine
-from rag_rec.engine.opening import open_saga
+from rag_rec.engine.tending import open_saga
 from rag_rec.errors import (
     Busy,
     ConfirmationRequired,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from rag_rec.engine.engine import Engine
-from rag_rec.engine.opening import open_saga
+from rag_rec.engine.tending import open_saga
 from rag_rec.errors import DiskFull
 from rag_rec.forgetting.receipts.document import findings_in, read_receipt
 from rag_rec.forgetting.receipts.outlook import Outlook

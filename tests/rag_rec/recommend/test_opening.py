@@ -12,7 +12,7 @@ import pytest
 from rag_rec.adapters.folder import CompactStore
 from rag_rec.domain import Candidate, Item, RecommendationRequest, Source, User
 from rag_rec.engine.engine import Engine
-from rag_rec.engine.opening import open_saga
+from rag_rec.engine.tending import open_saga
 from rag_rec.errors import CorruptIndex, InvalidInput
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.language_model import LanguageModel

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rag_rec.engine.opening import open_saga
+from rag_rec.engine.tending import open_saga
 from rag_rec.errors import BrokenLedger, NotReady, Unfinished
 from rag_rec.forgetting.ledger.chain import EMPTY, make_entry, tip_after
 from rag_rec.forgetting.ledger.file import LedgerFile

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rag_rec.engine.opening import open_saga
+from rag_rec.engine.tending import open_saga
 from rag_rec.errors import UnknownRequest
 from rag_rec.forgetting.receipts.records import (
     described_batch,
