@@ -27,8 +27,12 @@ from rag_rec.evidence.clusters import InterestClusters
 from rag_rec.index.erasing import erase_from_files
 from rag_rec.index.generation import Generation, Generations, Manifest, digest_files, new_id, utc_now
 from rag_rec.index.item_space import CLUSTERS
+from rag_rec.index.signed import generations_of
+from rag_rec.index.tally import Tally
+from rag_rec.progress.protocol import SILENT
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
+from rag_rec.vectors.embedding import open_embedder
 from rag_rec.vectors.flat import FlatIndex
 from rag_rec.vectors.protocol import Embedder
 
@@ -136,6 +140,25 @@ class Builder:
     def _take_out_forgotten(self, since: int) -> None:
         """Remove users of whom something was forgotten while the build was running, in case that removal was killed."""
         erase_from_files(self.generations, forgotten_since(self.store, since))
+
+
+def build_index(store: Store, settings: Settings, progress: Progress = SILENT, *, fresh: bool = False) -> Generation:
+    """Build an index generation of what is stored, with the embedding model of the settings, and publish it.
+
+    Args:
+        store: the system of record, open.
+        settings: of the system.
+        progress: told how far the build has come.
+        fresh: embed every text again instead of taking over the vectors of texts that are known.
+
+    Raises:
+        InvalidInput: the catalogue is empty.
+        NothingPositive: there are interactions, and none of them speaks for an item.
+        ForeignFolder, CopiedFolder: see :class:`rag_rec.places.occupation.Occupation`.
+    """
+    Tally.of(store, settings.event_rules).check()
+    embedder = open_embedder(settings.embedding_model, settings.embedding_threads)
+    return Builder(store, generations_of(settings), settings, embedder, progress).build(fresh=fresh)
 
 
 def _manifest(folder: Path, plan: Plan, items: FlatIndex, histories: Mapping[int, History]) -> Manifest:
