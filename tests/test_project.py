@@ -19,7 +19,9 @@ README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 MADE = {"docker/secrets", "docker/secrets/", "docker/.env"}
 """What a target of the Makefile, or the operator, makes."""
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted(
+    [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")), *(ROOT / "docs").glob("*.md")]
+)
 
 
 def modules(*folders: str) -> list[Path]:
