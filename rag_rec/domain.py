@@ -78,16 +78,6 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """The interactions of one user that a prompt may see, oldest first, chosen by one strategy under a token budget."""
-
-    strategy: Strategy
-    interactions: tuple[Interaction, ...]
-    tokens: int
-    budget: int
-
-
-@dataclass(frozen=True, slots=True)
 class Reason:
     """One of the user's own interactions that speaks for a recommended item.
 
