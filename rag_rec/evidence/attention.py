@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 from rag_rec.evidence.budget import Rows, affordable, fill, total
-from rag_rec.evidence.projections import Projections
 from rag_rec.evidence.protocol import Memory
 
 TEMPERATURE = 0.1
@@ -26,12 +25,9 @@ class Attention:
     Scaled dot-product attention (Vaswani et al. 2017, equation 1): every candidate is a query, every row of the history
     a key; candidate c attends to row i with softmax_i(q_c . k_i / temperature + log w_i), where w_i is the row's
     weight (the rating), so that of two equal rows the better liked one gets more. A row's mass is its attention summed
-    over candidates (and averaged over heads). Rows are taken by descending mass, then newest first, while they fit.
-    Without candidates there is nothing to attend from, and the mass is the weight alone.
-
-    Without ``projections`` queries and keys are the unit vectors of the item texts themselves; with them, each head h
-    compares candidate Wq_h and row Wk_h, trained so that the attended rows predict the next item
-    (:func:`rag_rec.evidence.training.fit`).
+    over candidates. Rows are taken by descending mass, then newest first, while they fit. Without candidates there is
+    nothing to attend from, and the mass is the weight alone. Queries and keys are the unit vectors of the item texts
+    themselves: nothing is learned from people, so nothing has to be fitted again after a removal.
 
     Source: "select high-impact interactions via multi-head attention with candidate items", CRAGRU
     (arXiv 2511.05494), model-based filtering. In its published code the embeddings are *random and untrained*, the
@@ -39,9 +35,8 @@ class Attention:
     used; a row limit (100) stands for the budget.
     """
 
-    def __init__(self, temperature: float = TEMPERATURE, projections: Projections | None = None) -> None:
+    def __init__(self, temperature: float = TEMPERATURE) -> None:
         self.temperature = temperature
-        self.projections = projections
 
     def select(self, memory: Memory, candidates: npt.NDArray[np.float32], budget: int) -> Rows:
         """Rows to show, ascending. See :class:`~rag_rec.evidence.protocol.EvidenceStrategy`."""
@@ -58,14 +53,8 @@ class Attention:
         if not len(candidates):
             return np.asarray(memory.weights / memory.weights.sum())
         prior = np.log(np.maximum(memory.weights, LEAST_WEIGHT)).astype(np.float32)
-        logits = self._scores(memory.vectors, candidates) + prior
+        logits = (candidates @ memory.vectors.T) * np.float32(1 / self.temperature) + prior
         logits -= logits.max(axis=-1, keepdims=True)
         attention = np.exp(logits, out=logits)
         attention /= attention.sum(axis=-1, keepdims=True)
-        return np.asarray(attention.reshape(-1, len(memory)).mean(axis=0, dtype=np.float64))
-
-    def _scores(self, keys: npt.NDArray[np.float32], queries: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Scaled dot products: float32 [c, n], or [heads, c, n] with projections."""
-        if self.projections is None:
-            return np.asarray((queries @ keys.T) * np.float32(1 / self.temperature))
-        return self.projections.scores(queries, keys)
+        return np.asarray(attention.mean(axis=0, dtype=np.float64))

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_rec.errors import InvalidInput
-from rag_rec.evidence import Attention, Memory, Projections
+from rag_rec.evidence import Attention, Memory
 from tests.rag_rec.evidence.memories import DIRECTIONS, NO_CANDIDATES, Row, memory_of, random_memory, rows, unit_vectors
 
 
@@ -82,34 +81,3 @@ def test_the_order_of_candidates_does_not_matter(history: list[Row], seed: int, 
 def test_without_candidates_the_best_liked_rows_are_shown() -> None:
     memory = memory_of([Row(0, rating, 1, 5, 0) for rating in [1, 4, 2, 5, 4]])
     assert Attention().select(memory, NO_CANDIDATES, 10).tolist() == [3, 4]
-
-
-def test_projections_decide_what_is_compared() -> None:
-    vectors = np.array([[1, 0], [0, 1]], dtype=np.float32)
-    memory = Memory(
-        vectors,
-        np.ones(2),
-        np.arange(2, dtype=np.int64),
-        np.full(2, 5, dtype=np.int32),
-        np.zeros(2, dtype=np.int32),
-    )
-    crossed = Projections(query=np.eye(2, dtype=np.float32)[None] * 5, key=np.eye(2, dtype=np.float32)[None, ::-1] * 5)
-    assert Attention().select(memory, vectors[:1], 5).tolist() == [0]
-    assert Attention(projections=crossed).select(memory, vectors[:1], 5).tolist() == [1]
-
-
-def test_mass_is_averaged_over_heads() -> None:
-    memory, candidates = random_memory(9, seed=1), unit_vectors(3, seed=2)
-    rng = np.random.default_rng(0)
-    query, key = (rng.standard_normal((2, 8, 4)).astype(np.float32) for _ in range(2))
-    single = [
-        Attention(projections=Projections(query[[head]], key[[head]])).mass(memory, candidates) for head in (0, 1)
-    ]
-    both = Attention(projections=Projections(query, key)).mass(memory, candidates)
-    assert both == pytest.approx((single[0] + single[1]) / 2, rel=1e-4)
-
-
-def test_projections_for_other_vectors_are_refused() -> None:
-    narrow = Projections(np.ones((1, 3, 2), dtype=np.float32), np.ones((1, 3, 2), dtype=np.float32))
-    with pytest.raises(InvalidInput, match="length 3, not 8"):
-        Attention(projections=narrow).select(random_memory(9, seed=1), unit_vectors(3, seed=2), 10)

@@ -8,17 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_rec.domain import Strategy
-from rag_rec.evidence import Attention, Diversity, EvidenceStrategy, Memory, Preference, Projections, strategy
+from rag_rec.evidence import Attention, Diversity, EvidenceStrategy, Memory, Preference, strategy
 from tests.rag_rec.evidence.memories import NO_CANDIDATES, Row, memory_of, random_memory, rows, unit_vectors
 
-PROJECTIONS = Projections(
-    query=np.random.default_rng(1).standard_normal((2, 8, 4)).astype(np.float32),
-    key=np.random.default_rng(2).standard_normal((2, 8, 4)).astype(np.float32),
-)
-STRATEGIES: list[EvidenceStrategy] = [Preference(), Diversity(), Attention(), Attention(projections=PROJECTIONS)]
+STRATEGIES: list[EvidenceStrategy] = [Preference(), Diversity(), Attention()]
 CANDIDATES = unit_vectors(5, seed=3)
 
-every = pytest.mark.parametrize("chosen", STRATEGIES, ids=["preference", "diversity", "attention", "trained"])
+every = pytest.mark.parametrize("chosen", STRATEGIES, ids=["preference", "diversity", "attention"])
 histories = st.lists(rows, max_size=24)
 budgets = st.integers(-1, 120)
 
@@ -104,10 +100,3 @@ def test_a_long_history_is_handled(chosen: EvidenceStrategy) -> None:
 )
 def test_each_name_has_its_strategy(name: Strategy, kind: type) -> None:
     assert type(strategy(name)) is kind
-
-
-def test_projections_reach_attention_only() -> None:
-    trained = strategy(Strategy.ATTENTION, PROJECTIONS)
-    assert isinstance(trained, Attention)
-    assert trained.projections is PROJECTIONS
-    assert isinstance(strategy(Strategy.PREFERENCE, PROJECTIONS), Preference)
