@@ -157,13 +157,6 @@ class GramInverse:
         self._folded = self._changes
         self.rebuilds += 1
 
-    def residual(self) -> float:
-        """How far P has drifted: |(G + lambda I) P v - v| / |v| for a fixed vector v of random signs."""
-        signs = np.random.default_rng(0).choice([-1.0, 1.0], size=len(self.matrix))
-        image = self.matrix @ signs
-        restored = self._gram.weighted_sum(np.arange(len(image)), image[None, :])[0] + self._regularisation * image
-        return float(np.linalg.norm(restored - signs) / np.linalg.norm(signs))
-
     def grow(self, size: int) -> None:
         """Add items that nobody has interacted with: their part of P is I / lambda."""
         old = len(self.matrix)

@@ -91,10 +91,6 @@ class Vocabulary:
         """Token id of an item; None for an item that has no token yet."""
         return self._by_item.get(item_id)
 
-    def item_of_token(self, token: int) -> str | None:
-        """Id of the item that a token stands for; None for a token that is not an item's."""
-        return self.items[token - self.first_item] if self.first_item <= token < self.first_spare else None
-
     def tokens_of_item_attributes(self, item: Item) -> tuple[int, ...]:
         """Token ids of an item's attributes and provider, ascending, those that have tokens."""
         return _found(self._by_item_attribute, item_pairs(item))

@@ -94,16 +94,6 @@ class VllmBackend:
         """See :meth:`rag_rec.generators.protocol.Backend.label_log_probabilities`. Not for coroutines: it blocks."""
         return self._wait(self._answers(questions, deadline))
 
-    async def alabel_log_probabilities(
-        self, questions: Sequence[Encoded], deadline: float | None = None
-    ) -> list[Floats]:
-        """The same for coroutines, of any event loop. Cancelling it cancels the requests."""
-        try:
-            future = self._loop.submit(self._answers(questions, deadline))
-        except Closed:
-            raise _closed() from None
-        return await asyncio.wrap_future(future)
-
     def use_adapter(self, folder: Path | None) -> None:
         """Answer with this adapter from now on; None answers with the base model. Waits for the requests under way.
 

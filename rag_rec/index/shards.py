@@ -52,12 +52,6 @@ def shard_files(user: int) -> list[str]:
     return [f"{folder}/{shard_name(shard_of(user))}" for folder in (PROFILES, INTERACTIONS)]
 
 
-def write_people(folder: Path, people: People) -> None:
-    """Write every shard of a generation."""
-    for shard in range(SHARDS):
-        write_shard(folder, shard, people)
-
-
 def write_shard(folder: Path, shard: int, people: People) -> None:
     """Write the two files of one shard into a generation's folder."""
     for name in (PROFILES, INTERACTIONS):

@@ -52,7 +52,7 @@ def train(asked: Questions, vectors: Any = VECTORS, recipe: Recipe = RECIPE) -> 
 def test_no_answer_is_learned(windows: list[Windows], hidden: int) -> None:
     asked = questions(RING, hidden, 1000)
     vocabulary = Vocabulary.load(train(asked).base.folder)
-    read = [[vocabulary.item_of_token(token) for token in each.items.tolist()] for each in windows[0].sequences]
+    read = [[vocabulary.items[token - vocabulary.first_item] for token in each.items] for each in windows[0].sequences]
     assert read == [[str(item) for item in history["item"][:-hidden].tolist()] for _, history in HISTORIES]
     assert all(each.prefix.tolist() == [BOS] for each in windows[0].sequences)
 

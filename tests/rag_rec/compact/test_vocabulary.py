@@ -19,12 +19,9 @@ vocabularies = st.builds(Vocabulary, pairs, pairs, pairs, st.integers(0, 5))
 class TestLaws:
     @settings(deadline=None, max_examples=50)
     @given(vocabularies)
-    def test_tokens_are_dense_and_invert(self, vocabulary: Vocabulary) -> None:
+    def test_tokens_are_dense(self, vocabulary: Vocabulary) -> None:
         found = [vocabulary.token_of_item(item_id) for item_id in vocabulary.items]
         assert found == list(range(vocabulary.first_item, vocabulary.first_spare))
-        assert tuple(vocabulary.item_of_token(token) for token in found if token is not None) == vocabulary.items
-        others = [*range(vocabulary.first_item), *range(vocabulary.first_spare, len(vocabulary))]
-        assert all(vocabulary.item_of_token(token) is None for token in others)
 
     @settings(deadline=None, max_examples=50)
     @given(vocabularies)

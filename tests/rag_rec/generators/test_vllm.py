@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from rag_rec.generators.breaker import Limits
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.health import read_labels
-from rag_rec.generators.protocol import Encoded, Floats
+from rag_rec.generators.protocol import Encoded
 from rag_rec.generators.vllm import Manners
 from tests.rag_rec.generators.asking import LONG, QUESTION, Open, expected, failure, position_score
 from tests.rag_rec.generators.fake_server import Behaviour, FakeServer
@@ -57,20 +54,15 @@ class TestAnswers:
         assert sorted(body["prompt"] for body in server.asked()) == [[[1], [2]], [[3]], [[4]], [[6]]]
         assert len({body["cache_salt"] for body in server.asked()}) == 2
 
-    def test_threads_and_coroutines_ask_at_once(self, opened: Open) -> None:
+    def test_threads_ask_at_once(self, opened: Open) -> None:
         questions = [Encoded((number, number + 1), (3, 5)) for number in range(24)]
         with FakeServer(score=position_score) as server:
             backend = opened(server, manners=Manners(requests=3))
 
-            async def all_at_once() -> list[list[Floats]]:
-                return await asyncio.gather(*(backend.alabel_log_probabilities([each]) for each in questions))
-
             with ThreadPoolExecutor(6) as threads:
-                by_threads = list(threads.map(lambda each: backend.label_log_probabilities([each], None), questions))
-            by_coroutines = asyncio.run(all_at_once())
-        for question, [one], [other] in zip(questions, by_threads, by_coroutines, strict=True):
-            assert np.array_equal(one, expected(question))
-            assert np.array_equal(other, expected(question))
+                found = list(threads.map(lambda each: backend.label_log_probabilities([each], None), questions))
+        for question, [each] in zip(questions, found, strict=True):
+            assert np.array_equal(each, expected(question))
 
     def test_too_many_labels_are_refused_before_anybody_is_asked(self, opened: Open) -> None:
         with FakeServer() as server:
@@ -190,22 +182,6 @@ class TestFailures:
             opened(server).label_log_probabilities([QUESTION], None)
         assert server.url in str(raised.value)
 
-    def test_a_coroutine_that_is_cancelled_gives_up_its_request(self, opened: Open) -> None:
-        async def give_up() -> None:
-            task = asyncio.create_task(backend.alabel_log_probabilities([QUESTION]))
-            await asyncio.to_thread(server.arrived.acquire, timeout=LONG)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-
-        with FakeServer() as server:
-            backend = opened(server, manners=Manners(requests=1, breaker=Limits(in_a_row=1)))
-            backend.label_log_probabilities([QUESTION], None)
-            server.behaviour = Behaviour.SLOW
-            asyncio.run(give_up())
-            server.behaviour = Behaviour.WELL
-            assert len(backend.label_log_probabilities([QUESTION], time.monotonic() + LONG)) == 1
-
     def test_closing_gives_up_what_is_under_way(self, opened: Open) -> None:
         with FakeServer() as server, ThreadPoolExecutor(1) as threads:
             backend = opened(server)
@@ -217,8 +193,6 @@ class TestFailures:
             assert isinstance(waiting.exception(timeout=LONG), GeneratorFailure)
             backend.close()
             assert failure(backend) is Reason.ABSENT
-            with pytest.raises(GeneratorFailure):
-                asyncio.run(backend.alabel_log_probabilities([QUESTION]))
 
 
 def test_another_base_under_the_same_name_is_refused(opened: Open) -> None:

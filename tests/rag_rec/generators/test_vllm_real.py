@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -151,16 +150,3 @@ def test_a_token_outside_the_vocabulary_is_refused(served: Served) -> None:
         with pytest.raises(GeneratorFailure) as raised:
             served.backend.label_log_probabilities([question], None)
         assert raised.value.reason is Reason.REFUSED
-
-
-def test_coroutines_ask_at_once(served: Served) -> None:
-    served.backend.use_adapter(None)
-    backend = served.backend
-    assert isinstance(backend, VllmBackend)
-    asked = questions(12)
-
-    async def all_at_once() -> list[list[np.ndarray]]:
-        return await asyncio.gather(*(backend.alabel_log_probabilities([each]) for each in asked))
-
-    found = [each for [each] in asyncio.run(all_at_once())]
-    agree(found, backend.label_log_probabilities(asked, None), served)

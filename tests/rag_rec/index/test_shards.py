@@ -22,7 +22,7 @@ from rag_rec.index.shards import (
     shard_files,
     shard_of,
     users_in,
-    write_people,
+    write_shard,
 )
 from rag_rec.vectors.files import read_arrays, write_arrays
 from rag_rec.vectors.flat import FlatIndex
@@ -60,6 +60,11 @@ def people_of(users: Sequence[int]) -> People:
         positive = np.ones(len(history), dtype=np.bool_)
         people.put(user, history, positive if user != 5 else ~positive, own)  # user 5 has no profile
     return people
+
+
+def write_people(folder: Path, people: People) -> None:
+    for shard in range(SHARDS):
+        write_shard(folder, shard, people)
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
