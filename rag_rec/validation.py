@@ -1,4 +1,4 @@
-"""What may be stored: the rules that ingest, the API and the store share.
+"""What may be stored, and how much may be asked for: the rules that ingest, the API and the store share.
 
 Every rule exists once as a predicate on one value. :func:`interaction_problems` applies the same rules to a whole
 frame. Messages name the field and the rule, never the value.
@@ -165,6 +165,12 @@ def interaction_problem(interaction: Interaction, limits: Limits = DEFAULT_LIMIT
             ("time", time_problem(interaction.time, limits)),
         ]
     )
+
+
+def check_k(k: int, settings: Settings) -> None:
+    """Raise ``InvalidInput`` unless so many items may be asked for."""
+    if not 1 <= k <= settings.max_k:
+        raise InvalidInput(f"k is {k}; it must lie between 1 and {settings.max_k}.")
 
 
 def check_item(item: Item, limits: Limits = DEFAULT_LIMITS) -> None:

@@ -44,7 +44,7 @@ from rag_rec.recommend.source import RankerSource
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import AppendResult
-from rag_rec.validation import Limits, check_interaction, check_item, check_user
+from rag_rec.validation import Limits, check_interaction, check_item, check_k, check_user
 from rag_rec.vectors.embedding import open_embedder
 from rag_rec.vectors.protocol import Embedder
 
@@ -171,8 +171,7 @@ class Engine(Privacy):
 
     def similar(self, item_id: str, k: int, filters: str | None = None) -> list[SimilarItem]:
         """The ``k`` items whose text is closest to this one's, best first."""
-        if not 1 <= k <= self.settings.max_k:
-            raise InvalidInput(f"k is {k}; it must lie between 1 and {self.settings.max_k}.")
+        check_k(k, self.settings)
         live = self._fresh()
         number = live.items.catalogue.number_of(item_id)
         if number is None:

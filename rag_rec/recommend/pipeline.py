@@ -27,6 +27,7 @@ from rag_rec.recommend.ranker import Ranked, Ranker
 from rag_rec.recommend.reasons import cite
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
+from rag_rec.validation import check_k
 
 log = structlog.get_logger()
 
@@ -72,8 +73,7 @@ class Recommender:
         )
 
     def _check(self, request: RecommendationRequest) -> None:
-        if not 1 <= request.k <= self._settings.max_k:
-            raise InvalidInput(f"k is {request.k}; it must lie between 1 and {self._settings.max_k}.")
+        check_k(request.k, self._settings)
         if request.deadline_ms is not None and request.deadline_ms < 1:
             raise InvalidInput("deadline_ms must be at least 1.")
 

@@ -8,8 +8,8 @@ from contextlib import aclosing
 from fastapi import APIRouter, Request, Response
 
 from rag_rec.domain import RecommendationRequest
-from rag_rec.errors import InvalidInput
 from rag_rec.explain.records import Explanation
+from rag_rec.validation import check_k
 from serving.admission import PROTECTED, WITH_BODY, needing
 from serving.answers import errors
 from serving.auth import Role
@@ -42,8 +42,7 @@ async def explain(body: ExplanationBody, service: CurrentService, request: Reque
     `done`, with the evidence cited and the provenance, or `error` in the shape of every error. Sentences that cite
     what was not given are left out. A caller who leaves stops the writing.
     """
-    if body.k > service.settings.max_k:
-        raise InvalidInput(f"k is {body.k}; it must lie between 1 and {service.settings.max_k}.")
+    check_k(body.k, service.settings)
     engine, wanted = service.ready_engine, body.request()
 
     def produce(stopped: Stopped) -> Iterator[bytes]:

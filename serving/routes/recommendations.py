@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 
 from rag_rec.domain import Recommendation, RecommendationRequest
-from rag_rec.errors import InvalidInput
+from rag_rec.validation import check_k
 from serving.admission import PROTECTED, WITH_BODY, needing
 from serving.answers import RecommendationAnswer, SimilarAnswer, errors
 from serving.auth import Role
@@ -29,7 +29,7 @@ router = APIRouter(
 )
 async def recommend(body: RecommendationBody, service: CurrentService) -> Response:
     """Rank items for a user. An unknown user gets popular items; the provenance says so."""
-    _check_k(body.k, service)
+    check_k(body.k, service.settings)
     request = body.request()
     if request.deadline_ms is None:
         answer = await service.answers.run(service.ready_engine.recommend, request)
@@ -54,11 +54,6 @@ async def similar(
     item_id: Annotated[Id, Path()], query: Annotated[SimilarQuery, Query()], service: CurrentService
 ) -> Response:
     """Items whose text is close to this one's."""
-    _check_k(query.k, service)
+    check_k(query.k, service.settings)
     items = await service.answers.run(service.ready_engine.similar, item_id, query.k, query.filters)
     return json_response({"items": items})
-
-
-def _check_k(k: int, service: Service) -> None:
-    if k > service.settings.max_k:
-        raise InvalidInput(f"k is {k}; it must lie between 1 and {service.settings.max_k}.")
