@@ -20,11 +20,11 @@ from sqlalchemy import text
 
 from benchmarks.report import Row, write_results
 from rag_rec.identity.pseudonyms import Pseudonyms
-from rag_rec.layers.records import ForgetRecord
+from rag_rec.layers.records import Erasure, ForgetRecord
 from rag_rec.store import SqlStore, open_store
 from rag_rec.store.database import Database
 from rag_rec.store.migration import upgrade
-from rag_rec.store.records import Erasure, LedgerEntry, LedgerTip
+from rag_rec.store.records import LedgerEntry, LedgerTip
 from tests.rag_rec.store.server import missing_binaries, started_server
 
 SEED = 0

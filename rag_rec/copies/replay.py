@@ -15,10 +15,10 @@ from rag_rec.errors import IncompatibleStore
 from rag_rec.forgetting.audit.trail import ACTION
 from rag_rec.forgetting.receipts.document import read_receipt
 from rag_rec.identity.pseudonyms import Pseudonyms
-from rag_rec.layers.records import ForgetRecord, ForgetState
+from rag_rec.layers.records import Erasure, ForgetRecord, ForgetState
 from rag_rec.store.holds import delete_hold, write_hold
 from rag_rec.store.journal import take
-from rag_rec.store.records import Erasure, Hold, LedgerEntry
+from rag_rec.store.records import Hold, LedgerEntry
 from rag_rec.store.removal import remove_rows, remove_users
 from rag_rec.store.requests import write_records
 from rag_rec.store.schema import events, forget_requests, interactions, items, places, suppressions, users
@@ -79,7 +79,9 @@ class Replay:
         removed = self._remove_user(number) if whole else self._remove_rows(known, body["interactions"])
         erasure = _erasure(body, number, self._forget_days)
         suppress(self._connection, [erasure])
-        write_records(self._connection, [_record(erasure, body["epoch"], removed)])
+        epoch = body["epoch"]
+        record = ForgetRecord.accepted(erasure, epoch - 1, epoch, erasure.created, removed)
+        write_records(self._connection, [record])  # its steps are taken again, unless a receipt says that they are done
         self.done.update({f"{kind}_removed": count for kind, count in removed.items()})
 
     def _remove_user(self, number: int) -> dict[str, int]:
@@ -150,25 +152,6 @@ def _erasure(body: Mapping[str, Any], user_number: int, forget_days: int) -> Era
         digests=() if whole else body["interactions"],
         created=body["time"],
         deadline=body["time"] + forget_days * DAY_MS,
-    )
-
-
-def _record(erasure: Erasure, epoch: int, removed: Mapping[str, int]) -> ForgetRecord:
-    """The request as it was accepted: its steps are taken again, unless a receipt says that they are done."""
-    return ForgetRecord(
-        request_id=erasure.request_id,
-        batch_id=erasure.batch_id,
-        subject=erasure.subject,
-        plan=erasure.plan,
-        scope=erasure.scope,
-        state=ForgetState.HIDDEN,
-        user_number=erasure.user_number,
-        epoch_before=epoch - 1,
-        epoch_after=epoch,
-        created=erasure.created,
-        deadline=erasure.deadline,
-        times={state.value: erasure.created for state in (ForgetState.ACCEPTED, ForgetState.HIDDEN)},
-        removed=removed,
     )
 
 

@@ -14,8 +14,8 @@ from rag_rec.forgetting.ledger.chain import make_entry, tip_after
 from rag_rec.forgetting.plan import Planner, check_met
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.forgetting.system import System
-from rag_rec.layers.records import ForgetRecord, Target
-from rag_rec.store.records import Erasure, LedgerEntry, LedgerTip
+from rag_rec.layers.records import Erasure, ForgetRecord, Target
+from rag_rec.store.records import LedgerEntry, LedgerTip
 
 DAY_MS: Final = 86_400_000
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Self
 
 
 class ForgetState(StrEnum):
@@ -17,6 +18,38 @@ class ForgetState(StrEnum):
     EFFECTIVE = "effective"  # every live replica has passed the erasure epoch
     UNLEARNED = "unlearned"  # no adapter is left that saw the person
     COMPLETE = "complete"
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What to accept: one person, or some interactions of one person.
+
+    Attributes:
+        request_id: names the request; it is new.
+        batch_id: of the batch it belongs to.
+        subject: pseudonym of the person.
+        plan: pseudonym of what was agreed to be removed.
+        user_number: the person's number.
+        interactions: numbers of the interactions; None is the whole user.
+        digests: their pseudonyms, so that they can be refused when they come again.
+        created: milliseconds since 1970 UTC.
+        deadline: by when the request must be complete.
+    """
+
+    request_id: str
+    batch_id: str | None
+    subject: str
+    plan: str
+    user_number: int
+    interactions: Sequence[int] | None
+    digests: Sequence[str]
+    created: int
+    deadline: int
+
+    @property
+    def scope(self) -> str:
+        """``user`` or ``interactions``."""
+        return "user" if self.interactions is None else "interactions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +76,26 @@ class ForgetRecord:
     removed: Mapping[str, int] = field(default_factory=dict)
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     receipt: str | None = None
+
+    @classmethod
+    def accepted(cls, erasure: Erasure, before: int, epoch: int, hidden: int, removed: Mapping[str, int]) -> Self:
+        """A request that has just been carried out in the store, and nowhere else: at ``epoch``, at the time ``hidden``
+        in milliseconds. ``before`` is the store's epoch until then."""
+        return cls(
+            request_id=erasure.request_id,
+            batch_id=erasure.batch_id,
+            subject=erasure.subject,
+            plan=erasure.plan,
+            scope=erasure.scope,
+            state=ForgetState.HIDDEN,
+            user_number=erasure.user_number,
+            epoch_before=before,
+            epoch_after=epoch,
+            created=erasure.created,
+            deadline=erasure.deadline,
+            times={ForgetState.ACCEPTED.value: erasure.created, ForgetState.HIDDEN.value: hidden},
+            removed=removed,
+        )
 
 
 Group = Sequence[ForgetRecord]

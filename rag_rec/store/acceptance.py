@@ -9,13 +9,12 @@ from sqlalchemy import Connection
 from rag_rec.clock import now_ms
 from rag_rec.errors import PlanChanged
 from rag_rec.identity.pseudonyms import Pseudonyms
-from rag_rec.layers.records import ForgetRecord, ForgetState
+from rag_rec.layers.records import Erasure, ForgetRecord
 from rag_rec.store.chain import append_entries, tip
 from rag_rec.store.holds import check_no_hold
 from rag_rec.store.journal import peek
 from rag_rec.store.lineage import incur_debts
 from rag_rec.store.protocol import Accepted
-from rag_rec.store.records import Erasure
 from rag_rec.store.removal import present_users, record_removal, remove_rows, remove_users
 from rag_rec.store.requests import write_records
 from rag_rec.store.seals import seal
@@ -74,21 +73,8 @@ def _remove_rows(connection: Connection, user_number: int, numbers: Sequence[int
 
 def _records(erasures: Sequence[Erasure], gone: Mapping[int, int], before: int) -> list[ForgetRecord]:
     hidden = now_ms()
+    removed = [{"users": int(each.interactions is None), "interactions": gone[each.user_number]} for each in erasures]
     return [
-        ForgetRecord(
-            request_id=erasure.request_id,
-            batch_id=erasure.batch_id,
-            subject=erasure.subject,
-            plan=erasure.plan,
-            scope=erasure.scope,
-            state=ForgetState.HIDDEN,
-            user_number=erasure.user_number,
-            epoch_before=before,
-            epoch_after=epoch,
-            created=erasure.created,
-            deadline=erasure.deadline,
-            times={ForgetState.ACCEPTED.value: erasure.created, ForgetState.HIDDEN.value: hidden},
-            removed={"users": int(erasure.interactions is None), "interactions": gone[erasure.user_number]},
-        )
-        for epoch, erasure in enumerate(erasures, before + 1)
+        ForgetRecord.accepted(erasure, before, epoch, hidden, rows)
+        for epoch, (erasure, rows) in enumerate(zip(erasures, removed, strict=True), before + 1)
     ]

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection, bindparam, delete, insert, literal, select
 
 from rag_rec.errors import Busy
+from rag_rec.layers.records import Erasure
 from rag_rec.store.database import Database, chunks
 from rag_rec.store.journal import peek
-from rag_rec.store.records import Debt, Erasure
+from rag_rec.store.records import Debt
 from rag_rec.store.schema import debts, lineage
 
 

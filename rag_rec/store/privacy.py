@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from rag_rec.identity.pseudonyms import Pseudonyms
-from rag_rec.layers.records import ForgetRecord
+from rag_rec.layers.records import Erasure, ForgetRecord
 from rag_rec.store.acceptance import accept
 from rag_rec.store.chain import Chain, append_entries, tip
 from rag_rec.store.database import Database
@@ -16,17 +16,7 @@ from rag_rec.store.lineage import Lineage, delete_lineage, write_lineage
 from rag_rec.store.places import Places, retire, write_place
 from rag_rec.store.processes import Processes, delete_processes, mark_processes, write_process
 from rag_rec.store.protocol import Accepted, Compose
-from rag_rec.store.records import (
-    Debt,
-    Erasure,
-    Hold,
-    LedgerEntry,
-    LedgerTip,
-    Place,
-    Replica,
-    ServiceProcess,
-    Suppression,
-)
+from rag_rec.store.records import Debt, Hold, LedgerEntry, LedgerTip, Place, Replica, ServiceProcess, Suppression
 from rag_rec.store.replicas import Replicas, delete_replica, delete_silent, renew_replica, write_replica
 from rag_rec.store.requests import Requests, write_records
 from rag_rec.store.seals import recognising, seal

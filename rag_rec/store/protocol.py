@@ -9,13 +9,12 @@ import polars as pl
 
 from rag_rec.domain import Interaction, Item, User
 from rag_rec.events.history import History
-from rag_rec.layers.records import ForgetRecord
+from rag_rec.layers.records import Erasure, ForgetRecord
 from rag_rec.store.records import (
     AppendResult,
     Change,
     Counts,
     Debt,
-    Erasure,
     EventCount,
     Hold,
     LedgerEntry,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -80,38 +79,6 @@ class StoredInteraction:
 
     number: int
     interaction: Interaction
-
-
-@dataclass(frozen=True, slots=True)
-class Erasure:
-    """What to accept: one person, or some interactions of one person.
-
-    Attributes:
-        request_id: names the request; it is new.
-        batch_id: of the batch it belongs to.
-        subject: pseudonym of the person.
-        plan: pseudonym of what was agreed to be removed.
-        user_number: the person's number.
-        interactions: numbers of the interactions; None is the whole user.
-        digests: their pseudonyms, so that they can be refused when they come again.
-        created: milliseconds since 1970 UTC.
-        deadline: by when the request must be complete.
-    """
-
-    request_id: str
-    batch_id: str | None
-    subject: str
-    plan: str
-    user_number: int
-    interactions: Sequence[int] | None
-    digests: Sequence[str]
-    created: int
-    deadline: int
-
-    @property
-    def scope(self) -> str:
-        """``user`` or ``interactions``."""
-        return "user" if self.interactions is None else "interactions"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from dataclasses import asdict, replace
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from rag_rec.errors import UnknownUser
+from rag_rec.layers.records import Erasure
 from rag_rec.store.database import Database, chunks
-from rag_rec.store.records import Erasure, Suppression
+from rag_rec.store.records import Suppression
 from rag_rec.store.schema import suppressions
 
 _mine = suppressions.c

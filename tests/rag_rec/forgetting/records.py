@@ -11,9 +11,9 @@ from rag_rec.forgetting.receipts.document import Facts, read_receipt, write_rece
 from rag_rec.home.keys import open_pseudonyms, open_signer
 from rag_rec.home.opening import store_of
 from rag_rec.layers.finding import Finding, LayerName, Status
-from rag_rec.layers.records import ForgetRecord, ForgetState
+from rag_rec.layers.records import Erasure, ForgetRecord, ForgetState
 from rag_rec.settings import Settings
-from rag_rec.store.records import Erasure, LedgerEntry, LedgerTip
+from rag_rec.store.records import LedgerEntry, LedgerTip
 
 FINDINGS = [Finding(layer, Status.PROVEN, f"{layer} was looked at.") for layer in LayerName]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from rag_rec.layers.records import ForgetRecord
+from rag_rec.layers.records import Erasure, ForgetRecord
 from rag_rec.store.protocol import Store
-from rag_rec.store.records import Erasure, LedgerEntry, LedgerTip, Suppression
+from rag_rec.store.records import LedgerEntry, LedgerTip, Suppression
 from tests.rag_rec.store.reference_privacy import PSEUDONYMS
 
 

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field, replace
 from rag_rec.domain import Interaction, User
 from rag_rec.errors import BrokenLedger, Busy, LegalHold, PlanChanged, UnknownPlace, UnknownUser
 from rag_rec.identity.pseudonyms import Pseudonyms
-from rag_rec.layers.records import ForgetRecord, ForgetState
+from rag_rec.layers.records import Erasure, ForgetRecord, ForgetState
 from rag_rec.store.protocol import Accepted, Compose
 from rag_rec.store.records import (
     ChangeKind,
     Debt,
-    Erasure,
     Hold,
     LedgerEntry,
     LedgerTip,
