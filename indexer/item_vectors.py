@@ -13,7 +13,7 @@ import numpy.typing as npt
 from safetensors.numpy import load_file, save
 
 from indexer.reuse import Known
-from rag_rec.artifacts.private import make_private_folder, write_durably
+from rag_rec.artifacts.private import make_private_folder, replace_durably
 from rag_rec.index.item_space import ItemTexts, text_digests
 from rag_rec.vectors.flat import FlatIndex
 from rag_rec.vectors.protocol import Embedder, Vectors
@@ -83,9 +83,7 @@ def _checkpointed(  # noqa: PLR0913 - one chunk and what it is made from
             return Chunk(held["vectors"], held["tokens"])
     chunk = _embedded(texts, digests, embedder, known, advance)
     make_private_folder(path.parent)
-    unfinished = path.with_suffix(".unfinished")
-    write_durably(unfinished, save({"vectors": chunk.vectors, "tokens": chunk.tokens, "digests": digests.copy()}))
-    unfinished.replace(path)
+    replace_durably(path, save({"vectors": chunk.vectors, "tokens": chunk.tokens, "digests": digests.copy()}))
     return chunk
 
 

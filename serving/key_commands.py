@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from rag_rec.artifacts.private import make_private_folder, sync_folder, write_durably
+from rag_rec.artifacts.private import make_private_folder, replace_durably
 from rag_rec.commands.app import Json, command
 from rag_rec.errors import InvalidInput
 from rag_rec.settings import Settings
@@ -53,11 +53,8 @@ def list_keys(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read b
 
 def _add(file: Path, key: str, roles: list[str]) -> None:
     held = {each.get_secret_value(): names for each, names in read_keys(file).items()} if file.exists() else {}
-    draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     try:
         make_private_folder(file.parent)
-        write_durably(draft, orjson.dumps({**held, key: roles}, option=orjson.OPT_INDENT_2) + b"\n")
-        draft.replace(file)  # a service finds the old keys or the new ones, whole
-        sync_folder(file.parent)
+        replace_durably(file, orjson.dumps({**held, key: roles}, option=orjson.OPT_INDENT_2) + b"\n")
     except OSError as error:
         raise InvalidInput(f"RAGREC_API_KEYS_FILE ({file}) cannot be written: {error.strerror}.") from None

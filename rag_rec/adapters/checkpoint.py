@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from rag_rec.artifacts.destruction import remove
-from rag_rec.artifacts.private import make_private_folder, sync_folder, write_durably
+from rag_rec.artifacts.private import make_private_folder, replace_durably
 
 FORMAT: Final = 1
 SUFFIX: Final = ".safetensors"
@@ -65,10 +65,7 @@ class Checkpoints:
         fields |= {"finished": state.finished, "loss": state.loss}
         content = save(dict(state.arrays), {"checkpoint": orjson.dumps(fields).decode()})
         target = self.folder / f"{state.finished:06d}{SUFFIX}"
-        unfinished = target.with_suffix(".unfinished")
-        write_durably(unfinished, content)
-        unfinished.replace(target)
-        sync_folder(self.folder)
+        replace_durably(target, content)
         _destroy(path for path in self.folder.glob("*") if path != target)
 
     def load(self) -> Checkpoint | None:

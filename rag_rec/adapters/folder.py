@@ -7,7 +7,6 @@ never changed; readers that hold an older one may go on using it until it is pru
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +23,14 @@ from rag_rec.adapters.checkpoint import Checkpoints, from_before
 from rag_rec.adapters.manifest import MANIFEST, CompactManifest, content_digest, damaged
 from rag_rec.adapters.published import BUILDING, CompactFolder, opened, published, readable
 from rag_rec.artifacts.destruction import destroy
-from rag_rec.artifacts.private import FILE_MODE, close_off, make_private_folder, sync_folder, write_durably
+from rag_rec.artifacts.private import (
+    FILE_MODE,
+    close_off,
+    make_private_folder,
+    replace_durably,
+    sync_folder,
+    write_durably,
+)
 from rag_rec.errors import Busy, InvalidInput, NotReady
 from rag_rec.index.generation import digest_files
 
@@ -142,10 +148,7 @@ class CompactStore:
         lineage = self.open_base(base).manifest.lineage
         if adapter is not None and self.open_adapter(adapter).manifest.lineage != lineage:
             raise InvalidInput("The adapter was trained on another base: run `rag-rec compact build`.")
-        pointer = self.root / f".{POINTER}.{secrets.token_hex(4)}"
-        write_durably(pointer, orjson.dumps({"base": base, "adapter": adapter}))
-        pointer.replace(self.root / POINTER)
-        sync_folder(self.root)
+        replace_durably(self.root / POINTER, orjson.dumps({"base": base, "adapter": adapter}))
 
     def discard_training(self, before: int | None = None) -> None:
         """Overwrite and remove the checkpoints of an unfinished training: they hold what was learned from people.
@@ -241,7 +244,7 @@ def _name(aside: Path, target: Path) -> None:
     """Give a finished folder its name. Where the same content has it, readers may be using it: only the manifest
     changes; damaged content is replaced."""
     for path in aside.rglob("*"):
-        _sync(path)
+        sync_folder(path)
     sync_folder(aside)
     if target.exists() and _intact(target):
         (aside / MANIFEST).replace(target / MANIFEST)
@@ -251,14 +254,6 @@ def _name(aside: Path, target: Path) -> None:
         destroy(target)
     aside.rename(target)
     sync_folder(target.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _intact(folder: Path) -> bool:

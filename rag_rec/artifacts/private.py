@@ -7,6 +7,7 @@ Everything below ``RAGREC_HOME`` holds people, keys, or what was made from peopl
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,8 +56,17 @@ def write_durably(path: Path, content: bytes) -> None:
         os.fsync(stream.fileno())
 
 
+def replace_durably(path: Path, content: bytes) -> None:
+    """Put a file in the place of the one that may be there, in one step: a reader finds the old one or the new one,
+    whole. Raises ``OSError`` as :func:`write_durably` does."""
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    write_durably(aside, content)
+    aside.replace(path)
+    sync_folder(path.parent)
+
+
 def sync_folder(folder: Path) -> None:
-    """Wait until a folder's entries are on the disk."""
+    """Wait until a folder's entries, or a file's content, are on the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

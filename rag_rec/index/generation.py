@@ -24,7 +24,14 @@ import orjson
 from filelock import FileLock, Timeout
 
 from rag_rec.artifacts.destruction import destroy
-from rag_rec.artifacts.private import FILE_MODE, close_off, make_private_folder, sync_folder, write_durably
+from rag_rec.artifacts.private import (
+    FILE_MODE,
+    close_off,
+    make_private_folder,
+    replace_durably,
+    sync_folder,
+    write_durably,
+)
 from rag_rec.artifacts.signature import SIGNATURE, sign_manifest
 from rag_rec.errors import Busy, CorruptIndex, InvalidInput, NotReady
 from rag_rec.identity.signing import Signer
@@ -214,10 +221,7 @@ class Generations:
         destroy(folder.rename(self._leftover()))
 
     def _point_to(self, name: str) -> None:
-        pointer = self.root / f".{POINTER}.{secrets.token_hex(4)}"
-        write_durably(pointer, name.encode() + b"\n")
-        pointer.replace(self.root / POINTER)
-        sync_folder(self.root)
+        replace_durably(self.root / POINTER, name.encode() + b"\n")
 
     def _seal(self, folder: Path, manifest: Manifest) -> Generation:
         write_durably(folder / MANIFEST, orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Final
 
 import orjson
 
-from rag_rec.artifacts.private import sync_folder
+from rag_rec.artifacts.private import replace_durably
 from rag_rec.errors import CorruptIndex
 from rag_rec.settings import Settings
 
@@ -66,14 +65,7 @@ def read_identity(home: Path) -> Identity | None:
 
 def write_identity(home: Path, identity: Identity) -> None:
     """Write down who a folder is, durably and for its owner only."""
-    aside = home / f".{FILE}.{secrets.token_hex(4)}"
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(orjson.dumps({"format": FORMAT, **asdict(identity)}))
-        stream.flush()
-        os.fsync(stream.fileno())
-    aside.replace(home / FILE)
-    sync_folder(home)
+    replace_durably(home / FILE, orjson.dumps({"format": FORMAT, **asdict(identity)}))
 
 
 def holds_people(settings: Settings) -> bool:

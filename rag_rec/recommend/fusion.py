@@ -20,7 +20,7 @@ import orjson
 from scipy.optimize import OptimizeResult, brentq, minimize
 from scipy.special import log_softmax
 
-from rag_rec.artifacts.private import make_private_folder, write_durably
+from rag_rec.artifacts.private import make_private_folder, replace_durably
 from rag_rec.domain import GateState
 from rag_rec.errors import CorruptIndex
 from rag_rec.evaluation import bootstrap
@@ -68,9 +68,7 @@ class Gate:
     def save(self, path: Path) -> None:
         """Write as JSON."""
         make_private_folder(path.parent)
-        unfinished = path.with_suffix(".unfinished")
-        write_durably(unfinished, orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2))
-        unfinished.replace(path)
+        replace_durably(path, orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2))
 
     @classmethod
     def load(cls, path: Path) -> Gate | None:

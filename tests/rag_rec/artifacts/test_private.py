@@ -14,6 +14,7 @@ from rag_rec.artifacts.private import (
     close_off,
     make_private_folder,
     private_opener,
+    replace_durably,
     write_durably,
 )
 from rag_rec.errors import Insecure, WrongKey
@@ -55,6 +56,16 @@ def test_a_file_behind_a_link_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="link"):
         write_durably(tmp_path / "link", b"ours")
     assert (tmp_path / "outside").read_bytes() == b"belongs to somebody else"
+
+
+def test_a_file_takes_the_place_of_another_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with path.open("rb") as reader:
+        replace_durably(path, b"new")
+        assert reader.read() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+    assert (path.read_bytes(), mode(path)) == (b"new", 0o600)
 
 
 def test_a_folder_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
