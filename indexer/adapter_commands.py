@@ -12,7 +12,7 @@ from indexer.compact_training import Context, Device, DeviceOption, Epochs, Held
 from rag_rec.adapters.folder import CompactStore
 from rag_rec.adapters.policy import NEVER, AdapterPolicy
 from rag_rec.clock import iso
-from rag_rec.commands.app import Json, command
+from rag_rec.commands.app import command
 from rag_rec.commands.printing import Answer
 from rag_rec.home.opening import check_system, existing_store_of
 from rag_rec.settings import Settings
@@ -23,13 +23,12 @@ app = typer.Typer(help="Take the forgotten out of the adapter, and see which ada
 
 @app.command("retrain")
 @command
-def retrain(  # noqa: PLR0913 - one parameter for each option
+def retrain(
     epochs: Epochs = None,
     rank: Rank = None,
     context: Context = None,
     held_out: HeldOut = None,
     device: DeviceOption = Device.AUTO,
-    json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
     """Train the adapter in use again, the same way and without the forgotten, and put it to use.
 
@@ -52,7 +51,7 @@ def retrain(  # noqa: PLR0913 - one parameter for each option
 
 @app.command("list")
 @command
-def list_adapters(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+def list_adapters() -> Mapping[str, Any]:
     """The adapters: whom each saw, in numbers, how many forget requests wait for it, and until when it may rank."""
     settings = Settings()
     compact = CompactStore(settings.compact)

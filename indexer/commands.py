@@ -25,7 +25,7 @@ from indexer.sources.parquet import ParquetSource
 from indexer.times import TimeUnit
 from indexer.tolerance import Tolerance
 from rag_rec.clock import now_ms
-from rag_rec.commands.app import Json, command
+from rag_rec.commands.app import command
 from rag_rec.errors import InvalidInput
 from rag_rec.home.opening import store_of
 from rag_rec.index.tally import Tally
@@ -116,7 +116,6 @@ def ingest(  # noqa: PLR0913 - one parameter for each option
     rejects: RejectsOption = None,
     max_rejects: TolerateOption = "5%",
     batch_rows: BatchOption = 100_000,
-    json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
     """Store items, users or interactions from a file. Safe to repeat and to interrupt."""
     settings, tolerance = Settings(), Tolerance.parse(max_rejects)
@@ -144,7 +143,6 @@ def ingest(  # noqa: PLR0913 - one parameter for each option
 def fetch_dataset(
     name: DatasetName,
     to: Annotated[Path, typer.Option(help="Folder for the archive.")] = Path(),
-    json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
     """Download a public data set and check it. Its own licence applies."""
     with Shown("dataset fetch") as progress:

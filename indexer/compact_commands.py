@@ -21,7 +21,7 @@ from indexer.compact_training import (
 from rag_rec.adapters.activation import put_to_use
 from rag_rec.adapters.folder import CompactStore, InUse
 from rag_rec.adapters.published import CompactFolder
-from rag_rec.commands.app import Json, command
+from rag_rec.commands.app import command
 from rag_rec.engine.tending import open_saga
 from rag_rec.errors import InvalidInput
 from rag_rec.home.opening import check_system, existing_store_of
@@ -53,7 +53,6 @@ def build(  # noqa: PLR0913 - one parameter for each option
     held_out: HeldOut = None,
     device: DeviceOption = Device.AUTO,
     fresh: Fresh = False,
-    json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
     """Train the compact generator, put it to use, and measure whether it helps.
 
@@ -68,7 +67,7 @@ def build(  # noqa: PLR0913 - one parameter for each option
 
 @app.command("list")
 @command
-def list_adapters(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+def list_adapters() -> Mapping[str, Any]:
     """The bases and adapters there are, oldest first."""
     settings = Settings()
     check_system(settings)
@@ -91,7 +90,6 @@ def list_adapters(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - re
 @command
 def activate(
     adapter: Annotated[str, typer.Argument(help="Digest of an adapter, or `none` for the base alone.")],
-    json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
     """Put an adapter to use, with the newest base that it fits. A running service takes it up by itself.
 

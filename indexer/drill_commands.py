@@ -15,7 +15,7 @@ import typer
 from indexer.drill import Drill, check_backup
 from indexer.system_copy import SystemCopy
 from rag_rec.artifacts.destruction import destroy
-from rag_rec.commands.app import Json, command
+from rag_rec.commands.app import command
 from rag_rec.home.opening import check_system
 from rag_rec.progress.shown import Shown
 from rag_rec.settings import Settings
@@ -30,7 +30,6 @@ def drill(
     backup: Annotated[
         Path | None, typer.Option(help="Restore this backup with the present ledger instead, and look who is back.")
     ] = None,
-    json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
     """Forget an invented person in a copy of the system, and try to bring them back. The system itself is only read."""
     settings, started = Settings(), time.perf_counter()

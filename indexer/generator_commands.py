@@ -10,7 +10,7 @@ import typer
 from indexer.gate import GateMeasurement, Sample
 from indexer.progress import Progress
 from rag_rec.adapters.folder import CompactStore
-from rag_rec.commands.app import Json, command
+from rag_rec.commands.app import command
 from rag_rec.errors import InvalidInput
 from rag_rec.generators.wanted import Wanted, wanted
 from rag_rec.home.opening import existing_store_of
@@ -35,7 +35,7 @@ def group() -> None:
 
 @app.command("gate")
 @command
-def gate(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+def gate() -> Mapping[str, Any]:
     """Measure on held-out choices whether the LLM improves on the candidates' order, and with which weight.
 
     It takes part only if the whole 95 % interval of its gain lies above zero. A running service takes the result up by

@@ -10,7 +10,7 @@ import typer
 
 from indexer.build import Builder
 from indexer.verify import verify_generation
-from rag_rec.commands.app import Json, command
+from rag_rec.commands.app import command
 from rag_rec.home.opening import check_system, existing_store_of
 from rag_rec.index.generation import Generation, Generations
 from rag_rec.index.signed import generations_of
@@ -26,7 +26,7 @@ Name = Annotated[str | None, typer.Argument(help="Name of a generation; the curr
 
 @app.command("build")
 @command
-def build(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+def build() -> Mapping[str, Any]:
     """Build a generation from the store, verify it, and make it current. Vectors of unchanged texts are taken over."""
     return _build("index build", fresh=False)
 
@@ -37,7 +37,6 @@ def rebuild(
     embed_again: Annotated[
         bool, typer.Option("--embed-again", help="Embed every text again, also those whose vectors are known.")
     ] = False,
-    json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
     """Build a generation from the store as `build` does, verify it, and make it current.
 
@@ -49,7 +48,7 @@ def rebuild(
 
 @app.command("verify")
 @command
-def verify(name: Name = None, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+def verify(name: Name = None) -> Mapping[str, Any]:
     """Check a generation's files against its manifest, and its content against the store."""
     settings = Settings()
     generations = Generations(settings.generations)
@@ -66,7 +65,7 @@ def verify(name: Name = None, json: Json = False) -> Mapping[str, Any]:  # noqa:
 
 @app.command("list")
 @command
-def list_generations(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+def list_generations() -> Mapping[str, Any]:
     """The generations there are, oldest first."""
     generations = _generations()
     current = generations.current_id()
@@ -76,7 +75,7 @@ def list_generations(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 -
 
 @app.command("activate")
 @command
-def activate(name: str, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+def activate(name: str) -> Mapping[str, Any]:
     """Make a generation current, after checking its files. A running service takes it up by itself."""
     generations = _generations()
     generations.verify(generations.open(name))

@@ -50,7 +50,7 @@ class GeneratorKind(StrEnum):
 
 @app.command("serve")
 @command
-def serve(  # noqa: PLR0913 - one parameter per option of the command
+def serve(
     host: Annotated[str | None, typer.Option(help="Address to bind to. Default: RAGREC_HOST.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = None,
     workers: Annotated[
@@ -60,7 +60,6 @@ def serve(  # noqa: PLR0913 - one parameter per option of the command
     base_url: Annotated[
         list[str] | None, typer.Option(help="Base URL of a vLLM server; may be given several times.")
     ] = None,
-    json: Json = False,  # noqa: ARG001
 ) -> Mapping[str, Any]:
     """Serve the HTTP interface until interrupted. Logs go to stderr, one JSON object per line."""
     settings = _settings(generator, base_url, workers)

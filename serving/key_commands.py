@@ -11,7 +11,7 @@ import orjson
 import typer
 
 from rag_rec.artifacts.private import make_private_folder, replace_durably
-from rag_rec.commands.app import Json, command
+from rag_rec.commands.app import command
 from rag_rec.errors import InvalidInput
 from rag_rec.settings import Settings
 from serving.auth import Keyring, Role, fingerprint
@@ -26,7 +26,6 @@ app.add_typer(keys, name="key")
 @command
 def new(
     role: Annotated[list[Role], typer.Option(help="What the key may do; may be given several times.")],
-    json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
     """Make a random API key, add it to RAGREC_API_KEYS_FILE where that is set, and print it, this once."""
     key, roles = secrets.token_urlsafe(32), sorted(dict.fromkeys(each.value for each in role))
@@ -41,7 +40,7 @@ def new(
 
 @keys.command("list")
 @command
-def list_keys(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+def list_keys() -> Mapping[str, Any]:
     """Fingerprints and roles of the keys that are configured; `rag-rec audit list` names keys by fingerprint."""
     settings = Settings()
     held = dict(settings.api_keys)

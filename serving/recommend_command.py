@@ -9,7 +9,7 @@ import orjson
 import typer
 from pydantic import ValidationError
 
-from rag_rec.commands.app import Json, command
+from rag_rec.commands.app import command
 from rag_rec.commands.printing import Answer
 from rag_rec.domain import Recommendation, RecommendationRequest, RecommendedItem, Strategy
 from rag_rec.errors import InvalidInput
@@ -32,7 +32,6 @@ def recommend(
     strategy: Annotated[
         Strategy, typer.Option(help="How evidence is chosen from the user's history.")
     ] = Strategy.PREFERENCE,
-    json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
     """Recommend items to a user: the same answer as over HTTP. An unknown user gets popular items, and is called so."""
     settings, request = Settings(), _request({"user_id": user, "k": k, "filters": filters, "strategy": strategy})

@@ -7,10 +7,12 @@ Every command takes ``--json``: then stdout is exactly one JSON object, progress
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
+from inspect import Parameter
 from typing import Annotated, Any, ParamSpec
 
 import orjson
@@ -30,6 +32,8 @@ from rag_rec.settings import settings_problem
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
 """The option that every command has. A command returns its result as a mapping; :func:`command` prints it."""
 
+_JSON = Parameter("json", Parameter.KEYWORD_ONLY, default=False, annotation=Json)
+
 progress_console = Console(stderr=True)
 P = ParamSpec("P")
 
@@ -37,12 +41,15 @@ P = ParamSpec("P")
 def command(function: Callable[P, Mapping[str, Any]]) -> Callable[P, None]:
     """Wrap a command that returns its result: print it as JSON or in words, and turn errors into exit code 1.
 
-    The wrapped function must have a parameter ``json`` of type :data:`Json`.
+    The command gets the option ``--json``. A function that has to know of it has a parameter ``json`` of type
+    :data:`Json`.
     """
+    signature = inspect.signature(function, eval_str=True)
+    reads_json = "json" in signature.parameters
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        as_json = bool(kwargs.get("json", False))
+        as_json = bool((kwargs.get if reads_json else kwargs.pop)("json", False))
         try:
             result = function(*args, **kwargs)
         except RagRecError as error:
@@ -58,6 +65,8 @@ def command(function: Callable[P, Mapping[str, Any]]) -> Callable[P, None]:
         if result.get("ok") is False:
             raise typer.Exit(1)
 
+    if not reads_json:
+        vars(run)["__signature__"] = signature.replace(parameters=[*signature.parameters.values(), _JSON])
     return run
 
 

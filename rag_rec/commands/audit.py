@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rag_rec.clock import iso
-from rag_rec.commands.app import Json, command
+from rag_rec.commands.app import command
 from rag_rec.commands.printing import Answer
 from rag_rec.forgetting.audit.trail import Deed, deeds
 from rag_rec.home.opening import store_without_keys
@@ -26,7 +26,7 @@ Limit = Annotated[int | None, typer.Option(min=1, help="At most so many, the old
 
 @audit.command("list")
 @command
-def list_deeds(after: After = 0, limit: Limit = None, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001
+def list_deeds(after: After = 0, limit: Limit = None) -> Mapping[str, Any]:
     """What was done by which key or user of the operating system. `rag-rec ledger verify` checks the signatures."""
     with closing(store_without_keys(Settings())) as store:
         found = deeds(store, after, limit)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rag_rec.commands.app import Json, command
+from rag_rec.commands.app import command
 from rag_rec.copies.backup import write_backup
 from rag_rec.copies.restore import restore
 from rag_rec.engine.system import open_system, signer_of
@@ -31,7 +31,7 @@ File = Annotated[Path, typer.Argument(help="The backup.")]
 
 @app.command("backup")
 @command
-def backup(file: File, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+def backup(file: File) -> Mapping[str, Any]:
     """Write the whole store into one file, while the service goes on. Keys are not in it."""
     settings, started = Settings(), time.perf_counter()
     with closing(existing_store_of(settings)) as store:  # brings an older store up to date, and refuses a wrong key
@@ -65,7 +65,6 @@ def restore_store(
             "back, and has to be forgotten again.",
         ),
     ] = False,
-    json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
     """Replace the store by a backup, without anybody who was forgotten since. The index has to be built anew."""
     settings, started = Settings(), time.perf_counter()

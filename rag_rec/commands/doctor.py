@@ -12,7 +12,7 @@ import typer
 from rag_rec.adapters.lineage import owing
 from rag_rec.artifacts.signature import Signed
 from rag_rec.clock import iso, now_ms
-from rag_rec.commands.app import Json, command
+from rag_rec.commands.app import command
 from rag_rec.domain import Candidate, Item, User
 from rag_rec.engine.system import signer_of
 from rag_rec.errors import NoSystem, RagRecError
@@ -61,7 +61,7 @@ class Finding:
 
 @app.command("doctor")
 @command
-def doctor(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+def doctor() -> Mapping[str, Any]:
     """Check store, keys, ledger, forget requests, index and generator, and say what to do where something is wrong."""
     found = examine(Settings())
     ok = all(finding.state is not State.FAILED for finding in found)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rag_rec.commands.app import Json, command
+from rag_rec.commands.app import command
 from rag_rec.commands.forget_batch import forget_batch, report_in_words
 from rag_rec.commands.place import place
 from rag_rec.commands.printing import Answer, said
@@ -58,7 +58,6 @@ def forget_user(
     dry_run: DryRun = False,
     confirm: Confirm = None,
     plan: PlanHash = None,
-    json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
     """Forget a user: attributes, interactions, vectors, and their share of every statistic."""
     return _run(ForgetRequest.of(user_id, None, confirm, plan), dry_run)
@@ -75,7 +74,6 @@ def forget_interactions(  # noqa: PLR0913 - one parameter per option of the comm
     dry_run: DryRun = False,
     confirm: Confirm = None,
     plan: PlanHash = None,
-    json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
     """Forget some of a user's interactions; the conditions given are joined by "and". An export shows the ids."""
     times = _milliseconds("before", before), _milliseconds("after", after)
@@ -85,7 +83,7 @@ def forget_interactions(  # noqa: PLR0913 - one parameter per option of the comm
 
 @forget.command("batch")
 @command
-def forget_users(  # noqa: PLR0913 - one parameter per option of the command
+def forget_users(
     path: Annotated[Path, typer.Argument(help="File with one user id on each line; blanks around it do not count.")],
     dry_run: DryRun = False,
     confirm: Annotated[str | None, typer.Option("--confirm", help="Repeat the number of users to confirm.")] = None,
@@ -93,7 +91,6 @@ def forget_users(  # noqa: PLR0913 - one parameter per option of the command
     report: Annotated[
         bool, typer.Option(help="Measure what it changes for others: needs an index, and some time.")
     ] = True,
-    json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
     """Forget many users at once, all or none. Each gets a request, told by the line of the file, and a receipt."""
     people = _people_in(path)
@@ -110,10 +107,7 @@ def forget_users(  # noqa: PLR0913 - one parameter per option of the command
 
 @forget.command("status")
 @command
-def status(
-    request_id: Annotated[str, typer.Argument(help="Id of a request or of a batch.")],
-    json: Json = False,  # noqa: ARG001 - read by the wrapper
-) -> Mapping[str, Any]:
+def status(request_id: Annotated[str, typer.Argument(help="Id of a request or of a batch.")]) -> Mapping[str, Any]:
     """How far a request has come and what it waits for, or each request of a batch, in the batch's order."""
     with _saga() as saga:
         records, names = saga.records(request_id), saga.services()
@@ -129,7 +123,7 @@ def status(
 
 @forget.command("find")
 @command
-def find(user_id: str, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+def find(user_id: str) -> Mapping[str, Any]:
     """The requests about a person, oldest first, by the id that the person had."""
     settings = Settings()
     store = existing_store_of(settings)
@@ -144,7 +138,6 @@ def find(user_id: str, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001
 @command
 def list_requests(
     pending: Annotated[bool, typer.Option("--pending", help="Only those that are not complete.")] = False,
-    json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
     """The requests there are, oldest first."""
     store = existing_store_of(Settings())
@@ -157,7 +150,7 @@ def list_requests(
 
 @forget.command("resume")
 @command
-def resume(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+def resume() -> Mapping[str, Any]:
     """Finish requests that were accepted and not finished. A running service does so by itself."""
     with _saga() as saga:
         completed = saga.resume()

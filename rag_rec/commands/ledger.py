@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rag_rec.commands.app import Json, command
+from rag_rec.commands.app import command
 from rag_rec.forgetting.ledger.comparison import compare, verified
 from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.home.opening import store_without_keys
@@ -25,7 +25,7 @@ Copy = Annotated[Path | None, typer.Option("--file", help="The copy to compare. 
 
 @ledger.command("verify")
 @command
-def verify(file: Copy = None, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+def verify(file: Copy = None) -> Mapping[str, Any]:
     """Check the chain and every signature of the store's ledger, and that the copy in a file is the same."""
     settings = Settings()
     copy = LedgerFile(file or settings.ledger_file)
@@ -37,7 +37,7 @@ def verify(file: Copy = None, json: Json = False) -> Mapping[str, Any]:  # noqa:
 
 @ledger.command("export")
 @command
-def export(file: Path, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+def export(file: Path) -> Mapping[str, Any]:
     """Write the store's ledger to a file, or bring a file that was exported before up to date."""
     copy = LedgerFile(file)
     entries = _verified(Settings())

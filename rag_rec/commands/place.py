@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from rag_rec.clock import iso
-from rag_rec.commands.app import Json, command
+from rag_rec.commands.app import command
 from rag_rec.commands.printing import Answer
 from rag_rec.engine.system import open_system
 from rag_rec.engine.tending import occupied, open_saga
@@ -31,7 +31,7 @@ place = typer.Typer(help="The data folders that belong to a store, each of which
 
 @place.command("list")
 @command
-def list_places(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+def list_places() -> Mapping[str, Any]:
     """The data folders there are, and up to which removal each has looked at its files."""
     settings = Settings()
     with _store(settings) as store:
@@ -42,7 +42,7 @@ def list_places(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read
 
 @place.command("clean")
 @command
-def clean(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+def clean() -> Mapping[str, Any]:
     """Clean this data folder of everybody who was forgotten meanwhile, look, and report; then finish what waited."""
     settings = Settings()
     with _store(settings) as store:
@@ -57,7 +57,6 @@ def clean(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by th
 def retire(
     place_id: Annotated[str, typer.Argument(help="Id of the place, as the list shows it.")],
     reason: Annotated[str, typer.Option("--reason", help="What became of its disk. The ledger keeps it.")],
-    json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
     """Take a data folder out of use because its disk is gone. Removals wait for it no more; their receipts name it."""
     settings = Settings()
@@ -74,7 +73,6 @@ def renew(
         bool,
         typer.Option(help="Destroy indexes and adapters in this folder that were made from another store's people."),
     ] = False,
-    json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
     """Give this data folder an identity of its own, because it is a copy, or is to belong to another store now."""
     settings = Settings()

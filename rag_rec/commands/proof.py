@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rag_rec.commands.app import Json, command
+from rag_rec.commands.app import command
 from rag_rec.engine.officer import Privacy
 from rag_rec.home.opening import existing_store_of
 from rag_rec.index.generation import Generations
@@ -26,11 +26,7 @@ Sample = Annotated[
 
 @app.command("prove")
 @command
-def prove(
-    request: str,
-    sample: Sample = None,
-    json: Json = False,  # noqa: ARG001 - read by the wrapper
-) -> Mapping[str, Any]:
+def prove(request: str, sample: Sample = None) -> Mapping[str, Any]:
     """Compare this system with a twin that never knew the person, and add the table to the request's receipt.
 
     The twin is built in memory from the store alone. It needs as much memory as the system, and minutes where there

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from rag_rec.commands.app import Json, command
+from rag_rec.commands.app import command
 from rag_rec.commands.printing import Answer
 from rag_rec.commands.receipt_words import short, words
 from rag_rec.engine.system import signer_of
@@ -34,11 +34,7 @@ Key = Annotated[Path | None, typer.Option("--key", help="The public key in PEM. 
 
 @receipt.command("show")
 @command
-def show(
-    request: str,
-    to: To = None,
-    json: Json = False,  # noqa: ARG001 - read by the wrapper
-) -> Mapping[str, Any]:
+def show(request: str, to: To = None) -> Mapping[str, Any]:
     """Show the latest receipt of a forget request. A file that --to writes can be verified anywhere."""
     text = _receipt_of(request)
     if to is not None:
@@ -50,11 +46,7 @@ def show(
 
 @receipt.command("verify")
 @command
-def verify(
-    file: Path,
-    key: Key = None,
-    json: Json = False,  # noqa: ARG001 - read by the wrapper
-) -> Mapping[str, Any]:
+def verify(file: Path, key: Key = None) -> Mapping[str, Any]:
     """Check a receipt: whole, signed with the key, and what it says of each layer. With --key it needs nothing else."""
     text = _read(file).removesuffix("\n")
     verifier = existing_signer(Settings()).verifier if key is None else Verifier.from_pem(_read(key))
@@ -75,7 +67,7 @@ def verify(
 
 @receipt.command("key")
 @command
-def key(to: To = None, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+def key(to: To = None) -> Mapping[str, Any]:
     """Show the public key. Give it to whoever shall be able to check receipts."""
     settings = Settings()
     with closing(existing_store_of(settings)) as store:

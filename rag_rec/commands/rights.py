@@ -11,7 +11,7 @@ import orjson
 import typer
 
 from rag_rec.clock import iso
-from rag_rec.commands.app import Json, command
+from rag_rec.commands.app import command
 from rag_rec.commands.printing import Answer
 from rag_rec.engine.system import open_system
 from rag_rec.errors import InvalidInput
@@ -34,7 +34,6 @@ def export_user(
     to: Annotated[
         Path | None, typer.Option("--to", help="Write it to this file as JSON, and print no more than its extent.")
     ] = None,
-    json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
     """Everything stored about a user (right of access), with the ids by which interactions can be forgotten."""
     settings = Settings()
@@ -54,7 +53,7 @@ def export_user(
 
 @app.command("consent")
 @command
-def consent(user_id: str, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+def consent(user_id: str) -> Mapping[str, Any]:
     """Record that a forgotten person wants to come back: a new identity, to which nothing from before is added."""
     with _identities() as identities:
         opened = identities.consent(user_id)
@@ -67,7 +66,6 @@ def consent(user_id: str, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG
 def place(
     user_id: str,
     reason: Annotated[str, typer.Option(help="Why, such as the file number of the case. Do not name the person.")],
-    json: Json = False,  # noqa: ARG001 - read by the wrapper
 ) -> Mapping[str, Any]:
     """Forbid that a user is forgotten."""
     with _identities() as identities:
@@ -77,7 +75,7 @@ def place(
 
 @holds.command("release")
 @command
-def release(user_id: str, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+def release(user_id: str) -> Mapping[str, Any]:
     """Lift a legal hold."""
     with _identities() as identities:
         identities.release(user_id)
@@ -86,7 +84,7 @@ def release(user_id: str, json: Json = False) -> Mapping[str, Any]:  # noqa: ARG
 
 @holds.command("list")
 @command
-def list_holds(json: Json = False) -> Mapping[str, Any]:  # noqa: ARG001 - read by the wrapper
+def list_holds() -> Mapping[str, Any]:
     """The legal holds there are, by time. They name people by pseudonym."""
     store = existing_store_of(Settings())
     try:
