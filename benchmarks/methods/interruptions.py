@@ -34,7 +34,7 @@ LAYERS: Final = (
 )
 TRANSACTION: Final = (
     "rag_rec.forgetting.acceptance:Acceptance.accept",
-    "rag_rec.store.privacy:SqlPrivacy.accept",
+    "rag_rec.store.acceptance:Acceptance.accept",
     "rag_rec.store.acceptance:remove_users",
     "rag_rec.store.acceptance:record_removal",
     "rag_rec.store.acceptance:suppress",
@@ -58,8 +58,8 @@ FILES: Final = (
 RECEIPT: Final = (
     "rag_rec.forgetting.receipts.conclusion:Notary.issue",
     "rag_rec.forgetting.receipts.conclusion:write_receipt",
-    "rag_rec.store.privacy:SqlPrivacy.extend_ledger",
-    "rag_rec.store.privacy:write_records",
+    "rag_rec.store.requests:Requests.extend_ledger",
+    "rag_rec.store.requests:write_records",
     "rag_rec.forgetting.receipts.conclusion:Notary.copy_ledger",
     "rag_rec.forgetting.ledger.file:LedgerFile._append",
 )

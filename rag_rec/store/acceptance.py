@@ -14,6 +14,7 @@ from rag_rec.store.chain import append_entries, tip
 from rag_rec.store.holds import check_no_hold
 from rag_rec.store.journal import peek
 from rag_rec.store.lineage import incur_debts
+from rag_rec.store.part import Part
 from rag_rec.store.protocol import Accepted
 from rag_rec.store.removal import present_users, record_removal, remove_rows, remove_users
 from rag_rec.store.requests import write_records
@@ -21,18 +22,24 @@ from rag_rec.store.seals import seal
 from rag_rec.store.suppressions import suppress
 
 
-def accept(
+class Acceptance(Part):
+    """Accepts forget requests."""
+
+    def accept(self, erasures: Sequence[Erasure], ledger: Accepted) -> list[ForgetRecord]:
+        """Delete what the requests mean and write down that, and why, it is gone; each person may be named once.
+
+        Raises:
+            LegalHold: a person may not be forgotten.
+            PlanChanged: a person, or an interaction that was to go, is not there any more.
+            WrongKey: there is no pseudonym key, or not the one that the store was written with.
+        """
+        with self._database.writer() as connection:
+            return _accept(connection, erasures, ledger, self._pseudonyms) if erasures else []
+
+
+def _accept(
     connection: Connection, erasures: Sequence[Erasure], ledger: Accepted, pseudonyms: Pseudonyms | None
 ) -> list[ForgetRecord]:
-    """Delete what the requests mean and write down that, and why, it is gone; each person may be named once.
-
-    Raises:
-        LegalHold: a person may not be forgotten.
-        PlanChanged: a person, or an interaction that was to go, is not there any more.
-        WrongKey: there is no pseudonym key, or not the one that the store was written with.
-    """
-    if not erasures:
-        return []
     seal(connection, pseudonyms)
     check_no_hold(connection, [erasure.subject for erasure in erasures])
     _check_present(connection, erasures)

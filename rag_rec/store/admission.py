@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import polars as pl
 from sqlalchemy import Connection
@@ -10,11 +11,16 @@ from sqlalchemy import Connection
 from rag_rec.domain import Interaction, User
 from rag_rec.errors import Forgotten
 from rag_rec.identity.pseudonyms import Pseudonyms
+from rag_rec.store.appending import append_rows, checked_frame, interaction_frame
+from rag_rec.store.checkpoints import Checkpoint, write_checkpoint
 from rag_rec.store.earlier import earlier_form
 from rag_rec.store.journal import take
-from rag_rec.store.records import Suppression
+from rag_rec.store.part import Part
+from rag_rec.store.people import write_users
+from rag_rec.store.records import AppendResult, Suppression
 from rag_rec.store.seals import recognising
 from rag_rec.store.suppressions import suppressions_of
+from rag_rec.validation import check_interaction, check_user
 
 
 def admitted_rows(connection: Connection, frame: pl.DataFrame, pseudonyms: Pseudonyms | None) -> pl.DataFrame:
@@ -44,13 +50,53 @@ def admitted_users(connection: Connection, users: Sequence[User], pseudonyms: Ps
     return [user for user in users if user.id not in gone]
 
 
-def check_admitted(connection: Connection, users: Sequence[User], pseudonyms: Pseudonyms | None) -> None:
-    """Raise ``Forgotten`` if one of the users is. Raises ``WrongKey`` as :func:`admitted_rows` does."""
-    if len(admitted_users(connection, users, pseudonyms)) < len(users):
-        raise Forgotten(
-            "Somebody was forgotten and may not be stored again; nothing was changed. If they have come back by their "
-            "own will, record their consent first."
-        )
+class Admission(Part):
+    """Writes people and their events. What has been forgotten is left out."""
+
+    def put_users(self, users: Sequence[User]) -> int:
+        """Insert or replace users. Raises ``Forgotten``, and writes nothing, if one of them has been forgotten."""
+        for user in users:
+            check_user(user, self._limits)
+        with self._database.writer() as connection:
+            if len(admitted_users(connection, users, self._pseudonyms)) < len(users):
+                raise Forgotten(
+                    "Somebody was forgotten and may not be stored again; nothing was changed. If they have come back "
+                    "by their own will, record their consent first."
+                )
+            return write_users(connection, users)
+
+    def admit_users(self, users: Sequence[User], checkpoint: Checkpoint | None = None) -> AppendResult:
+        """Insert or replace users, leaving out those who have been forgotten: one of them must not stop a file."""
+        for user in users:
+            check_user(user, self._limits)
+        with self._database.writer() as connection:
+            admitted = admitted_users(connection, users, self._pseudonyms)
+            changed = write_users(connection, admitted)
+            result = AppendResult(changed, len(admitted) - changed, len(users) - len(admitted))
+            if checkpoint is not None:
+                write_checkpoint(connection, checkpoint.after(result))
+            return result
+
+    def append(self, interactions: Sequence[Interaction]) -> AppendResult:
+        """Append interactions, skipping duplicates and refusing what has been forgotten."""
+        for interaction in interactions:
+            check_interaction(interaction, self._limits)
+        return self._append(interaction_frame(interactions), None)
+
+    def append_frame(self, frame: pl.DataFrame, checkpoint: Checkpoint | None = None) -> AppendResult:
+        """Append many interactions at once, in row order.
+
+        The outcome of this batch is added to the ``checkpoint`` that is stored.
+        """
+        return self._append(checked_frame(frame, self._limits), checkpoint)
+
+    def _append(self, frame: pl.DataFrame, checkpoint: Checkpoint | None) -> AppendResult:
+        with self._database.writer() as connection:
+            admitted = admitted_rows(connection, frame, self._pseudonyms)
+            result = replace(append_rows(connection, admitted), suppressed=len(frame) - len(admitted))
+            if checkpoint is not None:
+                write_checkpoint(connection, checkpoint.after(result))
+            return result
 
 
 def _listed(connection: Connection, user_ids: Sequence[str], key: Pseudonyms) -> dict[str, list[Suppression]]:

@@ -9,14 +9,23 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from rag_rec.domain import Item
 from rag_rec.errors import UnknownItem
-from rag_rec.store.database import Database, Query, chunks
+from rag_rec.store.checkpoints import Checkpoint, write_checkpoint
+from rag_rec.store.database import Query, chunks
 from rag_rec.store.encoding import decode_attributes, encode_attributes
 from rag_rec.store.journal import record, take
-from rag_rec.store.records import ChangeKind
+from rag_rec.store.part import Part
+from rag_rec.store.records import AppendResult, ChangeKind
 from rag_rec.store.schema import items
+from rag_rec.validation import check_item
 
 _COLUMNS = (items.c.number, items.c.id, items.c.text, items.c.attributes, items.c.provider)
-_PAGE = 2000
+_PAGE_ROWS = 2000
+_BY_ID = select(*_COLUMNS).where(items.c.id == bindparam("key"))
+_PAGE = (
+    select(*_COLUMNS)
+    .where(items.c.number >= bindparam("first"), items.c.number < bindparam("stop"))
+    .order_by(items.c.number)
+)
 
 
 def write_items(connection: Connection, incoming: Sequence[Item]) -> int:
@@ -43,31 +52,32 @@ _UPDATE = (
 )
 
 
-class Catalogue:
-    """Reads items."""
+class Catalogue(Part):
+    """Items."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._by_id = database.query("item", lambda: select(*_COLUMNS).where(items.c.id == bindparam("key")))
-        ordered = select(*_COLUMNS).order_by(items.c.number)
-        pages = ordered.where(items.c.number >= bindparam("first"), items.c.number < bindparam("stop"))
-        self._page = database.query("items", lambda: pages)
+    def put_items(self, items: Sequence[Item], checkpoint: Checkpoint | None = None) -> int:
+        """Insert or replace items. The outcome is added to the ``checkpoint`` that is stored."""
+        for item in items:
+            check_item(item, self._limits)
+        with self._database.writer() as connection:
+            changed = write_items(connection, items)
+            if checkpoint is not None:
+                write_checkpoint(connection, checkpoint.after(AppendResult(changed, len(items) - changed)))
+            return changed
 
     def item(self, item_id: str) -> tuple[int, Item] | None:
         """An item and its number."""
-        with self._database.reader() as cursor:
-            rows = self._by_id.rows(cursor, key=item_id)
+        rows = self._database.rows(_BY_ID, key=item_id)
         return (rows[0][0], _decode(rows[0])) if rows else None
 
     def items(self, first: int = 0) -> Iterator[Item]:
         """All items from a number on."""
         while True:
-            with self._database.reader() as cursor:
-                rows = self._page.rows(cursor, first=first, stop=first + _PAGE)
+            rows = self._database.rows(_PAGE, first=first, stop=first + _PAGE_ROWS)
             yield from map(_decode, rows)
-            if len(rows) < _PAGE:  # numbers have no gaps
+            if len(rows) < _PAGE_ROWS:  # numbers have no gaps
                 return
-            first += _PAGE
+            first += _PAGE_ROWS
 
     def items_by_number(self, numbers: Sequence[int]) -> list[Item]:
         """The items with these numbers, in this order."""
@@ -81,8 +91,8 @@ class Catalogue:
         except KeyError:
             raise UnknownItem("No item has this number; rebuild the index if it comes from there.") from None
 
-    def known(self, ids: Sequence[str]) -> set[str]:
-        """Those of some ids that exist."""
+    def known_items(self, ids: Sequence[str]) -> set[str]:
+        """Those of some item ids that are in the catalogue."""
         with self._database.errors(), self._database.engine.connect() as connection:
             return set(item_numbers(connection, ids))
 

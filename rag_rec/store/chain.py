@@ -9,11 +9,14 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, insert, select
 
 from rag_rec.errors import BrokenLedger
-from rag_rec.store.database import Database
+from rag_rec.store.part import Part
 from rag_rec.store.records import LedgerEntry, LedgerTip
 from rag_rec.store.schema import ledger
 
 _EMPTY: Final = LedgerTip(0, "0" * 64)
+_AFTER = select(*ledger.c).where(ledger.c.sequence > bindparam("after")).order_by(ledger.c.sequence)
+_NEWEST = select(*ledger.c).order_by(ledger.c.sequence.desc()).limit(1)
+_ONE = select(*ledger.c).where(ledger.c.sequence == bindparam("sequence"))
 
 
 def tip(connection: Connection) -> LedgerTip:
@@ -34,29 +37,17 @@ def append_entries(connection: Connection, after: LedgerTip, entries: Sequence[L
         connection.execute(insert(ledger), [asdict(entry) for entry in entries])
 
 
-class Chain:
-    """Reads the ledger."""
+class Chain(Part):
+    """The ledger."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        newer = select(*ledger.c).where(ledger.c.sequence > bindparam("after")).order_by(ledger.c.sequence)
-        last = select(*ledger.c).order_by(ledger.c.sequence.desc()).limit(1)
-        one = select(*ledger.c).where(ledger.c.sequence == bindparam("sequence"))
-        self._after = database.query("ledger", lambda: newer)
-        self._newest = database.query("newest entry", lambda: last)
-        self._one = database.query("one entry", lambda: one)
-
-    def entries(self, after: int) -> list[LedgerEntry]:
+    def ledger(self, after: int = 0) -> list[LedgerEntry]:
         """Entries with ``sequence > after``, in order."""
-        with self._database.reader() as cursor:
-            return [LedgerEntry(*row) for row in self._after.rows(cursor, after=after)]
+        return [LedgerEntry(*row) for row in self._database.rows(_AFTER, after=after)]
 
-    def newest(self) -> LedgerEntry | None:
-        """The last entry, None while there is none."""
-        with self._database.reader() as cursor:
-            return next((LedgerEntry(*row) for row in self._newest.rows(cursor)), None)
+    def newest_entry(self) -> LedgerEntry | None:
+        """The end of the ledger, None while it is empty."""
+        return next((LedgerEntry(*row) for row in self._database.rows(_NEWEST)), None)
 
-    def entry(self, sequence: int) -> LedgerEntry | None:
+    def ledger_entry(self, sequence: int) -> LedgerEntry | None:
         """The entry of this number, None if there is none."""
-        with self._database.reader() as cursor:
-            return next((LedgerEntry(*row) for row in self._one.rows(cursor, sequence=sequence)), None)
+        return next((LedgerEntry(*row) for row in self._database.rows(_ONE, sequence=sequence)), None)

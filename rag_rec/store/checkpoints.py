@@ -6,9 +6,11 @@ from dataclasses import asdict, dataclass, replace
 
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
-from rag_rec.store.database import Database
+from rag_rec.store.part import Part
 from rag_rec.store.records import AppendResult
 from rag_rec.store.schema import ingest_checkpoints
+
+_BY_KEY = select(*ingest_checkpoints.c).where(ingest_checkpoints.c.key == bindparam("wanted"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +36,24 @@ class Checkpoint:
 
 def write_checkpoint(connection: Connection, checkpoint: Checkpoint) -> None:
     """Insert or replace a checkpoint."""
-    clear_checkpoint(connection, checkpoint.key)
+    delete_checkpoint(connection, checkpoint.key)
     connection.execute(insert(ingest_checkpoints), asdict(checkpoint))
 
 
-def clear_checkpoint(connection: Connection, key: str) -> None:
+def delete_checkpoint(connection: Connection, key: str) -> None:
     """Delete a checkpoint, if there is one."""
     connection.execute(delete(ingest_checkpoints).where(ingest_checkpoints.c.key == key))
 
 
-class Checkpoints:
-    """Reads checkpoints."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        same = ingest_checkpoints.c.key == bindparam("wanted")
-        self._by_key = database.query("checkpoint", lambda: select(*ingest_checkpoints.c).where(same))
+class Checkpoints(Part):
+    """Checkpoints of ingests."""
 
     def checkpoint(self, key: str) -> Checkpoint | None:
         """Where an interrupted ingest stopped."""
-        with self._database.reader() as cursor:
-            rows = self._by_key.rows(cursor, wanted=key)
+        rows = self._database.rows(_BY_KEY, wanted=key)
         return Checkpoint(*rows[0]) if rows else None
+
+    def clear_checkpoint(self, key: str) -> None:
+        """Forget the progress of an ingest that is complete."""
+        with self._database.writer() as connection:
+            delete_checkpoint(connection, key)

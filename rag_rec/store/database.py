@@ -76,6 +76,12 @@ class Database:
             query = self._queries[key] = Query(build(), self.engine)
         return query
 
+    def rows(self, statement: Executable, **parameters: Any) -> list[tuple[Any, ...]]:
+        """Every row that a statement finds now. It is compiled once: give the same object each time."""
+        query = self.query(statement, lambda: statement)
+        with self.reader() as cursor:
+            return query.rows(cursor, **parameters)
+
     def errors(self) -> AbstractContextManager[None]:
         """Turns the driver's errors into the product's own; the log says that they are of this database."""
         return translated_errors(self.place)

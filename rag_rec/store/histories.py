@@ -10,7 +10,7 @@ from sqlalchemy import and_, bindparam, case, false, func, or_, select
 
 from rag_rec.domain import Interaction
 from rag_rec.events.history import HISTORY_DTYPE, History
-from rag_rec.store.database import Database
+from rag_rec.store.part import Part
 from rag_rec.store.records import Counts, EventCount, Selection, StoredInteraction
 from rag_rec.store.schema import events, interactions, items, users
 
@@ -24,24 +24,28 @@ _HISTORY = (
     _stored.time,
     _stored.text.is_not(None).label("own_text"),
 )
+_MINE = select(*_HISTORY).where(_stored.user_number == bindparam("n"))
+_PAGE = (
+    select(_stored.user_number, *_HISTORY)
+    .where(_stored.user_number > bindparam("after"))
+    .order_by(_stored.user_number)
+    .limit(bindparam("limit"))
+)
+_FULL = (
+    select(_stored.number, _stored.time, _stored.value, _stored.text, users.c.id, items.c.id, events.c.name)
+    .select_from(interactions.join(users).join(items).join(events))
+    .where(_stored.user_number == bindparam("n"))
+)
+_EVENTS = select(events.c.name).order_by(events.c.code)
+_COUNTS = select(*(select(func.count()).select_from(table).scalar_subquery() for table in (users, items, interactions)))
 
 
-class Histories:
+class Histories(Part):
     """Reads interactions by user."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        mine = _stored.user_number == bindparam("n")
-        self._history = database.query("history", lambda: select(*_HISTORY).where(mine))
-        self._page = database.query("histories", _page_statement)
-        self._full = database.query("interactions", lambda: _full_statement().where(mine))
-        self._events = database.query("events", lambda: select(events.c.name).order_by(events.c.code))
-        self._counts = database.query("counts", _counts_statement)
 
     def events(self) -> list[str]:
         """Event names by code."""
-        with self._database.reader() as cursor:
-            return [name for (name,) in self._events.rows(cursor)]
+        return [name for (name,) in self._database.rows(_EVENTS)]
 
     def event_counts(self, minimum: Mapping[str, float]) -> list[EventCount]:
         """How many interactions carry each event, by code, and how many of these reach its ``minimum``."""
@@ -54,16 +58,13 @@ class Histories:
 
     def history(self, user_number: int) -> History:
         """A user's interactions as an array, by (time, number)."""
-        with self._database.reader() as cursor:
-            rows = self._history.rows(cursor, n=int(user_number))
-        return _sorted(np.array(rows, dtype=HISTORY_DTYPE))
+        return _sorted(np.array(self._database.rows(_MINE, n=int(user_number)), dtype=HISTORY_DTYPE))
 
     def histories(self) -> Iterator[tuple[int, History]]:
         """The histories of all users that have interactions, by user number."""
         user = -1
         while True:
-            with self._database.reader() as cursor:
-                rows = self._page.rows(cursor, after=user, limit=_ROWS_PER_READ)
+            rows = self._database.rows(_PAGE, after=user, limit=_ROWS_PER_READ)
             if not rows:
                 return
             if len(rows) == _ROWS_PER_READ:
@@ -77,8 +78,7 @@ class Histories:
 
     def interactions(self, user_number: int, numbers: Sequence[int] | None = None) -> list[StoredInteraction]:
         """A user's interactions by (time, number); only the given numbers if there are any."""
-        with self._database.reader() as cursor:
-            rows = self._full.rows(cursor, n=int(user_number))
+        rows = self._database.rows(_FULL, n=int(user_number))
         wanted = None if numbers is None else {int(number) for number in numbers}
         rows = [row for row in rows if wanted is None or row[0] in wanted]
         rows.sort(key=lambda row: (row[1], row[0]))
@@ -100,23 +100,10 @@ class Histories:
 
     def counts(self) -> Counts:
         """Rows of each kind."""
-        with self._database.reader() as cursor:
-            return Counts(*self._counts.rows(cursor)[0])
+        return Counts(*self._database.rows(_COUNTS)[0])
 
     def _next_user(self, user: int) -> int:
-        with self._database.reader() as cursor:
-            return int(self._page.rows(cursor, after=user, limit=1)[0][0])
-
-
-def _counts_statement() -> Any:
-    return select(
-        *(select(func.count()).select_from(table).scalar_subquery() for table in (users, items, interactions))
-    )
-
-
-def _page_statement() -> Any:
-    page = select(_stored.user_number, *_HISTORY).where(_stored.user_number > bindparam("after"))
-    return page.order_by(_stored.user_number).limit(bindparam("limit"))
+        return int(self._database.rows(_PAGE, after=user, limit=1)[0][0])
 
 
 def _event_statement(minimum: Mapping[int, float]) -> Any:
@@ -126,12 +113,6 @@ def _event_statement(minimum: Mapping[int, float]) -> Any:
     none = func.count() - func.count(_stored.value)
     counts = (func.count(), none, func.coalesce(func.sum(case((reached, 1), else_=0)), 0))
     return select(_stored.event_code, *counts).group_by(_stored.event_code)
-
-
-def _full_statement() -> Any:
-    columns = (_stored.number, _stored.time, _stored.value, _stored.text, users.c.id, items.c.id, events.c.name)
-    joined = interactions.join(users).join(items).join(events)
-    return select(*columns).select_from(joined)
 
 
 def _sorted(history: History) -> History:

@@ -8,9 +8,13 @@ from dataclasses import asdict
 from sqlalchemy import Connection, delete, insert, select
 
 from rag_rec.errors import LegalHold
-from rag_rec.store.database import Database, chunks
+from rag_rec.store.database import chunks
+from rag_rec.store.part import Part
 from rag_rec.store.records import Hold
 from rag_rec.store.schema import holds
+from rag_rec.store.seals import recognising, seal
+
+_ALL = select(*holds.c).order_by(holds.c.created, holds.c.subject)
 
 
 def write_hold(connection: Connection, hold: Hold) -> None:
@@ -36,14 +40,24 @@ def check_no_hold(connection: Connection, subjects: Sequence[str]) -> None:
             )
 
 
-class Holds:
-    """Reads legal holds."""
+class Holds(Part):
+    """Legal holds."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._all = database.query("holds", lambda: select(*holds.c).order_by(holds.c.created, holds.c.subject))
+    def put_hold(self, hold: Hold) -> None:
+        """Insert or replace a legal hold. Raises ``WrongKey`` without the key that recognises people."""
+        with self._database.writer() as connection:
+            seal(connection, self._pseudonyms)
+            write_hold(connection, hold)
 
-    def all(self) -> list[Hold]:
+    def drop_hold(self, subject: str) -> bool:
+        """Lift a legal hold. Returns whether there was one. Raises ``WrongKey`` as :meth:`put_hold` does."""
+        with self._database.writer() as connection:
+            recognising(connection, self._pseudonyms)
+            lifted = delete_hold(connection, subject)
+            if lifted:  # the key named the person, so that it is the one that the holds were placed under
+                seal(connection, self._pseudonyms)
+            return lifted
+
+    def holds(self) -> list[Hold]:
         """All legal holds, by time."""
-        with self._database.reader() as cursor:
-            return [Hold(*row) for row in self._all.rows(cursor)]
+        return [Hold(*row) for row in self._database.rows(_ALL)]

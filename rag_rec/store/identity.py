@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, insert, select
 
-from rag_rec.store.database import Database
+from rag_rec.store.part import Part
 from rag_rec.store.schema import identity
 
 _NAME: Final = "store"
@@ -26,14 +26,9 @@ def replace_identity(connection: Connection, value: str) -> None:
     connection.execute(insert(identity), {"name": _NAME, "value": value})
 
 
-class Identity:
-    """Reads the id."""
+class Identity(Part):
+    """The id of the store."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._query = database.query("identity", lambda: _value)
-
-    def value(self) -> str:
+    def identity(self) -> str:
         """The id, 32 hexadecimal digits. It is read anew at each call: a restore may have replaced it."""
-        with self._database.reader() as cursor:
-            return str(self._query.rows(cursor)[0][0])
+        return str(self._database.rows(_value)[0][0])

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, Select, bindparam, func, insert, literal, select, update
+from sqlalchemy import Connection, bindparam, func, insert, literal, select, update
 
-from rag_rec.store.database import Database
+from rag_rec.store.part import Part
 from rag_rec.store.records import Change, ChangeKind
 from rag_rec.store.schema import changes, counters
+
+_COUNTER = select(counters.c.value).where(counters.c.name == bindparam("counter"))
+_CHANGES = (
+    select(changes.c.epoch, changes.c.kind, changes.c.number)
+    .where(changes.c.epoch > bindparam("after"))
+    .order_by(changes.c.epoch)
+)
+_OLDEST = select(func.min(changes.c.epoch))
+_REMOVALS = (
+    select(changes.c.number, func.max(changes.c.epoch))
+    .where(changes.c.epoch > bindparam("after"), changes.c.kind == literal(ChangeKind.FORGET.value))
+    .group_by(changes.c.number)
+)
 
 
 def take(connection: Connection, counter: str, count: int) -> int:
@@ -40,18 +53,8 @@ def record(connection: Connection, kind: ChangeKind, numbers: Iterable[int]) -> 
     connection.execute(insert(changes), rows)
 
 
-def _removals() -> Select[tuple[int, int]]:
-    newest = select(changes.c.number, func.max(changes.c.epoch)).group_by(changes.c.number)
-    return newest.where(changes.c.epoch > bindparam("after"), changes.c.kind == literal(ChangeKind.FORGET.value))
-
-
-class Journal:
-    """Reads the change log."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        named = select(counters.c.value).where(counters.c.name == bindparam("counter"))
-        self._counter = database.query("counter", lambda: named)
+class Journal(Part):
+    """The change log and the counters."""
 
     def epoch(self) -> int:
         """Sequence number of the newest change."""
@@ -67,21 +70,14 @@ class Journal:
 
     def changes(self, after: int) -> list[Change]:
         """Changes with ``epoch > after``, oldest first."""
-        statement = select(changes.c.epoch, changes.c.kind, changes.c.number).order_by(changes.c.epoch)
-        query = self._database.query("changes", lambda: statement.where(changes.c.epoch > bindparam("after")))
-        with self._database.reader() as cursor:
-            return [Change(epoch, ChangeKind(kind), number) for epoch, kind, number in query.rows(cursor, after=after)]
+        rows = self._database.rows(_CHANGES, after=after)
+        return [Change(epoch, ChangeKind(kind), number) for epoch, kind, number in rows]
 
     def removals(self, after: int) -> dict[int, int] | None:
         """Newest epochs of removals after an epoch, by user number; None where the log does not go back so far."""
-        with self._database.reader() as cursor:
-            oldest = self._database.query("oldest change", lambda: select(func.min(changes.c.epoch))).rows(cursor)[0][0]
-            begins = int(oldest) - 1 if oldest is not None else self.epoch()
-            if after < begins:
-                return None
-            rows = self._database.query("removals", _removals).rows(cursor, after=after)
-        return dict(rows)
+        oldest = self._database.rows(_OLDEST)[0][0]
+        begins = int(oldest) - 1 if oldest is not None else self.epoch()
+        return dict(self._database.rows(_REMOVALS, after=after)) if after >= begins else None
 
     def _value(self, counter: str) -> int:
-        with self._database.reader() as cursor:
-            return int(self._counter.rows(cursor, counter=counter)[0][0])
+        return int(self._database.rows(_COUNTER, counter=counter)[0][0])

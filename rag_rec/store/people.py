@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from rag_rec.domain import User
-from rag_rec.store.database import Database, chunks
+from rag_rec.store.database import chunks
 from rag_rec.store.encoding import decode_attributes, encode_attributes
 from rag_rec.store.journal import record, take
+from rag_rec.store.part import Part
 from rag_rec.store.records import ChangeKind
 from rag_rec.store.schema import users
 
+_COLUMNS = (users.c.number, users.c.id, users.c.attributes)
+_BY_ID = select(*_COLUMNS).where(users.c.id == bindparam("key"))
+_BY_NUMBER = select(*_COLUMNS).where(users.c.number == bindparam("n"))
 # By id, which names the one partition on PostgreSQL; a number would be looked for in all of them.
 _UPDATE = update(users).where(users.c.id == bindparam("target")).values(attributes=bindparam("new"))
 
@@ -49,27 +54,22 @@ def user_numbers(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
     return {key: number for key, (number, _) in _stored(connection, ids).items()}
 
 
-class People:
-    """Reads users."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        columns = (users.c.number, users.c.id, users.c.attributes)
-        numbered = users.c.number == bindparam("n")
-        self._by_id = database.query("user", lambda: select(*columns).where(users.c.id == bindparam("key")))
-        self._by_number = database.query("user by number", lambda: select(*columns).where(numbered))
+class People(Part):
+    """Reads users; :class:`rag_rec.store.admission.Admission` writes them."""
 
     def user(self, user_id: str) -> tuple[int, User] | None:
         """A user and their number."""
-        with self._database.reader() as cursor:
-            rows = self._by_id.rows(cursor, key=user_id)
-        return (rows[0][0], User(rows[0][1], decode_attributes(rows[0][2]))) if rows else None
+        rows = self._database.rows(_BY_ID, key=user_id)
+        return (rows[0][0], _decode(rows[0])) if rows else None
 
     def user_by_number(self, number: int) -> User | None:
-        """The user with this number."""
-        with self._database.reader() as cursor:
-            rows = self._by_number.rows(cursor, n=int(number))
-        return User(rows[0][1], decode_attributes(rows[0][2])) if rows else None
+        """The user with this number, None if there is none (any more)."""
+        rows = self._database.rows(_BY_NUMBER, n=int(number))
+        return _decode(rows[0]) if rows else None
+
+
+def _decode(row: Sequence[Any]) -> User:
+    return User(row[1], decode_attributes(row[2]))
 
 
 def _stored(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[int, str]]:

@@ -11,10 +11,12 @@ from sqlalchemy import Connection, delete, insert, select
 
 from rag_rec.errors import UnknownPlace
 from rag_rec.store.chain import append_entries, tip
-from rag_rec.store.database import Database
 from rag_rec.store.lineage import delete_lineage
+from rag_rec.store.part import Part
 from rag_rec.store.records import LedgerEntry, LedgerTip, Place
 from rag_rec.store.schema import debts, places
+
+_ALL = select(*places.c).order_by(places.c.id)
 
 
 def write_place(connection: Connection, place: Place) -> None:
@@ -25,7 +27,7 @@ def write_place(connection: Connection, place: Place) -> None:
 
 def peek_places(connection: Connection) -> list[Place]:
     """All places, by id, in the caller's transaction."""
-    return [read_place(row) for row in connection.execute(select(*places.c).order_by(places.c.id))]
+    return [read_place(row) for row in connection.execute(_ALL)]
 
 
 def read_place(row: Sequence[Any]) -> Place:
@@ -34,14 +36,34 @@ def read_place(row: Sequence[Any]) -> Place:
     return Place(**columns | {"adapters": tuple(orjson.loads(columns["adapters"]))})
 
 
-def retire(
-    connection: Connection, place_id: str, time: int, reason: str, ledger: Callable[[LedgerTip, Place], LedgerEntry]
-) -> Place:
-    """Take a place out of use, with an entry of the ledger. What its own adapters owed goes with it.
+class Places(Part):
+    """The list of places. It is durable: others rely on what a place says of its files."""
 
-    Raises:
-        UnknownPlace: there is no place of this id that is in use.
-    """
+    def put_place(self, place: Place) -> None:
+        """Insert or replace a place."""
+        with self._database.writer() as connection:
+            write_place(connection, place)
+
+    def places(self) -> list[Place]:
+        """All places, retired ones too, by id."""
+        return [read_place(row) for row in self._database.rows(_ALL)]
+
+    def retire_place(
+        self, place_id: str, time: int, reason: str, ledger: Callable[[LedgerTip, Place], LedgerEntry]
+    ) -> Place:
+        """Take a place out of use, with an entry of the ledger. What its own adapters owed goes with it.
+
+        Raises:
+            UnknownPlace: there is no place of this id that is in use.
+        """
+        with self._database.writer() as connection:
+            retired = _retire(connection, place_id, time, reason)
+            end = tip(connection)
+            append_entries(connection, end, [ledger(end, retired)])
+            return retired
+
+
+def _retire(connection: Connection, place_id: str, time: int, reason: str) -> Place:
     known = {place.id: place for place in peek_places(connection) if place.retired is None}
     if place_id not in known:
         raise UnknownPlace("There is no place with this id that is in use: see `rag-rec place list`.")
@@ -50,19 +72,4 @@ def retire(
     elsewhere = {adapter for place in known.values() for adapter in place.adapters}
     owing = {row.adapter for row in connection.execute(select(debts.c.adapter))}
     delete_lineage(connection, sorted((owing - elsewhere).intersection(retired.adapters)))
-    end = tip(connection)
-    append_entries(connection, end, [ledger(end, retired)])
     return retired
-
-
-class Places:
-    """Reads the list of places."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._all = database.query("places", lambda: select(*places.c).order_by(places.c.id))
-
-    def all(self) -> list[Place]:
-        """All places, by id."""
-        with self._database.reader() as cursor:
-            return [read_place(row) for row in self._all.rows(cursor)]

@@ -7,25 +7,13 @@ from dataclasses import asdict
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, delete, insert, select
 
-from rag_rec.store.database import Database
+from rag_rec.store.part import Part
 from rag_rec.store.records import Replica
 from rag_rec.store.schema import replicas
 
-
-def write_replica(connection: Connection, replica: Replica) -> None:
-    """Insert or replace what a replica says of itself."""
-    delete_replica(connection, replica.id)
-    connection.execute(insert(replicas), asdict(replica) | {"adapters": orjson.dumps(replica.adapters).decode()})
-
-
-def renew_replica(connection: Connection, replica: Replica) -> bool:
-    """Replace what a replica says of itself, if it is on the list. Returns whether it is."""
-    there = connection.execute(delete(replicas).where(replicas.c.id == replica.id)).rowcount > 0
-    if there:
-        write_replica(connection, replica)
-    return there
+_ALL = select(*replicas.c).order_by(replicas.c.id)
 
 
 def read_replica(row: Sequence[Any]) -> Replica:
@@ -34,25 +22,41 @@ def read_replica(row: Sequence[Any]) -> Replica:
     return Replica(**columns | {"adapters": tuple(orjson.loads(columns["adapters"]))})
 
 
-def delete_replica(connection: Connection, replica_id: str) -> None:
-    """Take a replica off the list."""
-    connection.execute(delete(replicas).where(replicas.c.id == replica_id))
+class Replicas(Part):
+    """The list of replicas. Only :meth:`renew` and :meth:`drop_silent` are durable: what the others say is soon old."""
 
+    def beat(self, replica: Replica) -> None:
+        """Insert or replace what a live replica says of itself."""
+        with self._database.writer(durable=False) as connection:
+            _delete(connection, replicas.c.id == replica.id)
+            _insert(connection, replica)
 
-def delete_silent(connection: Connection, replica: Replica) -> None:
-    """Take a replica off the list, unless it was heard of since."""
-    same = (replicas.c.id == replica.id) & (replicas.c.seen == replica.seen)
-    connection.execute(delete(replicas).where(same))
+    def renew(self, replica: Replica) -> bool:
+        """Replace what a live replica says of itself; False if it is not on the list any more."""
+        with self._database.writer() as connection:
+            there = _delete(connection, replicas.c.id == replica.id)
+            if there:
+                _insert(connection, replica)
+            return there
 
+    def leave(self, replica_id: str) -> None:
+        """Take a replica off the list."""
+        with self._database.writer(durable=False) as connection:
+            _delete(connection, replicas.c.id == replica_id)
 
-class Replicas:
-    """Reads the list."""
+    def drop_silent(self, replica: Replica) -> None:
+        """Take a replica off the list, unless it was heard of since it was read."""
+        with self._database.writer() as connection:
+            _delete(connection, (replicas.c.id == replica.id) & (replicas.c.seen == replica.seen))
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._all = database.query("replicas", lambda: select(*replicas.c).order_by(replicas.c.id))
-
-    def all(self) -> list[Replica]:
+    def replicas(self) -> list[Replica]:
         """All replicas on the list, by id."""
-        with self._database.reader() as cursor:
-            return [read_replica(row) for row in self._all.rows(cursor)]
+        return [read_replica(row) for row in self._database.rows(_ALL)]
+
+
+def _insert(connection: Connection, replica: Replica) -> None:
+    connection.execute(insert(replicas), asdict(replica) | {"adapters": orjson.dumps(replica.adapters).decode()})
+
+
+def _delete(connection: Connection, which: ColumnElement[bool]) -> bool:
+    return connection.execute(delete(replicas).where(which)).rowcount > 0

@@ -10,8 +10,10 @@ import orjson
 from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select
 
 from rag_rec.layers.records import ForgetRecord, ForgetState
-from rag_rec.store.database import Database
+from rag_rec.store.chain import append_entries, tip
+from rag_rec.store.part import Part
 from rag_rec.store.partitions import mark_requests
+from rag_rec.store.protocol import Compose
 from rag_rec.store.schema import forget_requests
 
 _ENCODED = ("times", "removed", "timings_ms")
@@ -29,25 +31,33 @@ def write_records(connection: Connection, records: Sequence[ForgetRecord]) -> No
     connection.execute(insert(forget_requests), [_encode(record) for record in records])
 
 
-class Requests:
-    """Reads records of forget requests."""
+class Requests(Part):
+    """Records of forget requests."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def extend_ledger(self, compose: Compose) -> None:
+        """Append entries to the ledger and replace records, in one durable transaction."""
+        with self._database.writer() as connection:
+            end = tip(connection)
+            entries, records = compose(end)
+            append_entries(connection, end, entries)
+            write_records(connection, records)
 
-    def record(self, request_id: str) -> ForgetRecord | None:
+    def forget_record(self, request_id: str) -> ForgetRecord | None:
         """The record of a forget request."""
         found = self._records({"request_id": request_id}, pending=False)
         return found[0] if found else None
 
-    def records(self, wanted: Mapping[str, str | None], pending: bool, newest: int | None = None) -> list[ForgetRecord]:
-        """Records by (created, epoch_after) that meet every condition given, of these the ``newest`` so many.
-
-        Args:
-            wanted: values by column; None is no condition.
-            pending: only those that are not complete.
-            newest: at most so many.
-        """
+    def forget_records(
+        self,
+        *,
+        plan: str | None = None,
+        batch_id: str | None = None,
+        subject: str | None = None,
+        pending: bool = False,
+        newest: int | None = None,
+    ) -> list[ForgetRecord]:
+        """Records by (created, epoch_after) that meet every condition given, of these the ``newest`` so many."""
+        wanted = {"plan": plan, "batch_id": batch_id, "subject": subject}
         return self._records({name: value for name, value in wanted.items() if value is not None}, pending, newest)
 
     def _records(self, wanted: Mapping[str, str], pending: bool, newest: int | None = None) -> list[ForgetRecord]:

@@ -15,13 +15,12 @@ from rag_rec.store.rewriting import rewrite_marked
 from rag_rec.store.schema import counters
 
 _ATTEMPTS = 20
+_PENDING = select(counters.c.value).where(counters.c.name == "scrub")
 
 
 def scrub_pending(database: Database) -> bool:
     """Whether something was deleted since the last scrub."""
-    query = database.query("scrub", lambda: select(counters.c.value).where(counters.c.name == "scrub"))
-    with database.reader() as cursor:
-        return bool(query.rows(cursor)[0][0])
+    return bool(database.rows(_PENDING)[0][0])
 
 
 def scrub(database: Database) -> None:

@@ -46,10 +46,8 @@ def recognising(connection: Connection, pseudonyms: Pseudonyms | None) -> Pseudo
 
 def check_seal(database: Database, pseudonyms: Pseudonyms) -> None:
     """Raise ``WrongKey`` if the store was written with another key."""
-    query = database.query("seal", lambda: _key_id)
-    with database.reader() as cursor:
-        for (used,) in query.rows(cursor):
-            _check(used, pseudonyms)
+    for (used,) in database.rows(_key_id):
+        _check(used, pseudonyms)
 
 
 def needs_keys(url: str) -> bool:

@@ -1,4 +1,4 @@
-"""The store over SQLAlchemy Core: opens it, and joins its two parts."""
+"""The store over SQLAlchemy Core: opens it, and joins its parts."""
 
 from __future__ import annotations
 
@@ -6,12 +6,26 @@ from contextlib import suppress
 
 from rag_rec.errors import Busy
 from rag_rec.identity.pseudonyms import Pseudonyms
-from rag_rec.store.data import SqlData
+from rag_rec.store.acceptance import Acceptance
+from rag_rec.store.admission import Admission
+from rag_rec.store.catalogue import Catalogue
+from rag_rec.store.chain import Chain
+from rag_rec.store.checkpoints import Checkpoints
 from rag_rec.store.database import Database
+from rag_rec.store.histories import Histories
+from rag_rec.store.holds import Holds
+from rag_rec.store.identity import Identity
+from rag_rec.store.journal import Journal
+from rag_rec.store.lineage import Lineage
 from rag_rec.store.migration import migrate
-from rag_rec.store.privacy import SqlPrivacy
+from rag_rec.store.people import People
+from rag_rec.store.places import Places
+from rag_rec.store.processes import Processes
+from rag_rec.store.replicas import Replicas
+from rag_rec.store.requests import Requests
 from rag_rec.store.scrubbing import scrub, scrub_pending
 from rag_rec.store.seals import check_seal
+from rag_rec.store.suppressions import Suppressions
 from rag_rec.validation import DEFAULT_LIMITS, Limits
 
 
@@ -40,12 +54,25 @@ def open_store(url: str, limits: Limits = DEFAULT_LIMITS, pseudonyms: Pseudonyms
     return SqlStore(database, limits, pseudonyms)
 
 
-class SqlStore(SqlData, SqlPrivacy):
+class SqlStore(
+    Identity,
+    Journal,
+    Catalogue,
+    People,
+    Histories,
+    Admission,
+    Checkpoints,
+    Acceptance,
+    Requests,
+    Chain,
+    Suppressions,
+    Holds,
+    Replicas,
+    Places,
+    Processes,
+    Lineage,
+):
     """Implements :class:`rag_rec.store.protocol.Store` on SQLite and PostgreSQL. Thread-safe."""
-
-    def __init__(self, database: Database, limits: Limits, pseudonyms: Pseudonyms | None = None) -> None:
-        SqlData.__init__(self, database, limits, pseudonyms)
-        SqlPrivacy.__init__(self, database, pseudonyms)
 
     def scrub(self) -> None:
         """Make earlier deletions physical."""

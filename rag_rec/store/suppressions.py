@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from rag_rec.errors import UnknownUser
 from rag_rec.layers.records import Erasure
-from rag_rec.store.database import Database, chunks
-from rag_rec.store.records import Suppression
+from rag_rec.store.chain import append_entries, tip
+from rag_rec.store.database import chunks
+from rag_rec.store.part import Part
+from rag_rec.store.records import LedgerEntry, LedgerTip, Suppression
 from rag_rec.store.schema import suppressions
 
 _mine = suppressions.c
+_OF_SUBJECT = select(*_mine).where(_mine.subject == bindparam("key")).order_by(_mine.digest)
 
 
 def suppress(connection: Connection, erasures: Sequence[Erasure]) -> None:
@@ -34,12 +37,30 @@ def suppressions_of(connection: Connection, subjects: Sequence[str]) -> list[Sup
     ]
 
 
-def grant(connection: Connection, subject: str, time: int) -> tuple[Suppression, bool]:
-    """Open a new identity from ``time`` on, and say whether it is new; one that is open is left as it is.
+class Suppressions(Part):
+    """The list of those who may not come back."""
 
-    Raises:
-        UnknownUser: this person was never forgotten.
-    """
+    def suppressions(self, subjects: Sequence[str]) -> list[Suppression]:
+        """What is refused of these people, by (subject, digest)."""
+        rows = (self._database.rows(_OF_SUBJECT, key=subject) for subject in sorted(set(subjects)))
+        return [Suppression(*row) for found in rows for row in found]
+
+    def consent(self, subject: str, time: int, ledger: Callable[[LedgerTip, Suppression], LedgerEntry]) -> Suppression:
+        """Open a new identity for a forgotten person; one that is open already stays as it is, without an entry.
+
+        Raises:
+            UnknownUser: this person is not suppressed.
+        """
+        with self._database.writer() as connection:
+            identity, new = _grant(connection, subject, time)
+            if new:
+                end = tip(connection)
+                append_entries(connection, end, [ledger(end, identity)])
+            return identity
+
+
+def _grant(connection: Connection, subject: str, time: int) -> tuple[Suppression, bool]:
+    """Open a new identity from ``time`` on, and say whether it is new; one that is open is left as it is."""
     row = connection.execute(select(*_mine).where(_mine.digest == subject, _mine.subject == subject)).one_or_none()
     if row is None:
         raise UnknownUser("This person has not been forgotten, so that no consent is needed; nothing was changed.")
@@ -50,21 +71,6 @@ def grant(connection: Connection, subject: str, time: int) -> tuple[Suppression,
     connection.execute(delete(suppressions).where(_mine.digest == subject))
     connection.execute(insert(suppressions), asdict(opened))
     return opened, True
-
-
-class SuppressionList:
-    """Reads the list."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        of_subject = select(*_mine).where(_mine.subject == bindparam("key")).order_by(_mine.digest)
-        self._of_subject = database.query("suppressions", lambda: of_subject)
-
-    def of(self, subjects: Sequence[str]) -> list[Suppression]:
-        """What is refused of these people, by (subject, digest)."""
-        with self._database.reader() as cursor:
-            found = [row for subject in sorted(set(subjects)) for row in self._of_subject.rows(cursor, key=subject)]
-        return [Suppression(*row) for row in found]
 
 
 def _rows_of(erasure: Erasure) -> Sequence[str]:

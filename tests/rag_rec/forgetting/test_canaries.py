@@ -109,7 +109,7 @@ def plant_ingest(engine: Engine, folder: Path) -> None:
     source: CsvSource = csv_source(folder / "source.csv", HEADER + "\n".join(rows) + "\n")
     store = store_of(engine.settings)
     with (
-        stopped_at(Point("rag_rec.store.data:SqlData.clear_checkpoint", 1), interrupt),
+        stopped_at(Point("rag_rec.store.checkpoints:Checkpoints.clear_checkpoint", 1), interrupt),
         pytest.raises(Interrupted),
     ):
         ingest(store, source, engine.settings.home / "rejects" / "source.jsonl")
