@@ -15,12 +15,12 @@ from rag_rec.errors import IncompatibleStore
 from rag_rec.forgetting.audit.trail import ACTION
 from rag_rec.forgetting.receipts.document import read_receipt
 from rag_rec.identity.pseudonyms import Pseudonyms
-from rag_rec.layers.records import Erasure, ForgetRecord, ForgetState
+from rag_rec.layers.records import Erasure, ForgetState
 from rag_rec.store.holds import delete_hold, write_hold
 from rag_rec.store.journal import take
 from rag_rec.store.records import Hold, LedgerEntry
 from rag_rec.store.removal import remove_rows, remove_users
-from rag_rec.store.requests import write_records
+from rag_rec.store.requests import accepted, write_records
 from rag_rec.store.schema import events, forget_requests, interactions, items, places, suppressions, users
 from rag_rec.store.seals import seal
 from rag_rec.store.suppressions import suppress
@@ -80,7 +80,7 @@ class Replay:
         erasure = _erasure(body, number, self._forget_days)
         suppress(self._connection, [erasure])
         epoch = body["epoch"]
-        record = ForgetRecord.accepted(erasure, epoch - 1, epoch, erasure.created, removed)
+        record = accepted(erasure, epoch - 1, epoch, erasure.created, removed)
         write_records(self._connection, [record])  # its steps are taken again, unless a receipt says that they are done
         self.done.update({f"{kind}_removed": count for kind, count in removed.items()})
 

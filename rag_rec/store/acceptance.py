@@ -17,7 +17,7 @@ from rag_rec.store.lineage import incur_debts
 from rag_rec.store.part import Part
 from rag_rec.store.protocol import Accepted
 from rag_rec.store.removal import present_users, record_removal, remove_rows, remove_users
-from rag_rec.store.requests import write_records
+from rag_rec.store.requests import accepted, write_records
 from rag_rec.store.seals import seal
 from rag_rec.store.suppressions import suppress
 
@@ -82,6 +82,6 @@ def _records(erasures: Sequence[Erasure], gone: Mapping[int, int], before: int) 
     hidden = now_ms()
     removed = [{"users": int(each.interactions is None), "interactions": gone[each.user_number]} for each in erasures]
     return [
-        ForgetRecord.accepted(erasure, before, epoch, hidden, rows)
+        accepted(erasure, before, epoch, hidden, rows)
         for epoch, (erasure, rows) in enumerate(zip(erasures, removed, strict=True), before + 1)
     ]

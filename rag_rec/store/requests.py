@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select
 
-from rag_rec.layers.records import ForgetRecord, ForgetState
+from rag_rec.layers.records import Erasure, ForgetRecord, ForgetState
 from rag_rec.store.chain import append_entries, tip
 from rag_rec.store.part import Part
 from rag_rec.store.partitions import mark_requests
@@ -29,6 +29,33 @@ def write_records(connection: Connection, records: Sequence[ForgetRecord]) -> No
     replaced = delete(forget_requests).where(_mine.request_id == bindparam("replaced"))
     connection.execute(replaced, [{"replaced": record.request_id} for record in records])
     connection.execute(insert(forget_requests), [_encode(record) for record in records])
+
+
+def accepted(erasure: Erasure, before: int, epoch: int, hidden: int, removed: Mapping[str, int]) -> ForgetRecord:
+    """The record of a request that has just been carried out in the store, and nowhere else.
+
+    Args:
+        erasure: what was asked for.
+        before: the epoch of the store until then.
+        epoch: of the removal.
+        hidden: the time of the removal, in milliseconds.
+        removed: rows by kind.
+    """
+    return ForgetRecord(
+        request_id=erasure.request_id,
+        batch_id=erasure.batch_id,
+        subject=erasure.subject,
+        plan=erasure.plan,
+        scope=erasure.scope,
+        state=ForgetState.HIDDEN,
+        user_number=erasure.user_number,
+        epoch_before=before,
+        epoch_after=epoch,
+        created=erasure.created,
+        deadline=erasure.deadline,
+        times={ForgetState.ACCEPTED.value: erasure.created, ForgetState.HIDDEN.value: hidden},
+        removed=removed,
+    )
 
 
 class Requests(Part):
