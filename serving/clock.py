@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import Histogram
 from prometheus_client.core import GaugeMetricFamily
@@ -19,7 +19,9 @@ from prometheus_client.registry import Collector
 from rag_rec.clock import now_ms
 from rag_rec.errors import RagRecError, UnknownRequest
 from rag_rec.layers.records import ForgetRecord, ForgetState
-from serving.engine import Engine
+
+if TYPE_CHECKING:  # it brings the numerical libraries, which --help does not need
+    from rag_rec.engine.engine import Engine
 
 MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
 SECONDS: Final = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -15,8 +16,10 @@ from rag_rec.errors import BrokenLedger, Busy, RagRecError, Unfinished, WrongKey
 from rag_rec.forgetting.request import ForgetOutcome
 from serving.clock import ForgetClock
 from serving.connections import Connections
-from serving.engine import Engine
 from serving.lanes import Lane
+
+if TYPE_CHECKING:  # it brings the numerical libraries, which --help does not need
+    from rag_rec.engine.engine import Engine
 
 SECONDS = (0.001, 0.002, 0.003, 0.004, 0.006, 0.008, 0.012, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.0, 10.0)
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from rag_rec.settings import Settings
 from serving.descriptors import most_connections
-from serving.engine import Engine
 from serving.limits import Limits, limits_for
+
+if TYPE_CHECKING:  # it brings the numerical libraries, which --help does not need
+    from rag_rec.engine.engine import Engine
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -11,16 +11,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from rag_rec.errors import InvalidInput, RagRecError
 from serving.app import ROUTERS, create_app
-from serving.engine import Engine
 from serving.gate import Gate
 from serving.protocol import ServiceProtocol
 from serving.reading import BUFFER_BYTES, CleanReading
 from serving.service import Service
+
+if TYPE_CHECKING:  # it brings the numerical libraries, which --help does not need
+    from rag_rec.engine.engine import Engine
 
 SWITCH_SECONDS = 0.0001
 """Threads hand the interpreter over after this time at the latest.

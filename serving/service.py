@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 
@@ -18,11 +18,13 @@ from serving.barrier import Barrier
 from serving.clock import names_of
 from serving.connections import Connections
 from serving.disclosure import Disclosure, folder_of, of_disk
-from serving.engine import Engine
 from serving.lanes import Lane
 from serving.limits import Limits
 from serving.logs import Log, place_of
 from serving.metrics import Metrics
+
+if TYPE_CHECKING:  # it brings the numerical libraries, which --help does not need
+    from rag_rec.engine.engine import Engine
 
 WARM_UP_SECONDS = 30.0
 """So long a stop waits for a warm-up that is under way: a library must not be loaded while the process ends."""

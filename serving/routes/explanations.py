@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
 
@@ -13,11 +14,13 @@ from rag_rec.validation import check_k
 from serving.admission import PROTECTED, WITH_BODY, needing
 from serving.answers import errors
 from serving.auth import Role
-from serving.engine import Engine
 from serving.errors import REQUEST_ID, error_body
 from serving.schemas import ExplanationBody
 from serving.service import CurrentService, Service
 from serving.streaming import EventStream, Stopped, server_event, stream
+
+if TYPE_CHECKING:  # it brings the numerical libraries, which --help does not need
+    from rag_rec.engine.engine import Engine
 
 router = APIRouter(
     route_class=needing(Role.RECOMMEND, answers_personally=True, answered_on="explanations"), tags=["recommendations"]

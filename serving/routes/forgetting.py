@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from time import perf_counter
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 
@@ -18,7 +18,6 @@ from serving.admission import KEYED, PROTECTED, WITH_BODY, needing
 from serving.answers import errors
 from serving.auth import Role
 from serving.bodies import takes
-from serving.engine import Engine
 from serving.errors import JSON, json_response
 from serving.fields import MAX_BATCH, Id
 from serving.forget_answers import (
@@ -34,6 +33,9 @@ from serving.forget_answers import (
 from serving.forget_schemas import DeleteQuery, FindBody, ForgetBody, RequestsQuery
 from serving.limits import MIB
 from serving.service import CurrentService, Service
+
+if TYPE_CHECKING:  # it brings the numerical libraries, which --help does not need
+    from rag_rec.engine.engine import Engine
 
 LOOKED_AT = 20
 """Of a batch, so many requests are looked at to say what the state of the least advanced one means."""

@@ -22,6 +22,7 @@ from rag_rec.domain import (
     Source,
     User,
 )
+from rag_rec.engine.engine import Engine
 from rag_rec.engine.status import Status
 from rag_rec.errors import InvalidInput, LegalHold, NotReady, PlanChanged, UnknownItem, UnknownRequest, UnknownUser
 from rag_rec.explain.explainer import Explainer
@@ -33,6 +34,7 @@ from rag_rec.forgetting.plan import LISTED, Plan
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.generators.condition import OFF, Condition
 from rag_rec.layers.records import ForgetRecord, ForgetState
+from rag_rec.progress.protocol import SILENT, Progress
 from rag_rec.store.records import AppendResult, Hold, Selection, StoredInteraction, Suppression
 from rag_rec.validation import check_interaction, check_item, check_user
 
@@ -69,8 +71,8 @@ def _set(event: threading.Event) -> threading.Event:
 
 
 @dataclass
-class FakeEngine:
-    """Popular items first for everybody; a user's own items are left out."""
+class FakeEngine(Engine):
+    """Popular items first for everybody; a user's own items are left out. Nothing of the engine's own is used."""
 
     users: dict[str, User] = field(default_factory=dict)
     items: dict[str, Item] = field(default_factory=dict)
@@ -122,7 +124,7 @@ class FakeEngine:
         return Recommendation(items, Provenance(self.epoch, self.generation, request.strategy, source, known, 0))
 
     def explain(
-        self, request: RecommendationRequest, item_id: str | None, stopped: Callable[[], bool]
+        self, request: RecommendationRequest, item_id: str | None = None, stopped: Callable[[], bool] = lambda: False
     ) -> ExplainedRecommendation:
         if self.chat is None:
             raise NotReady("No LLM is configured that could explain.")
@@ -278,7 +280,7 @@ class FakeEngine:
     def public_key(self) -> str:
         return "-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----\n"
 
-    def prove(self, request_id: str) -> Mapping[str, Any]:
+    def prove(self, request_id: str, sample: int | None = None, progress: Progress = SILENT) -> Mapping[str, Any]:  # noqa: ARG002
         self.forget_records(request_id)
         return {"equal": True, "rows": [{"check": "statistics", "compared": 3, "different": 0}]}
 
@@ -326,7 +328,7 @@ class FakeEngine:
             generator=self.generator,
         )
 
-    def join(self, let_answers_leave: Callable[[], None]) -> None:
+    def join(self, let_answers_leave: Callable[[], None] = lambda: None, instead_of: str | None = None) -> None:  # noqa: ARG002
         self._pass()
         self.let_answers_leave = let_answers_leave
 

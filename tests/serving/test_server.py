@@ -19,7 +19,7 @@ from serving.logs import open_log
 from serving.server import Server, address_of, bind, serve
 
 if TYPE_CHECKING:
-    from serving.engine import Engine
+    from rag_rec.engine.engine import Engine
     from serving.service import Service
     from tests.serving.fake_engine import FakeEngine
 
