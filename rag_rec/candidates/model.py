@@ -20,8 +20,6 @@ from rag_rec.candidates.similarity import TextSimilarity
 from rag_rec.candidates.statistics import Statistics
 from rag_rec.events.history import History
 
-__all__ = ["CandidateList", "CandidateModel", "Query"]
-
 CLOSER_LOOK: Final = 300
 """Items that pass from the coarse to the fine step, at least."""
 

@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 import pytest
 
-from rag_rec.candidates.model import CandidateList, Query
+from rag_rec.candidates.query import CandidateList, Query
 from rag_rec.candidates.reader import Reader
 from rag_rec.domain import AttributeValue, Interaction, User
 from rag_rec.engine.engine import Engine
