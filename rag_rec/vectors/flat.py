@@ -11,7 +11,6 @@ again in double precision, so that equal vectors score equally and the order is 
 
 from __future__ import annotations
 
-import sys
 import threading
 from pathlib import Path
 from typing import Self
@@ -51,12 +50,6 @@ class FlatIndex:
     def dimension(self) -> int:
         """Length of a vector."""
         return self._dimension
-
-    @property
-    def bytes_per_vector(self) -> float:
-        """Memory that one more vector costs: its codes, its number, and its place in the table of numbers."""
-        table = sys.getsizeof(self._row_of) / len(self._row_of) if self._row_of else 0.0
-        return 2.0 * self._dimension + 8.0 + table + 2 * sys.getsizeof(1 << 20)
 
     def __len__(self) -> int:
         return len(self._row_of)

@@ -53,16 +53,6 @@ class InteractionIndex:
         self._lists: dict[int, _UserList] = {}
         self._lock = threading.RLock()
 
-    @property
-    def bytes_per_interaction(self) -> int:
-        """Memory of an interaction without a text of its own."""
-        return ROW_DTYPE.itemsize
-
-    @property
-    def bytes_per_own_text(self) -> int:
-        """Memory that a text of its own adds, without the user's table of numbers."""
-        return 2 * self._items.dimension + 8
-
     def __len__(self) -> int:
         with self._lock:
             return sum(len(held.rows) for held in self._lists.values())

@@ -39,10 +39,6 @@ class VectorIndex(Protocol):
     def dimension(self) -> int:
         """Length of a vector."""
 
-    @property
-    def bytes_per_vector(self) -> float:
-        """Memory that one more vector costs."""
-
     def __len__(self) -> int: ...
 
     def numbers(self) -> Numbers:

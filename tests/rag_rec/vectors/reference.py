@@ -35,10 +35,6 @@ class ReferenceIndex:
     def dimension(self) -> int:
         return self._dimension
 
-    @property
-    def bytes_per_vector(self) -> float:
-        return 4.0 * self._dimension
-
     def __len__(self) -> int:
         return len(self._held)
 

@@ -165,9 +165,9 @@ class TestIsolation:
         index = InteractionIndex(item_index())
         put_user(index, 1)
         held = index._lists[1]
-        assert held.rows.nbytes == 6 * index.bytes_per_interaction
+        assert held.rows.nbytes == 6 * 12
         assert held.own is not None
-        assert held.own._codes.nbytes + held.own._number_at.nbytes == 2 * index.bytes_per_own_text
+        assert held.own._codes.nbytes + held.own._number_at.nbytes == 2 * (2 * index._items.dimension + 8)
 
 
 class TestBadInput:
