@@ -49,7 +49,9 @@ def command(function: Callable[P, Mapping[str, Any]]) -> Callable[P, None]:
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        as_json = bool((kwargs.get if reads_json else kwargs.pop)("json", False))
+        as_json = bool(kwargs.get("json", False))
+        if not reads_json:
+            kwargs.pop("json", None)
         try:
             result = function(*args, **kwargs)
         except RagRecError as error:
