@@ -203,13 +203,18 @@ def embedding_rows(texts: list[str]) -> list[Row]:
     return [*rows, {**row, **changed, "largest_difference": float(difference.max())}]
 
 
+def _write(folder: Path, people: People) -> None:
+    for shard in range(SHARDS):
+        write_shard(folder, shard, people)
+
+
 def people_rows(people: People, histories: Histories, seconds: float) -> list[Row]:
     """What a user's list and the files cost."""
     index = people.interactions
     assert isinstance(index, InteractionIndex)  # noqa: S101 - for the type checker
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        written = timed(lambda: [write_shard(folder, shard, people) for shard in range(SHARDS)])
+        written = timed(lambda: _write(folder, people))
         read = timed(lambda: read_people(folder, index._items))
         size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
         user = next(iter(histories))

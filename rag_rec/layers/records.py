@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Self
 
 
 class ForgetState(StrEnum):
@@ -76,26 +75,6 @@ class ForgetRecord:
     removed: Mapping[str, int] = field(default_factory=dict)
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     receipt: str | None = None
-
-    @classmethod
-    def accepted(cls, erasure: Erasure, before: int, epoch: int, hidden: int, removed: Mapping[str, int]) -> Self:
-        """A request that has just been carried out in the store, and nowhere else: at ``epoch``, at the time ``hidden``
-        in milliseconds. ``before`` is the store's epoch until then."""
-        return cls(
-            request_id=erasure.request_id,
-            batch_id=erasure.batch_id,
-            subject=erasure.subject,
-            plan=erasure.plan,
-            scope=erasure.scope,
-            state=ForgetState.HIDDEN,
-            user_number=erasure.user_number,
-            epoch_before=before,
-            epoch_after=epoch,
-            created=erasure.created,
-            deadline=erasure.deadline,
-            times={ForgetState.ACCEPTED.value: erasure.created, ForgetState.HIDDEN.value: hidden},
-            removed=removed,
-        )
 
 
 Group = Sequence[ForgetRecord]

@@ -94,64 +94,6 @@ class ForgetState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Erasure:
-    """What to accept: one person, or some interactions of one person.
-
-    Attributes:
-        request_id: names the request; it is new.
-        batch_id: of the batch it belongs to.
-        subject: pseudonym of the person.
-        plan: pseudonym of what was agreed to be removed.
-        user_number: the person's number.
-        interactions: numbers of the interactions; None is the whole user.
-        digests: their pseudonyms, so that they can be refused when they come again.
-        created: milliseconds since 1970 UTC.
-        deadline: by when the request must be complete.
-    """
-
-    request_id: str
-    batch_id: str | None
-    subject: str
-    plan: str
-    user_number: int
-    interactions: Sequence[int] | None
-    digests: Sequence[str]
-    created: int
-    deadline: int
-
-    @property
-    def scope(self) -> str:
-        """``user`` or ``interactions``."""
-        return "user" if self.interactions is None else "interactions"
-
-
-@dataclass(frozen=True, slots=True)
-class ForgetRecord:
-    """A forget request as the store keeps it. It names nobody: ``removed`` counts rows by kind.
-
-    ``user_number`` is kept until the request is effective, to be able to go on after a crash. ``epoch_after`` is the
-    erasure epoch: of the removal from the store. ``times`` says when each state was reached. ``receipt`` is signed
-    JSON, the latest revision.
-    """
-
-    request_id: str
-    batch_id: str | None
-    subject: str
-    plan: str
-    scope: str
-    state: ForgetState
-    user_number: int | None
-    epoch_before: int
-    epoch_after: int
-    created: int
-    deadline: int
-    times: Mapping[str, int] = field(default_factory=dict)
-    removed: Mapping[str, int] = field(default_factory=dict)
-    timings_ms: Mapping[str, float] = field(default_factory=dict)
-    receipt: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class LedgerTip:
     """The end of the ledger: number and digest of its newest entry; 0 and 64 zeros for an empty one."""
 

@@ -232,7 +232,7 @@ def test_a_proof_holds_up_nothing(api: Api, engine: FakeEngine) -> None:
     proving, go_on = threading.Event(), threading.Event()
     prove = engine.prove
 
-    def slow(request_id: str) -> Any:
+    def slow(request_id: str, *_: Any) -> Any:
         proving.set()
         assert go_on.wait(30)
         return prove(request_id)
