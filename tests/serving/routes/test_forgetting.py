@@ -237,7 +237,7 @@ def test_a_proof_holds_up_nothing(api: Api, engine: FakeEngine) -> None:
         assert go_on.wait(30)
         return prove(request_id)
 
-    engine.prove = slow  # type: ignore[method-assign]
+    engine.prove = slow  # type: ignore[method-assign, assignment]
     proof = api.start("POST", f"/v1/forget/{request}/prove")
     assert proving.wait(30)
     engine.users["u2"] = User("u2")
