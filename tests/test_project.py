@@ -7,6 +7,7 @@ import re
 import shutil
 import stat
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -114,6 +115,24 @@ def test_make_runs_every_benchmark_that_writes_results(tmp_path: Path) -> None:
     ).stdout
     writing = {path.stem for path in (ROOT / "benchmarks").glob("*.py") if "write_results(" in path.read_text()}
     assert set(re.findall(r"-m benchmarks\.(\w+)", planned)) == writing - {"report"}
+
+
+def test_quick_tests_and_coverage_leave_the_same_tests_out() -> None:
+    """And the threshold is the one of pyproject.toml."""
+    fast = re.search(r"^FAST := (.*)$", MAKEFILE, re.MULTILINE)
+    assert fast is not None
+    assert '-m "not integration"' in fast[1]
+    for target in ("test-fast", "coverage"):
+        assert "$(FAST) $(PYTEST_ARGS)" in recipe(target)
+    assert recipe("coverage").splitlines()[-1].strip() == "$(BIN)/coverage report"
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["coverage"]
+    assert settings["run"]["source_pkgs"] == list(PACKAGES)
+    assert settings["report"]["fail_under"] >= 75
+
+
+def recipe(target: str) -> str:
+    """The lines below a target."""
+    return MAKEFILE.partition(f"\n{target}: ")[2].partition("\n\n")[0]
 
 
 def test_continuous_integration_runs_the_commands_of_the_readme() -> None:
