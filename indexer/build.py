@@ -21,7 +21,7 @@ from indexer.verify import verify_content
 from rag_rec.artifacts.private import make_private_folder
 from rag_rec.candidates.reader import Reader
 from rag_rec.engine.tending import occupied
-from rag_rec.errors import InvalidInput
+from rag_rec.errors import InvalidInput, needs
 from rag_rec.events.history import History
 from rag_rec.evidence.clusters import InterestClusters
 from rag_rec.index.erasing import erase_from_files
@@ -112,7 +112,8 @@ class Builder:
         unfinished.rename(target)
 
     def _fit(self, histories: Mapping[int, History], items: FlatIndex) -> Reader:
-        from rag_rec.candidates.training import ReaderSettings, fit_reader  # noqa: PLC0415 - imports torch
+        with needs("llm"):
+            from rag_rec.candidates.training import ReaderSettings, fit_reader  # noqa: PLC0415 - imports torch
 
         rule, events = self.settings.positive_rule, self.store.events()
         positives = [(user, rule.positives(history, events)) for user, history in histories.items()]

@@ -5,6 +5,9 @@ Each message says what is wrong and what to do next; none contains personal data
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class RagRecError(Exception):
     """Base of all errors. ``code`` is stable and machine-readable; ``status`` is the HTTP status that fits."""
@@ -125,6 +128,23 @@ class NotReady(RagRecError):
 
     code = "not_ready"
     status = 503
+
+
+class MissingLibrary(NotReady):
+    """A part of the product was asked for whose libraries are not installed."""
+
+    code = "missing_library"
+
+
+@contextmanager
+def needs(extra: str) -> Iterator[None]:
+    """Around imports of the libraries of an extra: raises ``MissingLibrary`` where one of them is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingLibrary(
+            f"The library {error.name} is not installed, and this needs it: pip install 'rag-rec[{extra}]'."
+        ) from error
 
 
 class NoSystem(RagRecError):

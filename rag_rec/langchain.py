@@ -9,20 +9,22 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from langchain_core.callbacks import CallbackManagerForRetrieverRun
-from langchain_core.documents import Document
-from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import Runnable, RunnableLambda
 from pydantic import Field, SkipValidation
 
 from rag_rec.catalogue.filters import compile_filter
 from rag_rec.domain import Item, Recommendation, RecommendationRequest, Strategy
 from rag_rec.engine.engine import Engine
-from rag_rec.errors import InvalidInput
+from rag_rec.errors import InvalidInput, needs
 from rag_rec.evidence import strategy as evidence_strategy
 from rag_rec.index.live import Live
 from rag_rec.recommend.recollection import recollect
 from rag_rec.vectors.protocol import Vectors
+
+with needs("explain"):
+    from langchain_core.callbacks import CallbackManagerForRetrieverRun
+    from langchain_core.documents import Document
+    from langchain_core.retrievers import BaseRetriever
+    from langchain_core.runnables import Runnable, RunnableLambda
 
 
 class EvidenceRetriever(BaseRetriever):

@@ -28,6 +28,8 @@ VLLM_LOCK: Final = ROOT / "requirements-vllm.lock"
 OLDEST_PYTHON: Final = "3.11"
 ACCELERATOR: Final = re.compile(r"^(nvidia-|cuda-|triton$|pytorch-triton)")
 UNHASHED: Final = "torch"
+PARTS: Final = ("llm", "serving", "explain", "postgres")
+"""The extras that make up the whole product."""
 WRITTEN: Final = "Written by `make lock`; every file of each version is hashed. PyTorch is installed beside it."
 HEADERS: Final = {
     LOCK: "Everything that the project and its tests need.",
@@ -37,7 +39,7 @@ HEADERS: Final = {
 }
 
 
-def requirements(project: Mapping[str, Any], extras: Sequence[str] = ("dev", "postgres")) -> list[str]:
+def requirements(project: Mapping[str, Any], extras: Sequence[str] = ("dev", *PARTS)) -> list[str]:
     """Direct requirements: those of the package, of some of its extras, and of its build."""
     table = project["project"]
     chosen = (requirement for extra in extras for requirement in table["optional-dependencies"][extra])
@@ -90,7 +92,7 @@ def main() -> None:
     kept = pinned_in(LOCK) if "--keep" in sys.argv else []
     everything = pins(resolve(requirements(project), kept))
     write(LOCK, everything)
-    write(RUN_LOCK, pins(resolve(requirements(project, ["postgres"]), everything)))
+    write(RUN_LOCK, pins(resolve(requirements(project, PARTS), everything)))
     write(
         SUPPLY_LOCK,
         pins(resolve(project["project"]["optional-dependencies"]["supply"], pinned_in(SUPPLY_LOCK) if kept else [])),

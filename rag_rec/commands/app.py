@@ -10,10 +10,10 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import EntryPoint, entry_points
 from inspect import Parameter
-from typing import Annotated, Any, ParamSpec
+from typing import Annotated, Any, Final, ParamSpec
 
 import orjson
 import structlog
@@ -26,13 +26,16 @@ from typer.exceptions import TyperException
 from rag_rec import __version__
 from rag_rec.artifacts.private import OTHERS
 from rag_rec.commands.printing import in_words
-from rag_rec.errors import InvalidInput, InvalidSettings, RagRecError
+from rag_rec.errors import InvalidInput, InvalidSettings, MissingLibrary, RagRecError, needs
 from rag_rec.settings import settings_problem
 
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
 """The option that every command has. A command returns its result as a mapping; :func:`command` prints it."""
 
 _JSON = Parameter("json", Parameter.KEYWORD_ONLY, default=False, annotation=Json)
+
+NEED_SERVING: Final = {"serving": ("serve", "openapi", "recommend"), "key": ("key",)}
+"""Commands that need the extra ``serving``, by entry point."""
 
 progress_console = Console(stderr=True)
 P = ParamSpec("P")
@@ -104,7 +107,30 @@ def build_app() -> typer.Typer:
     )
     app.callback()(_options)
     for entry in sorted(entry_points(group="rag_rec.commands"), key=lambda entry: entry.name):
-        app.add_typer(entry.load())
+        app.add_typer(_commands(entry))
+    return app
+
+
+def _commands(entry: EntryPoint) -> typer.Typer:
+    try:
+        with needs("serving"):
+            loaded: typer.Typer = entry.load()
+            return loaded
+    except MissingLibrary as error:
+        return _unavailable(NEED_SERVING.get(entry.name, ()), error)
+
+
+def _unavailable(names: Iterable[str], error: MissingLibrary) -> typer.Typer:
+    """Commands that say which extra they need, whatever they are called with."""
+
+    def fail() -> None:
+        print_failure(error, "--json" in sys.argv)
+        raise typer.Exit(1)
+
+    app = typer.Typer()
+    for name in names:
+        anything = {"allow_extra_args": True, "ignore_unknown_options": True}
+        app.command(name, help="Not installed: rag-rec[serving].", context_settings=anything)(fail)
     return app
 
 

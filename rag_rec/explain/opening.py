@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rag_rec.compact.vocabulary import FILE as VOCABULARY
+from rag_rec.errors import needs
 from rag_rec.explain.records import Explains
 from rag_rec.settings import Settings
 
@@ -17,8 +18,9 @@ def open_explainer(settings: Settings) -> Explains | None:
     model = settings.generator_model
     if settings.generator != "vllm" or model is None or (Path(model) / VOCABULARY).is_file():
         return None
-    from rag_rec.explain.chat import OpenAIChat  # noqa: PLC0415
-    from rag_rec.explain.explainer import Explainer  # noqa: PLC0415 - imports LangChain
+    with needs("explain"):
+        from rag_rec.explain.chat import OpenAIChat  # noqa: PLC0415
+        from rag_rec.explain.explainer import Explainer  # noqa: PLC0415 - imports LangChain
 
     chat = OpenAIChat(
         base_urls=tuple(settings.generator_urls),

@@ -19,7 +19,7 @@ from rag_rec.adapters.policy import AdapterPolicy
 from rag_rec.clock import now_ms
 from rag_rec.compact.vocabulary import FILE as VOCABULARY
 from rag_rec.compact.vocabulary import Vocabulary
-from rag_rec.errors import CorruptIndex, InvalidInput, NotReady
+from rag_rec.errors import CorruptIndex, InvalidInput, NotReady, needs
 from rag_rec.generators.condition import Condition, ConditionKeeper, Standing
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.language_model import Care, LanguageModel
@@ -68,7 +68,8 @@ def _encoder(target: Wanted) -> Encoder:
         from rag_rec.generators.item_tokens import ItemTokenEncoder  # noqa: PLC0415 - only where it is used
 
         return ItemTokenEncoder(Vocabulary.load(Path(target.model)))
-    from rag_rec.generators.letters import LetterEncoder  # noqa: PLC0415 - imports transformers
+    with needs("llm"):
+        from rag_rec.generators.letters import LetterEncoder  # noqa: PLC0415 - imports transformers
 
     return LetterEncoder.open(target.model)
 
@@ -81,7 +82,8 @@ def _backend(settings: Settings, target: Wanted) -> Backend:
         base = target.digest if settings.generator_model is None else None
         served_name = settings.generator_served_name
         return VllmBackend(settings.generator_urls, served_name, key, target.adapter, base=base)
-    from rag_rec.generators.local import LocalBackend  # noqa: PLC0415 - imports torch
+    with needs("llm"):
+        from rag_rec.generators.local import LocalBackend  # noqa: PLC0415 - imports torch
 
     folder = Path(target.model)
     return LocalBackend.open(folder if folder.is_dir() else target.model, device=settings.generator_device)

@@ -10,7 +10,7 @@ from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from rag_rec.artifacts.private import FILE_MODE, close_off, make_private_folder
-from rag_rec.errors import IncompatibleStore, InvalidInput
+from rag_rec.errors import IncompatibleStore, InvalidInput, needs
 
 BUSY_TIMEOUT_MS: Final = 30_000
 SQLITE_SUFFIXES: Final = ("", "-wal", "-shm")
@@ -42,12 +42,14 @@ def engine_of(url: str) -> Engine:
 
     Raises:
         InvalidInput: the URL cannot be used.
+        MissingLibrary: the driver of the database is not installed.
         IncompatibleStore: the file cannot be made.
     """
     parsed = _parse(url)
     if parsed.get_backend_name() != "sqlite":
         waits = {name: value for name, value in _WAITS.items() if name not in parsed.query}
-        return create_engine(parsed, pool_pre_ping=True, connect_args=waits)
+        with needs("postgres"):
+            return create_engine(parsed, pool_pre_ping=True, connect_args=waits)
     path = Path(parsed.database or "").absolute()
     _create_file(path)
     engine = create_engine(parsed, pool_size=4, max_overflow=-1, creator=lambda: _open_sqlite(path))

