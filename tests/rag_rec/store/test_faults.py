@@ -26,6 +26,12 @@ from tests.rag_rec.store.server import Server, missing_binaries, started_server
 ITEM = Item("i", "t")
 
 
+def logged_by(capsys: pytest.CaptureFixture[str]) -> str:
+    """What was logged: on stdout, or on stderr where a command of an earlier test has set the log up."""
+    captured = capsys.readouterr()
+    return captured.out + captured.err
+
+
 def url_of(folder: Path) -> str:
     return f"sqlite:///{folder / 'store.sqlite3'}"
 
@@ -147,7 +153,7 @@ def test_a_server_that_stops_is_away_and_used_again_when_it_is_back(
             store.scrub()
         with pytest.raises(StoreAway):
             open_store(url)
-        logged = capsys.readouterr().out
+        logged = logged_by(capsys)
         assert f"127.0.0.1:{server.port}/postgres" in logged
         assert "refused" in logged
         server.start()
@@ -220,7 +226,7 @@ def test_a_full_disk_is_said_to_be_full_and_used_again_when_there_is_room(
         filler = fill_up(disk)
         with pytest.raises(DiskFull):
             store.put_items([Item(f"j{n}", "x" * 9000) for n in range(400)])
-        assert str(disk) in capsys.readouterr().out
+        assert str(disk) in logged_by(capsys)
         assert store.counts().items == 1  # what was there can be read
         filler.unlink()
         assert store.put_items([Item("j", "x" * 9000)]) == 1
@@ -239,7 +245,7 @@ def test_a_full_disk_of_a_server_is_said_to_be_full(server: Server, capsys: pyte
             filler = fill_up(disk)
             with pytest.raises(DiskFull):
                 store.put_items([Item(f"j{n}", "".join(map(str, range(n, n + 2500)))) for n in range(2000)])
-            assert "53100" in capsys.readouterr().out
+            assert "53100" in logged_by(capsys)
             filler.unlink()
             assert store.put_items([Item("j", "t")]) == 1
         server.stop()
