@@ -52,9 +52,17 @@ class Attention:
         """Share of all attention that each row of a history with n > 0 rows receives, float64 [n], summing to 1."""
         if not len(candidates):
             return np.asarray(memory.weights / memory.weights.sum())
+        candidates = _in_one_order(candidates)
         prior = np.log(np.maximum(memory.weights, LEAST_WEIGHT)).astype(np.float32)
         logits = (candidates @ memory.vectors.T) * np.float32(1 / self.temperature) + prior
         logits -= logits.max(axis=-1, keepdims=True)
         attention = np.exp(logits, out=logits)
         attention /= attention.sum(axis=-1, keepdims=True)
         return np.asarray(attention.mean(axis=0, dtype=np.float64))
+
+
+def _in_one_order(candidates: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The same candidates in an order of their bytes: rounding, too, must not depend on the order they came in."""
+    rows = np.ascontiguousarray(candidates)
+    keys = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel()
+    return rows[np.argsort(keys)]
