@@ -154,7 +154,7 @@ def resume() -> Mapping[str, Any]:
     """Finish requests that were accepted and not finished. A running service does so by itself."""
     with _saga() as saga:
         completed = saga.resume()
-        with saga.turn_if_free() as mine:
+        with saga.turn.taken_if_free() as mine:
             while mine and saga.look_later(all_of_them=True):
                 pass  # some hundred at once
         pending, names = saga.pending(), saga.services()

@@ -232,7 +232,7 @@ class Privacy:
         if self._remnants is not None:
             self._remnants.let_go_of_removed()
         saga = self._saga()
-        with saga.turn_if_free() as mine:
+        with saga.turn.taken_if_free() as mine:
             if not mine:
                 return
             for task in (self._clean, saga.resume, self._remain, saga.look_later):

@@ -12,13 +12,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any
 
-from filelock import FileLock, Timeout
-
-from rag_rec.artifacts.private import FILE_MODE, make_private_folder
 from rag_rec.clock import now_ms
-from rag_rec.errors import Busy, RagRecError, Unfinished, UnknownRequest
+from rag_rec.errors import RagRecError, Unfinished, UnknownRequest
 from rag_rec.forgetting.acceptance import Acceptance
 from rag_rec.forgetting.attempt import attempt, noted_in
 from rag_rec.forgetting.plan import Plan, Planner
@@ -26,15 +23,13 @@ from rag_rec.forgetting.receipts.conclusion import ORDER, Notary, advanced, find
 from rag_rec.forgetting.receipts.records import services, summed
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.forgetting.system import System
+from rag_rec.forgetting.turn import Turn
 from rag_rec.layers.finding import FINAL, STATES, Finding
 from rag_rec.layers.protocol import LaterLayer, Layer
 from rag_rec.layers.records import ForgetRecord, ForgetState
 from rag_rec.presence.awaited import awaited
 from rag_rec.presence.elsewhere import waits_for_places
 from rag_rec.store.records import Place
-
-LOCK: Final = ".forget.lock"
-LOCK_SECONDS: Final = 60.0
 
 
 @dataclass(slots=True)
@@ -70,8 +65,7 @@ class Saga:
         self._notary = Notary(system)
         self._layers = system.layers if layers is None else layers
         self._states = {**STATES, **{layer.name: layer.state for layer in self._layers}}
-        self._turn = turn or threading.RLock()
-        self._process = FileLock(system.settings.home / LOCK, timeout=LOCK_SECONDS, mode=FILE_MODE)
+        self.turn = Turn(system.settings.home, turn or threading.RLock())
 
     def plan(self, request: ForgetRequest) -> Plan:
         """What a request would remove. Changes nothing.
@@ -97,7 +91,7 @@ class Saga:
         """
         request.check()
         request.check_confirmed()
-        with self._alone():
+        with self.turn.taken():
             before = self._repeated(request)
             if before:
                 with _in_force():
@@ -139,7 +133,7 @@ class Saga:
         effective = [record for record in self.pending() if record.user_number is None]
         for layer in self._lasting if effective else []:
             layer.remove(effective)
-        with self._alone():
+        with self.turn.taken():
             self.resume()
         left = {record.request_id for record in self.pending()}
         return sum(record.request_id not in left for record in waited)
@@ -189,44 +183,11 @@ class Saga:
 
         Raises ``UnknownRequest``.
         """
-        with self._alone():
+        with self.turn.taken():
             record = self.record(request_id)
             unchanged = [layer for layer in self._lasting if layer.state is ForgetState.COMPLETE]
             findings = _revised(record, *self._looked_at(unchanged, [record])[0])
             return self._notary.issue([(record, findings)], now_ms(), twin=proof)[0]
-
-    @contextmanager
-    def turn_if_free(self) -> Iterator[bool]:
-        """The turn of this folder, which removals take, if it is free: whether it was got. Waits for nothing."""
-        self._system.settings.home.mkdir(parents=True, exist_ok=True)
-        if not self._turn.acquire(blocking=False):
-            yield False
-            return
-        try:
-            got = self._locked()
-            try:
-                yield got
-            finally:
-                if got:
-                    self._process.release()
-        finally:
-            self._turn.release()
-
-    def _locked(self) -> bool:
-        try:
-            self._process.acquire(timeout=0)
-        except Timeout:
-            return False
-        return True
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        make_private_folder(self._system.settings.home)
-        try:
-            with self._turn, self._process:
-                yield
-        except Timeout:
-            raise Busy("Another process is forgetting somebody; try again when it has finished.") from None
 
     def _repeated(self, request: ForgetRequest) -> list[ForgetRecord]:
         """The records of an earlier request of the same plan for the same people."""
@@ -242,7 +203,7 @@ class Saga:
     def _finish_open(self) -> int:
         if not self._open():
             return 0
-        with self.turn_if_free() as mine:
+        with self.turn.taken_if_free() as mine:
             records = self._resume(self._open()) if mine else []
         return sum(record.state is ForgetState.COMPLETE for record in records)
 

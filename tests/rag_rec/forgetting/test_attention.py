@@ -14,7 +14,7 @@ from rag_rec.clock import now_ms
 from rag_rec.domain import RecommendationRequest
 from rag_rec.engine.engine import Engine
 from rag_rec.errors import Busy, NotReady
-from rag_rec.forgetting.saga import LOCK
+from rag_rec.forgetting.turn import LOCK
 from rag_rec.presence import replicas
 from rag_rec.presence.replicas import EXPIRY_MS, LEASE_MS, lagging
 from rag_rec.store.records import Replica
@@ -83,7 +83,7 @@ def test_what_is_not_finished_is_not_waited_for_but_a_new_request_waits_its_turn
     forget_in_store(engine)
     with FileLock(engine.settings.home / LOCK):
         saga = engine._saga()
-        saga._process.timeout = 0.01
+        saga.turn._processes.timeout = 0.01
         assert saga.resume() == 0
         with pytest.raises(Busy):
             forget(saga, "user-1")
@@ -136,5 +136,5 @@ def forget_in_store(engine: Engine) -> None:
     """Accept a removal as another process does, which is killed then."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("rag_rec.forgetting.saga.Saga._carry_out", lambda _self, records, *_: records)
-        patched.setattr("rag_rec.forgetting.saga.Saga._alone", lambda _: nullcontext())  # of another folder
+        patched.setattr("rag_rec.forgetting.turn.Turn.taken", lambda _: nullcontext())  # of another folder
         forget_in(engine.settings, CANARY)

@@ -42,7 +42,7 @@ def test_a_service_that_was_restarted_proves_that_freed_memory_is_gone(tmp_path:
         assert freed(settings) is Status.PENDING
         first.process.send_signal(how)
         first.process.wait(PATIENCE_SECONDS)
-    assert freed(settings) is Status.PENDING  # nobody has looked yet
+    assert freed(settings) is Status.PENDING  # it was not looked at again yet
     with started(settings) as second, closing(Caller(second).client):
         until = time.monotonic() + PATIENCE_SECONDS
         while freed(settings) is not Status.PROVEN:

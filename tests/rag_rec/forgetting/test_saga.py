@@ -25,6 +25,7 @@ from rag_rec.errors import (
     UnknownUser,
 )
 from rag_rec.forgetting import saga as module
+from rag_rec.forgetting import turn
 from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.forgetting.plan import Planner
 from rag_rec.forgetting.receipts.document import check_receipt, read_receipt
@@ -366,9 +367,9 @@ def test_a_newer_generation_keeps_what_a_partly_forgotten_user_kept(tmp_path: Pa
 
 
 def test_another_process_at_work_makes_it_busy(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOCK_SECONDS", 0.01)
+    monkeypatch.setattr(turn, "LOCK_SECONDS", 0.01)
     request = confirmed(engine, ForgetRequest.of(CANARY))
-    with FileLock(engine.settings.home / module.LOCK), pytest.raises(Busy):
+    with FileLock(engine.settings.home / turn.LOCK), pytest.raises(Busy):
         engine.forget(request)
     assert engine.store.user(CANARY) is not None
 
