@@ -49,6 +49,11 @@ class Remnants:
         self._since: float | None = None
         self._quiet_at = 0.0
 
+    @property
+    def waits(self) -> bool:
+        """Whether something was removed that has not been let go of yet."""
+        return self._since is not None
+
     def let_go_of_removed(self) -> None:
         """Let go if something was removed, and it is time to. Costs a query where nothing was."""
         erasure, now = self._store.erasure_epoch(), self._now()

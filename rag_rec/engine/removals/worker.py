@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
@@ -32,7 +31,7 @@ from rag_rec.forgetting.saga import Saga
 from rag_rec.home.keys import existing_pseudonyms
 from rag_rec.home.opening import existing_store_of
 from rag_rec.presence.processes import enter, leave
-from rag_rec.presence.remnants import MOST_SECONDS, QUIET_SECONDS, let_go, settle_in
+from rag_rec.presence.remnants import QUIET_SECONDS, Remnants, settle_in
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import ServiceProcess
@@ -64,15 +63,13 @@ def run(connection: Connection, settings: Settings, begin: Callable[[], None]) -
 def work(connection: Connection, settings: Settings) -> None:
     """Carry out what is ordered until the other side has gone."""
     store: Store | None = None
-    removed: Store | None = None  # of which something was removed since this process let go last
-    latest = 0.0
+    remnants: Remnants | None = None
     process: ServiceProcess | None = None
     line = _Line(connection)
     try:
         while True:
-            if removed is not None and (not connection.poll(QUIET_SECONDS) or time.monotonic() > latest):
-                let_go(removed)
-                removed = None
+            while remnants is not None and remnants.waits and not connection.poll(QUIET_SECONDS):
+                _let_go(remnants)
             order = receive(connection)
             assert isinstance(order, Order)  # noqa: S101 - both sides are ours
             try:
@@ -81,6 +78,7 @@ def work(connection: Connection, settings: Settings) -> None:
                         store = existing_store_of(settings)
                         process = enter(store)
                         settle_in()
+                        remnants = Remnants(store) if settings.overwrite_freed else None
                     answer: Message = Done(_carry_out(order, settings, store, RemoteMemory(line)))
             except RagRecError as error:
                 answer = Failure.of(error)
@@ -89,8 +87,8 @@ def work(connection: Connection, settings: Settings) -> None:
                 answer = Failure.of(error)
             line.send(answer)
             del order, answer  # they name people, and the next order may be long in coming
-            if removed is None and settings.overwrite_freed:
-                removed, latest = store, time.monotonic() + MOST_SECONDS
+            if remnants is not None:
+                _let_go(remnants)
     except (EOFError, OSError):
         return
     finally:
@@ -99,6 +97,11 @@ def work(connection: Connection, settings: Settings) -> None:
                 with suppress(RagRecError):
                     leave(store, process)
             store.close()
+
+
+def _let_go(remnants: Remnants) -> None:
+    with suppress(RagRecError):  # a store that is away keeps back no order
+        remnants.let_go_of_removed()
 
 
 class _Line:

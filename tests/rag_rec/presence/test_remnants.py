@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from rag_rec.domain import User
 from rag_rec.presence.remnants import MOST_SECONDS, QUIET_SECONDS, Remnants
 from rag_rec.store import SqlStore, open_store
+from rag_rec.store.protocol import Store
 
 
 class Counting:
@@ -44,7 +46,7 @@ def store() -> Counting:
 
 
 def remnants_of(store: Counting, clock: Clock) -> Remnants:
-    return Remnants(store, clock)  # type: ignore[arg-type]
+    return Remnants(cast(Store, store), clock)
 
 
 def test_it_lets_go_once_when_removals_have_ceased(store: Counting, clock: Clock) -> None:
@@ -56,10 +58,11 @@ def test_it_lets_go_once_when_removals_have_ceased(store: Counting, clock: Clock
         clock.seconds += QUIET_SECONDS / 2
         remnants.let_go_of_removed()
         assert store.renewals == 0
+        assert remnants.waits
     clock.seconds += QUIET_SECONDS / 2
     for _ in range(2):
         remnants.let_go_of_removed()
-        assert store.renewals == 1
+        assert (store.renewals, remnants.waits) == (1, False)
 
 
 def test_it_waits_until_the_store_is_scrubbed(store: Counting, clock: Clock) -> None:
