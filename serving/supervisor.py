@@ -229,7 +229,7 @@ class Supervisor:
                 continue
             place.retry = None
             if place.worker is None:
-                # The first one says that the service is alive while nobody can answer; others would give callers an
+                # The first one says that the service is alive while no worker can answer; others would give callers an
                 # error that a ready one has no need to give.
                 place.worker = self._start(place, early=place.number == 1 and not self._ever_ready)
             else:

@@ -53,7 +53,7 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True)
 class ForgetRecord:
-    """A forget request as the store keeps it. It names nobody: ``removed`` counts rows by kind.
+    """A forget request as the store keeps it. It holds no id of a person: ``removed`` counts rows by kind.
 
     ``user_number`` is kept until the request is effective, to be able to go on after a crash. ``epoch_after`` is the
     erasure epoch: of the removal from the store. ``times`` says when each state was reached. ``receipt`` is signed

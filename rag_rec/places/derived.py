@@ -12,8 +12,8 @@ from rag_rec.settings import Settings
 def discard_derived(settings: Settings, generations: Generations) -> None:
     """Overwrite and remove index generations, unfinished builds, adapters, training checkpoints and gates.
 
-    The caller holds :meth:`rag_rec.index.generation.Generations.writing`. The pointers go first: nobody finds half of
-    anything. Bases of the compact generator hold no person and stay.
+    The caller holds :meth:`rag_rec.index.generation.Generations.writing`. The pointers go first, so that no reader
+    finds half of anything. Bases of the compact generator hold no person and stay.
     """
     compact = CompactStore(settings.compact)
     for pointer in (generations.root / POINTER, compact.root / ADAPTER_POINTER):

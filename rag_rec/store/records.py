@@ -81,18 +81,6 @@ class StoredInteraction:
     interaction: Interaction
 
 
-class ForgetState(StrEnum):
-    """How far a forget request has come. Accepting and hiding are one transaction: no request exists whose person can
-    still be seen."""
-
-    ACCEPTED = "accepted"
-    HIDDEN = "hidden"  # deleted from the store, so that no read path sees it
-    ERASED = "erased"  # physically gone from every file
-    EFFECTIVE = "effective"  # every live replica has passed the erasure epoch
-    UNLEARNED = "unlearned"  # no adapter is left that saw the person
-    COMPLETE = "complete"
-
-
 @dataclass(frozen=True, slots=True)
 class LedgerTip:
     """The end of the ledger: number and digest of its newest entry; 0 and 64 zeros for an empty one."""

@@ -227,7 +227,7 @@ def test_the_key_of_the_receipts_is_for_everybody(api: Api) -> None:
         assert api.call("GET", "/v1/receipts/key", role).json()["key"].startswith("-----BEGIN PUBLIC KEY-----")
 
 
-def test_a_proof_holds_up_nothing(api: Api, engine: FakeEngine) -> None:
+def test_a_proof_holds_up_nothing(api: Api, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     request = api.forget("u1").json()["request_id"]
     proving, go_on = threading.Event(), threading.Event()
     prove = engine.prove
@@ -237,7 +237,7 @@ def test_a_proof_holds_up_nothing(api: Api, engine: FakeEngine) -> None:
         assert go_on.wait(30)
         return prove(request_id)
 
-    engine.prove = slow  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr(engine, "prove", slow)
     proof = api.start("POST", f"/v1/forget/{request}/prove")
     assert proving.wait(30)
     engine.users["u2"] = User("u2")
