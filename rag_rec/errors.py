@@ -136,12 +136,20 @@ class MissingLibrary(NotReady):
     code = "missing_library"
 
 
+_OWN = frozenset({"rag_rec", "indexer", "serving"})
+
+
 @contextmanager
 def needs(extra: str) -> Iterator[None]:
-    """Around imports of the libraries of an extra: raises ``MissingLibrary`` where one of them is not installed."""
+    """Around imports of the libraries of an extra: raises ``MissingLibrary`` where one of them is not installed.
+
+    A module of the product that is not there is a defect, and is not called a missing library.
+    """
     try:
         yield
     except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in _OWN:
+            raise
         raise MissingLibrary(
             f"The library {error.name} is not installed, and this needs it: pip install 'rag-rec[{extra}]'."
         ) from error

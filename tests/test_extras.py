@@ -6,11 +6,13 @@ import json
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 import typer
 
+from rag_rec.commands import app
 from rag_rec.commands.app import NEED_SERVING
 from rag_rec.errors import MissingLibrary, NotReady, needs
 from serving import commands, key_commands
@@ -88,8 +90,8 @@ def test_a_command_that_is_not_installed_names_the_extra(tmp_path: Path) -> None
 
 
 def test_the_commands_that_need_the_extra_are_these() -> None:
-    for entry, app in (("serving", commands.app), ("key", key_commands.app)):
-        assert set(typer.main.get_group(app).commands) == set(NEED_SERVING[entry])
+    for entry, group in (("serving", commands.app), ("key", key_commands.app)):
+        assert set(typer.main.get_group(group).commands) == set(NEED_SERVING[entry])
 
 
 def test_what_is_there_is_imported() -> None:
@@ -102,6 +104,24 @@ def test_a_missing_library_is_not_ready() -> None:
     with pytest.raises(NotReady, match="no_such_library"), needs("llm"):
         raise ModuleNotFoundError(name="no_such_library")
     assert MissingLibrary.code == "missing_library"
+
+
+def test_a_module_of_the_product_that_is_not_there_is_a_defect() -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"rag_rec\.gone"), needs("llm"):
+        raise ModuleNotFoundError("No module named 'rag_rec.gone'", name="rag_rec.gone")
+
+
+@pytest.mark.parametrize(("entry", "library"), [("forget", "no_such_library"), ("serving", "serving.gone")])
+def test_commands_that_cannot_be_loaded_are_not_passed_over(
+    entry: str, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(_: EntryPoint) -> None:
+        raise ModuleNotFoundError(name=library)
+
+    monkeypatch.setattr(app, "entry_points", lambda **_: [EntryPoint(entry, "a:b", "rag_rec.commands")])
+    monkeypatch.setattr(EntryPoint, "load", missing)
+    with pytest.raises(ModuleNotFoundError):
+        app.build_app()
 
 
 def test_all_is_every_part() -> None:

@@ -11,6 +11,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from importlib.metadata import EntryPoint, entry_points
 from inspect import Parameter
 from typing import Annotated, Any, Final, ParamSpec
@@ -112,12 +113,13 @@ def build_app() -> typer.Typer:
 
 
 def _commands(entry: EntryPoint) -> typer.Typer:
+    """The commands of an entry point. Those that an extra brings are named where it is missing; none is passed over."""
     try:
-        with needs("serving"):
+        with needs("serving") if entry.name in NEED_SERVING else nullcontext():
             loaded: typer.Typer = entry.load()
             return loaded
     except MissingLibrary as error:
-        return _unavailable(NEED_SERVING.get(entry.name, ()), error)
+        return _unavailable(NEED_SERVING[entry.name], error)
 
 
 def _unavailable(names: Iterable[str], error: MissingLibrary) -> typer.Typer:
