@@ -100,6 +100,9 @@ class FakeEngine(Engine):
     requests: list[RecommendationRequest] = field(default_factory=list)
     failure: Exception | None = None
     entered: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    """Released by each call that a caller makes."""
+    in_background: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    """Released by each call that the service makes by itself, whenever that is."""
     gate: threading.Event | None = None
     chat: BaseChatModel | None = None
 
@@ -329,7 +332,7 @@ class FakeEngine(Engine):
         )
 
     def join(self, let_answers_leave: Callable[[], None] = lambda: None, instead_of: str | None = None) -> None:  # noqa: ARG002
-        self._pass()
+        self._pass(self.in_background)
         self.let_answers_leave = let_answers_leave
 
     def warm_up(self) -> None:
@@ -344,7 +347,7 @@ class FakeEngine(Engine):
         self.stays += 1
 
     def refresh(self) -> bool:
-        self._pass()
+        self._pass(self.in_background)
         if self.next_generation is None:
             return False
         self.generation, self.next_generation = self.next_generation, None
@@ -368,8 +371,8 @@ class FakeEngine(Engine):
             raise UnknownUser("There is no user with this id.")
         return self.users[user_id]
 
-    def _pass(self) -> None:
-        self.entered.release()
+    def _pass(self, said: threading.Semaphore | None = None) -> None:
+        (said or self.entered).release()
         if self.gate is not None:
             assert self.gate.wait(30)
         if self.failure is not None:

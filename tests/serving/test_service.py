@@ -123,7 +123,7 @@ def test_it_says_that_it_runs_while_a_refresh_takes_long(service: Service, engin
             await asyncio.sleep(0)
         assert engine.stays == 0  # not loaded yet
         service.engine = engine
-        assert await asyncio.to_thread(engine.entered.acquire, timeout=30)
+        assert await asyncio.to_thread(engine.in_background.acquire, timeout=30)
         said = engine.stays
         async with asyncio.timeout(30):
             while engine.stays < said + 2:
