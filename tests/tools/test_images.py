@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 import tools.images
-from tools.images import DOCKER, digest_of, main, pinned
+from tools.images import DOCKER, NAMED, OWN, digest_of, main, pinned
 
+DIGESTED = re.compile(r"@sha256:[0-9a-f]{64}$")
 DIGEST = f"sha256:{'ab' * 32}"
 
 
@@ -19,6 +21,13 @@ def test_every_image_of_others_gets_its_digest_and_again_a_newer_one() -> None:
         newer = pinned(once, lambda image: f"sha256:{len(image):064x}")
         assert DIGEST not in newer
         assert newer.count("@sha256:") == once.count("@sha256:")
+
+
+def test_every_image_of_others_is_pinned_by_its_digest() -> None:
+    files = [*DOCKER.glob("Dockerfile.*"), *DOCKER.glob("compose*.yaml")]
+    named = [match[0] for path in files for match in NAMED.finditer(path.read_text()) if OWN not in match[0]]
+    assert len(named) == 7
+    assert [line for line in named if not DIGESTED.search(line)] == []
 
 
 def test_images_that_are_built_here_stay() -> None:
