@@ -36,7 +36,7 @@ help: ## Show the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: install ## Generate a world, ingest, build, serve, recommend, forget, rebuild: the whole path in one run
-	$(BIN)/rag-rec demo $(DEMO_ARGS)
+	$(BIN)/python -m demo $(DEMO_ARGS)
 
 test: install ## Run every test
 	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)

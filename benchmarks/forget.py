@@ -29,7 +29,7 @@ from benchmarks.home import ENVIRONMENT, KEY, copied_home, running_service, user
 from benchmarks.load import Answer, Connection, Target
 from benchmarks.paced import Call, Paced, Stream, plain, run_streams
 from benchmarks.report import Row, write_results
-from indexer.demo.service import Commands
+from demo.service import Commands
 from rag_rec.domain import Strategy
 
 SEED: Final = 0

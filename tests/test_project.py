@@ -54,6 +54,11 @@ def test_serving_does_not_import_the_batch_jobs() -> None:
         assert "indexer" not in imported_packages(path), path
 
 
+def test_what_is_installed_imports_nothing_of_the_checkout() -> None:
+    for path in modules(*PACKAGES):
+        assert not imported_packages(path) & {"benchmarks", "demo", "tests", "tools"}, path
+
+
 def test_domain_imports_nothing_of_the_project() -> None:
     assert not imported_packages(ROOT / "rag_rec/domain.py") & set(PACKAGES)
 
@@ -83,7 +88,7 @@ def forgetting_imports(folder: str) -> set[str]:
 
 
 def test_nothing_is_pickled() -> None:
-    for path in modules(*PACKAGES, "benchmarks", "tools"):
+    for path in modules(*PACKAGES, "benchmarks", "demo", "tools"):
         assert not imported_packages(path) & {"pickle", "shelve", "marshal", "joblib", "dill", "cloudpickle"}, path
         assert "allow_pickle=True" not in path.read_text(), path
 
@@ -173,5 +178,5 @@ def paths_in_code(text: str) -> list[str]:
     """Paths of the repository that stand anywhere within a span or a block of code."""
     blocks = re.findall(r"```.*?```", text, re.DOTALL)
     spans = re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
-    path = r"(?<![\w./-])(?:rag_rec|indexer|serving|tests|benchmarks|docs|docker|tools)/[\w./-]*\w"
+    path = r"(?<![\w./-])(?:rag_rec|indexer|serving|tests|benchmarks|demo|docs|docker|tools)/[\w./-]*\w"
     return [name for code in (*spans, *blocks) for name in re.findall(path, code)]
