@@ -14,6 +14,7 @@ from rag_rec.adapters.policy import NEVER, AdapterPolicy
 from rag_rec.clock import iso
 from rag_rec.commands.app import command
 from rag_rec.commands.printing import Answer
+from rag_rec.errors import needs
 from rag_rec.home.opening import check_system, existing_store_of
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
@@ -35,8 +36,9 @@ def retrain(
     The adapters that saw them are destroyed, and forget requests that waited for it are settled. Options that are not
     given are as they were. Interrupted, the same command goes on where it was.
     """
-    from indexer.compact_build import choose_device  # noqa: PLC0415 - imports torch
-    from indexer.retraining import Retraining, settings_in_use  # noqa: PLC0415 - imports torch
+    with needs("llm"):
+        from indexer.compact_build import choose_device  # noqa: PLC0415 - imports torch
+        from indexer.retraining import Retraining, settings_in_use  # noqa: PLC0415 - imports torch
 
     settings = Settings()
     check_system(settings)

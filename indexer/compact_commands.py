@@ -23,7 +23,7 @@ from rag_rec.adapters.folder import CompactStore, InUse
 from rag_rec.adapters.published import CompactFolder
 from rag_rec.commands.app import command
 from rag_rec.engine.tending import open_saga
-from rag_rec.errors import InvalidInput
+from rag_rec.errors import InvalidInput, needs
 from rag_rec.home.opening import check_system, existing_store_of
 from rag_rec.places.occupation import own_place
 from rag_rec.settings import Settings
@@ -110,9 +110,10 @@ def activate(
 
 
 def _how(settings: Settings, device: Device) -> CompactSettings:
-    from indexer.compact_build import CompactSettings, choose_device  # noqa: PLC0415 - imports torch
-    from rag_rec.compact.base import BaseSettings  # noqa: PLC0415 - imports torch
-    from rag_rec.compact.training import AdapterSettings  # noqa: PLC0415 - imports torch
+    with needs("llm"):
+        from indexer.compact_build import CompactSettings, choose_device  # noqa: PLC0415 - imports torch
+        from rag_rec.compact.base import BaseSettings  # noqa: PLC0415 - imports torch
+        from rag_rec.compact.training import AdapterSettings  # noqa: PLC0415 - imports torch
 
     base, adapter = BaseSettings(seed=settings.seed), AdapterSettings(seed=settings.seed)
     return CompactSettings(base, adapter, choose_device(device.value))
