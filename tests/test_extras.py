@@ -76,6 +76,7 @@ with open_store(settings) as store:
         ("from rag_rec.store.connecting import engine_of; engine_of('postgresql+psycopg://h/d')", "postgres"),
         ("import rag_rec.langchain", "explain"),
     ],
+    ids=["llm", "postgres", "explain"],
 )
 def test_a_missing_library_is_an_error_that_names_the_extra(code: str, extra: str, tmp_path: Path) -> None:
     done = without_extras(code, tmp_path)
