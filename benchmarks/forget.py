@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -270,12 +270,8 @@ def _rebuild_row(home: Path, request: str, single: Row, *, equal: bool) -> Row:
 
 @contextmanager
 def _officer(home: Path) -> Iterator[Officer]:
-    with running_service(home) as url:
-        officer = Officer(Target(url, KEY))
-        try:
-            yield officer
-        finally:
-            officer.close()
+    with running_service(home) as url, closing(Officer(Target(url, KEY))) as officer:
+        yield officer
 
 
 def _forgotten(officer: Officer, user: str) -> Removal:

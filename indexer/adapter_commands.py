@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 import typer
@@ -57,11 +58,8 @@ def list_adapters() -> Mapping[str, Any]:
     """The adapters: whom each saw, in numbers, how many forget requests wait for it, and until when it may rank."""
     settings = Settings()
     compact = CompactStore(settings.compact)
-    store = existing_store_of(settings)
-    try:
+    with closing(existing_store_of(settings)) as store:
         return _listed(settings, compact, store)
-    finally:
-        store.close()
 
 
 def _listed(settings: Settings, compact: CompactStore, store: Store) -> Mapping[str, Any]:

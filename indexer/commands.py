@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -127,15 +128,12 @@ def ingest(  # noqa: PLR0913 - one parameter for each option
     if event is not None and (problem := event_problem(event, Limits(events=settings.event_rules))):
         raise InvalidInput(f"--event {problem}.")
     sources = _sources(path, file_format, kind)
-    store = store_of(settings)
-    try:
+    with closing(store_of(settings)) as store:
         with Shown("ingest") as progress:
             limits = Limits.at(now_ms(), settings)
             job = Ingest(store, limits, progress, batch_rows, reading)
             results = [job.run(source, rejects or _rejects_path(settings, path, source.kind)) for source in sources]
         return report(results, tolerance, store.epoch(), Tally.of(store, settings.event_rules))
-    finally:
-        store.close()
 
 
 @dataset_app.command("fetch")

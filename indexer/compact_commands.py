@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -97,15 +98,12 @@ def activate(
     """
     settings = Settings()
     compact = CompactStore(settings.compact)
-    store = existing_store_of(settings)
-    try:
+    with closing(existing_store_of(settings)) as store:
         chosen = _chosen(compact, adapter)
         saga = open_saga(settings, store)
         waited = saga.pending()
         put_to_use(store, compact, chosen, own_place(settings))
         settled = saga.settle(waited)
-    finally:
-        store.close()
     return {"base": chosen.base, "adapter": chosen.adapter, "settled": settled}
 
 

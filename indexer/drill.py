@@ -7,6 +7,7 @@ and the current index generation are read.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -170,11 +171,8 @@ def check_backup(path: Path, settings: Settings, copied: Settings) -> Attempt:
     Raises:
         InvalidInput, WrongKey, IncompatibleStore, BrokenLedger: the backup cannot be restored.
     """
-    store = existing_store_of(settings)
-    try:
+    with closing(existing_store_of(settings)) as store:
         ledgers = [store.ledger(), LedgerFile(settings.ledger_file).read()]
-    finally:
-        store.close()
     restore(path, copied, ledgers, elsewhere=True)
     with opened(copied.database_url) as database:
         found = returned(database, max(ledgers, key=len), open_pseudonyms(copied))

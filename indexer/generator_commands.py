@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 import typer
@@ -42,12 +43,8 @@ def gate() -> Mapping[str, Any]:
     itself.
     """
     settings = Settings()
-    store = existing_store_of(settings)
-    try:
-        with Shown("generator gate") as shown:
-            measured = measure(settings, store, shown)
-    finally:
-        store.close()
+    with closing(existing_store_of(settings)) as store, Shown("generator gate") as shown:
+        measured = measure(settings, store, shown)
     return measured.document()
 
 
@@ -63,13 +60,10 @@ def measure(settings: Settings, store: Store, progress: Progress, embedder: Embe
     embedder = embedder or open_embedder(settings.embedding_model, settings.embedding_threads)
     progress.stage("load the index", 0)
     live = Live.load(Generations(settings.generations).current(), store, settings, embedder)
-    model = open_generator(settings, target)
-    try:
+    with closing(open_generator(settings, target)) as model:
         model.backend.use_adapter(target.adapter)
         measurement = GateMeasurement(live, store, settings, model, progress)
         measured = measurement.run(_sample(settings, target, store), target.digest, target.adapter_digest)
-    finally:
-        model.close()
     measured.save(gate_path(settings.gates, target.digest, target.adapter_digest))
     return measured
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -61,23 +60,13 @@ class SystemCopy:
                 fresh=False
             )
 
-    @contextmanager
-    def store(self) -> Iterator[SqlStore]:
-        """The copy's store."""
-        store = store_of(self.settings)
-        try:
-            yield store
-        finally:
-            store.close()
+    def store(self) -> closing[SqlStore]:
+        """The copy's store, for a ``with`` block."""
+        return closing(store_of(self.settings))
 
-    @contextmanager
-    def engine(self) -> Iterator[Engine]:
-        """The copy, running."""
-        engine = Engine.open(self.settings, embedder=self.embedder)
-        try:
-            yield engine
-        finally:
-            engine.close()
+    def engine(self) -> closing[Engine]:
+        """The copy, running, for a ``with`` block."""
+        return closing(Engine.open(self.settings, embedder=self.embedder))
 
 
 def back_up(settings: Settings, target: Path) -> None:
