@@ -16,7 +16,7 @@ from indexer.datasets import DATASETS, fetch
 from indexer.generator_commands import app as generator_app
 from indexer.index_commands import app as index_app
 from indexer.ingest import Ingest, Reading
-from indexer.ingest_report import report
+from indexer.ingest_report import Tolerance, report
 from indexer.sources.batch import Kind, Source
 from indexer.sources.csv import CsvSource
 from indexer.sources.files import File
@@ -24,7 +24,6 @@ from indexer.sources.jsonl import JsonlSource
 from indexer.sources.movielens import movielens_1m, movielens_100k
 from indexer.sources.parquet import ParquetSource
 from indexer.times import TimeUnit
-from indexer.tolerance import Tolerance
 from rag_rec.clock import now_ms
 from rag_rec.commands.app import command
 from rag_rec.errors import InvalidInput

@@ -9,7 +9,6 @@ from typing import Any
 import typer
 
 from indexer.gate import GateMeasurement, Sample
-from indexer.progress import Progress
 from rag_rec.adapters.folder import CompactStore
 from rag_rec.commands.app import command
 from rag_rec.errors import InvalidInput
@@ -17,6 +16,7 @@ from rag_rec.generators.wanted import Wanted, wanted
 from rag_rec.home.opening import existing_store_of
 from rag_rec.index.generation import Generations
 from rag_rec.index.live import Live
+from rag_rec.progress.protocol import Progress
 from rag_rec.progress.shown import Shown
 from rag_rec.recommend.fusion import Gate, gate_path
 from rag_rec.recommend.opening import open_generator

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Self
 
 from indexer.build import Builder
-from indexer.progress import Progress
 from rag_rec.candidates.reader import Reader
 from rag_rec.copies.backup import write_backup
 from rag_rec.engine.engine import Engine
@@ -17,6 +16,7 @@ from rag_rec.home.keys import open_pseudonyms, open_signer
 from rag_rec.home.opening import store_of
 from rag_rec.index.generation import Generation, Generations
 from rag_rec.index.signed import generations_of
+from rag_rec.progress.protocol import Progress
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore
 from rag_rec.store.archive import opened

@@ -10,13 +10,13 @@ import pytest
 
 import indexer.item_vectors
 from indexer.build import Builder
-from indexer.progress import Silent
 from indexer.verify import verify_generation
 from rag_rec.domain import Interaction, Item
 from rag_rec.errors import CorruptIndex, InvalidInput
 from rag_rec.home.opening import store_of
 from rag_rec.index.erasing import vectors_in_files
 from rag_rec.index.generation import Generations
+from rag_rec.progress.protocol import Silent
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from tests.embedders import HashEmbedder
