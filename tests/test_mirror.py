@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,9 @@ def test_what_goes_across_modules_says_what_it_holds(test: Path) -> None:
 def test_only_what_is_there_is_named() -> None:
     named = {Path(folder) / f"test_{name}.py" for folder, names in ACROSS.items() for name in names}
     assert named <= set(TESTS)
+
+
+def test_helpers_lie_in_modules_of_their_own() -> None:
+    """No test module is imported by another one."""
+    importing = re.compile(r"^from tests\.(?:\w+\.)*test_\w+ import|^import tests\.(?:\w+\.)*test_", re.MULTILINE)
+    assert [path for path in (ROOT / "tests").rglob("*.py") if importing.search(path.read_text())] == []

@@ -26,7 +26,7 @@ from rag_rec.progress.protocol import Silent
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore
 from tests.homes import ITEMS, build, fill, settings_for
-from tests.indexer.test_build import LOG, CountingEmbedder
+from tests.indexer.building import LOG, CountingEmbedder
 
 OWN = sorted({row.text for row in LOG if row.text})
 ALL = sorted([*(item.text for item in ITEMS[:12]), *OWN])
