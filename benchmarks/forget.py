@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from benchmarks.home import ENVIRONMENT, KEY, copied_home, running_service, user
 from benchmarks.load import Answer, Connection, Target
 from benchmarks.paced import Call, Paced, Stream, plain, run_streams
 from benchmarks.report import Row, write_results
-from indexer.demo.service import Commands
+from demo.service import Commands
 from rag_rec.domain import Strategy
 
 SEED: Final = 0
@@ -270,12 +270,8 @@ def _rebuild_row(home: Path, request: str, single: Row, *, equal: bool) -> Row:
 
 @contextmanager
 def _officer(home: Path) -> Iterator[Officer]:
-    with running_service(home) as url:
-        officer = Officer(Target(url, KEY))
-        try:
-            yield officer
-        finally:
-            officer.close()
+    with running_service(home) as url, closing(Officer(Target(url, KEY))) as officer:
+        yield officer
 
 
 def _forgotten(officer: Officer, user: str) -> Removal:

@@ -28,7 +28,7 @@ from benchmarks.forget import Officer
 from benchmarks.home import ENVIRONMENT, KEY, copied_home, running_service, user_ids
 from benchmarks.load import Target
 from benchmarks.report import Row, earlier, write_results
-from indexer.demo.service import Commands
+from demo.service import Commands
 
 SEED: Final = 0
 NAME: Final = "forget_two_services"

@@ -22,7 +22,7 @@ import orjson
 from benchmarks.home import ENVIRONMENT, KEY, copied_home, user_ids
 from benchmarks.methods.process_memory import copies, family
 from benchmarks.report import Row, write_results
-from indexer.demo.service import Api, Commands, RunningService
+from demo.service import Api, Commands, RunningService
 from rag_rec.domain import Strategy
 
 SEED: Final = 0

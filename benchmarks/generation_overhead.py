@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.home import copied_home
 from benchmarks.report import write_results
-from indexer.demo.service import Commands
+from demo.service import Commands
 from rag_rec.domain import RecommendationRequest, Source
 from rag_rec.engine.engine import Engine
 from rag_rec.generators.causal_model import CausalModel

@@ -18,7 +18,7 @@ from time import perf_counter
 
 import orjson
 
-from indexer.demo.service import Commands, RunningService
+from demo.service import Commands, RunningService
 
 ROOT = Path(__file__).parents[1]
 BENCH = ROOT / ".bench"

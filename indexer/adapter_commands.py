@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 import typer
@@ -14,6 +15,7 @@ from rag_rec.adapters.policy import NEVER, AdapterPolicy
 from rag_rec.clock import iso
 from rag_rec.commands.app import command
 from rag_rec.commands.printing import Answer
+from rag_rec.errors import needs
 from rag_rec.home.opening import check_system, existing_store_of
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
@@ -35,8 +37,9 @@ def retrain(
     The adapters that saw them are destroyed, and forget requests that waited for it are settled. Options that are not
     given are as they were. Interrupted, the same command goes on where it was.
     """
-    from indexer.compact_build import choose_device  # noqa: PLC0415 - imports torch
-    from indexer.retraining import Retraining, settings_in_use  # noqa: PLC0415 - imports torch
+    with needs("llm"):
+        from indexer.compact_build import choose_device  # noqa: PLC0415 - imports torch
+        from indexer.retraining import Retraining, settings_in_use  # noqa: PLC0415 - imports torch
 
     settings = Settings()
     check_system(settings)
@@ -55,11 +58,8 @@ def list_adapters() -> Mapping[str, Any]:
     """The adapters: whom each saw, in numbers, how many forget requests wait for it, and until when it may rank."""
     settings = Settings()
     compact = CompactStore(settings.compact)
-    store = existing_store_of(settings)
-    try:
+    with closing(existing_store_of(settings)) as store:
         return _listed(settings, compact, store)
-    finally:
-        store.close()
 
 
 def _listed(settings: Settings, compact: CompactStore, store: Store) -> Mapping[str, Any]:

@@ -7,29 +7,33 @@ are forgotten meanwhile are taken out of the folder before it is published.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from indexer.item_vectors import build_items
 from indexer.people_shards import PeopleWriter, forgotten_since
-from indexer.plan import Plan, building_folder, make_plan
-from indexer.progress import Percent, Progress
 from indexer.reuse import NOTHING, Reuse
 from indexer.verify import verify_content
+from rag_rec.artifacts.destruction import destroy
 from rag_rec.artifacts.private import make_private_folder
 from rag_rec.candidates.reader import Reader
 from rag_rec.engine.tending import occupied
 from rag_rec.errors import InvalidInput, needs
 from rag_rec.events.history import History
+from rag_rec.events.rule import rules_document
 from rag_rec.evidence.clusters import InterestClusters
 from rag_rec.index.erasing import erase_from_files
-from rag_rec.index.generation import Generation, Generations, Manifest, digest_files, new_id, utc_now
+from rag_rec.index.generation import BUILDING, Generation, Generations, Manifest, digest_files, new_id, utc_now
 from rag_rec.index.item_space import CLUSTERS
 from rag_rec.index.signed import generations_of
 from rag_rec.index.tally import Tally
-from rag_rec.progress.protocol import SILENT
+from rag_rec.progress.protocol import SILENT, Percent, Progress
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.vectors.embedding import open_embedder
@@ -38,6 +42,46 @@ from rag_rec.vectors.protocol import Embedder
 
 KEPT_GENERATIONS = 2
 """The current generation and the one before it, to go back to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A build of the store at one epoch with given settings. ``fresh`` forbids taking over earlier vectors."""
+
+    epoch: int
+    embedding: str
+    settings: Mapping[str, Any]
+    fresh: bool
+
+    @property
+    def key(self) -> str:
+        """Identifies the build: the same plan resumes the same folder."""
+        content = orjson.dumps(
+            [self.epoch, self.embedding, dict(self.settings), self.fresh], option=orjson.OPT_SORT_KEYS
+        )
+        return hashlib.sha256(content).hexdigest()[:16]
+
+
+def make_plan(epoch: int, embedding: str, settings: Settings, *, fresh: bool) -> Plan:
+    """The plan for building the store at this epoch."""
+    relevant = {
+        "events": rules_document(settings.event_rules),
+        "interest_clusters": settings.interest_clusters,
+        "dense_items_limit": settings.dense_items_limit,
+        "seed": settings.seed,
+    }
+    return Plan(epoch, embedding, relevant, fresh)
+
+
+def building_folder(generations: Generations, plan: Plan) -> Path:
+    """The folder of this plan's build. Folders of other, abandoned builds are destroyed."""
+    folder = generations.root / f"{BUILDING}{plan.epoch}-{plan.key}"
+    with generations.writing():
+        for other in generations.building():
+            if other != folder:
+                destroy(other)
+        make_private_folder(folder)
+    return folder
 
 
 @dataclass(frozen=True, slots=True)

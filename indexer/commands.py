@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +16,7 @@ from indexer.datasets import DATASETS, fetch
 from indexer.generator_commands import app as generator_app
 from indexer.index_commands import app as index_app
 from indexer.ingest import Ingest, Reading
-from indexer.ingest_report import report
+from indexer.ingest_report import Tolerance, report
 from indexer.sources.batch import Kind, Source
 from indexer.sources.csv import CsvSource
 from indexer.sources.files import File
@@ -23,7 +24,6 @@ from indexer.sources.jsonl import JsonlSource
 from indexer.sources.movielens import movielens_1m, movielens_100k
 from indexer.sources.parquet import ParquetSource
 from indexer.times import TimeUnit
-from indexer.tolerance import Tolerance
 from rag_rec.clock import now_ms
 from rag_rec.commands.app import command
 from rag_rec.errors import InvalidInput
@@ -127,15 +127,12 @@ def ingest(  # noqa: PLR0913 - one parameter for each option
     if event is not None and (problem := event_problem(event, Limits(events=settings.event_rules))):
         raise InvalidInput(f"--event {problem}.")
     sources = _sources(path, file_format, kind)
-    store = store_of(settings)
-    try:
+    with closing(store_of(settings)) as store:
         with Shown("ingest") as progress:
             limits = Limits.at(now_ms(), settings)
             job = Ingest(store, limits, progress, batch_rows, reading)
             results = [job.run(source, rejects or _rejects_path(settings, path, source.kind)) for source in sources]
         return report(results, tolerance, store.epoch(), Tally.of(store, settings.event_rules))
-    finally:
-        store.close()
 
 
 @dataset_app.command("fetch")

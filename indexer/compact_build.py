@@ -22,7 +22,6 @@ import orjson
 import torch
 from filelock import FileLock, Timeout
 
-from indexer.progress import Percent, Progress
 from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints
 from rag_rec.adapters.folder import CompactStore
 from rag_rec.adapters.published import CompactFolder
@@ -41,6 +40,7 @@ from rag_rec.errors import Busy, CorruptIndex, InvalidInput, NotReady
 from rag_rec.index.generation import Generations
 from rag_rec.places.occupation import Occupation
 from rag_rec.presence.awaited import adapters_elsewhere
+from rag_rec.progress.protocol import Percent, Progress
 from rag_rec.recommend.fusion import discard_gates
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store

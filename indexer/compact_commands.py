@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,7 +24,7 @@ from rag_rec.adapters.folder import CompactStore, InUse
 from rag_rec.adapters.published import CompactFolder
 from rag_rec.commands.app import command
 from rag_rec.engine.tending import open_saga
-from rag_rec.errors import InvalidInput
+from rag_rec.errors import InvalidInput, needs
 from rag_rec.home.opening import check_system, existing_store_of
 from rag_rec.places.occupation import own_place
 from rag_rec.settings import Settings
@@ -97,22 +98,20 @@ def activate(
     """
     settings = Settings()
     compact = CompactStore(settings.compact)
-    store = existing_store_of(settings)
-    try:
+    with closing(existing_store_of(settings)) as store:
         chosen = _chosen(compact, adapter)
         saga = open_saga(settings, store)
         waited = saga.pending()
         put_to_use(store, compact, chosen, own_place(settings))
         settled = saga.settle(waited)
-    finally:
-        store.close()
     return {"base": chosen.base, "adapter": chosen.adapter, "settled": settled}
 
 
 def _how(settings: Settings, device: Device) -> CompactSettings:
-    from indexer.compact_build import CompactSettings, choose_device  # noqa: PLC0415 - imports torch
-    from rag_rec.compact.base import BaseSettings  # noqa: PLC0415 - imports torch
-    from rag_rec.compact.training import AdapterSettings  # noqa: PLC0415 - imports torch
+    with needs("llm"):
+        from indexer.compact_build import CompactSettings, choose_device  # noqa: PLC0415 - imports torch
+        from rag_rec.compact.base import BaseSettings  # noqa: PLC0415 - imports torch
+        from rag_rec.compact.training import AdapterSettings  # noqa: PLC0415 - imports torch
 
     base, adapter = BaseSettings(seed=settings.seed), AdapterSettings(seed=settings.seed)
     return CompactSettings(base, adapter, choose_device(device.value))

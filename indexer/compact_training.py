@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from indexer.progress import Progress
 from rag_rec.adapters.folder import CompactStore
 from rag_rec.adapters.published import CompactFolder
 from rag_rec.commands.printing import Answer
@@ -21,6 +20,7 @@ from rag_rec.generators.failures import GeneratorFailure
 from rag_rec.home.opening import existing_store_of
 from rag_rec.index.generation import Generations
 from rag_rec.layers.records import ForgetRecord
+from rag_rec.progress.protocol import Progress
 from rag_rec.progress.shown import Shown
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store

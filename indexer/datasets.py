@@ -9,8 +9,8 @@ from pathlib import Path
 
 import httpx
 
-from indexer.progress import Progress
 from rag_rec.errors import InvalidInput, NotReady
+from rag_rec.progress.protocol import Progress
 
 _CHUNK = 1 << 20
 _PARTIAL = 206

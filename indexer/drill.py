@@ -6,8 +6,10 @@ and the current index generation are read.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -15,15 +17,15 @@ from typing import Final
 import numpy as np
 import orjson
 
-from indexer.canary import Canary
 from indexer.ingest import Ingest
 from indexer.sources.batch import Kind
 from indexer.sources.files import File
 from indexer.sources.jsonl import JsonlSource
 from indexer.system_copy import SystemCopy, back_up
+from rag_rec.clock import now_ms
 from rag_rec.copies.restore import restore
 from rag_rec.copies.returned import returned
-from rag_rec.domain import RecommendationRequest
+from rag_rec.domain import Interaction, RecommendationRequest, User
 from rag_rec.engine.engine import Engine
 from rag_rec.errors import BrokenLedger, Forgotten, InvalidInput, RagRecError
 from rag_rec.forgetting.ledger.chain import verify_chain
@@ -34,7 +36,7 @@ from rag_rec.home.keys import open_pseudonyms, open_signer
 from rag_rec.home.opening import existing_store_of
 from rag_rec.index.erasing import vectors_in_files
 from rag_rec.index.generation import Generations
-from rag_rec.proof.forensics import traces_of
+from rag_rec.proof.forensics import marks_of, traces_of
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore
 from rag_rec.store.archive import opened
@@ -42,6 +44,30 @@ from rag_rec.validation import Limits
 
 EVENTS: Final = 6
 """Events of the invented person."""
+
+
+MINUTE_MS = 60_000
+
+
+@dataclass(slots=True)
+class Canary:
+    """The invented person: what is stored of them, and the bytes by which every trace is found."""
+
+    user: User
+    events: list[Interaction]
+    marks: list[bytes] = field(default_factory=list)
+
+    @classmethod
+    def on(cls, item_ids: Sequence[str]) -> Canary:
+        """Somebody who met these items in the last minutes, and wrote about each."""
+        user = User(f"canary-{secrets.token_hex(16)}", {"drill": secrets.token_hex(16)})
+        start = now_ms() - MINUTE_MS * len(item_ids)
+        events = [
+            Interaction(user.id, item_id, start + MINUTE_MS * at, "like", text=f"drill {secrets.token_hex(16)}")
+            for at, item_id in enumerate(item_ids)
+        ]
+        texts = [user.id, str(user.attributes["drill"]), *(event.text or "" for event in events)]
+        return cls(user, events, [mark for text in texts for mark in marks_of(text)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +196,8 @@ def check_backup(path: Path, settings: Settings, copied: Settings) -> Attempt:
     Raises:
         InvalidInput, WrongKey, IncompatibleStore, BrokenLedger: the backup cannot be restored.
     """
-    store = existing_store_of(settings)
-    try:
+    with closing(existing_store_of(settings)) as store:
         ledgers = [store.ledger(), LedgerFile(settings.ledger_file).read()]
-    finally:
-        store.close()
     restore(path, copied, ledgers, elsewhere=True)
     with opened(copied.database_url) as database:
         found = returned(database, max(ledgers, key=len), open_pseudonyms(copied))

@@ -15,7 +15,6 @@ from typing import Final
 
 import numpy as np
 
-from indexer.progress import Progress
 from rag_rec.candidates.model import CandidateModel
 from rag_rec.candidates.query import CandidateList, Query
 from rag_rec.candidates.statistics import Statistics
@@ -28,6 +27,7 @@ from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.language_model import LanguageModel
 from rag_rec.generators.protocol import Prompt
 from rag_rec.index.live import Live
+from rag_rec.progress.protocol import Progress
 from rag_rec.recommend.fusion import Floats, Gate, Trials, fit_gate
 from rag_rec.recommend.prompting import Context, PromptWriter
 from rag_rec.settings import Settings

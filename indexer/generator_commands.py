@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 import typer
 
 from indexer.gate import GateMeasurement, Sample
-from indexer.progress import Progress
 from rag_rec.adapters.folder import CompactStore
 from rag_rec.commands.app import command
 from rag_rec.errors import InvalidInput
@@ -16,6 +16,7 @@ from rag_rec.generators.wanted import Wanted, wanted
 from rag_rec.home.opening import existing_store_of
 from rag_rec.index.generation import Generations
 from rag_rec.index.live import Live
+from rag_rec.progress.protocol import Progress
 from rag_rec.progress.shown import Shown
 from rag_rec.recommend.fusion import Gate, gate_path
 from rag_rec.recommend.opening import open_generator
@@ -42,12 +43,8 @@ def gate() -> Mapping[str, Any]:
     itself.
     """
     settings = Settings()
-    store = existing_store_of(settings)
-    try:
-        with Shown("generator gate") as shown:
-            measured = measure(settings, store, shown)
-    finally:
-        store.close()
+    with closing(existing_store_of(settings)) as store, Shown("generator gate") as shown:
+        measured = measure(settings, store, shown)
     return measured.document()
 
 
@@ -63,13 +60,10 @@ def measure(settings: Settings, store: Store, progress: Progress, embedder: Embe
     embedder = embedder or open_embedder(settings.embedding_model, settings.embedding_threads)
     progress.stage("load the index", 0)
     live = Live.load(Generations(settings.generations).current(), store, settings, embedder)
-    model = open_generator(settings, target)
-    try:
+    with closing(open_generator(settings, target)) as model:
         model.backend.use_adapter(target.adapter)
         measurement = GateMeasurement(live, store, settings, model, progress)
         measured = measurement.run(_sample(settings, target, store), target.digest, target.adapter_digest)
-    finally:
-        model.close()
     measured.save(gate_path(settings.gates, target.digest, target.adapter_digest))
     return measured
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Annotated, Any
 
 import typer
@@ -52,14 +53,11 @@ def verify(name: Name = None) -> Mapping[str, Any]:
     """Check a generation's files against its manifest, and its content against the store."""
     settings = Settings()
     generations = Generations(settings.generations)
-    store = existing_store_of(settings)
-    try:
+    with closing(existing_store_of(settings)) as store:
         generation = generations.open(name) if name else generations.current()
         with Shown("index verify") as shown:
             shown.stage("check files and content", 0)
             checked = verify_generation(generations, generation, store)
-    finally:
-        store.close()
     return {"generation": generation.id, "ok": True, **checked}
 
 

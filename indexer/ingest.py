@@ -21,11 +21,11 @@ import orjson
 from indexer.entity_rows import AttributeTypes, Entity, EntityRows, item_rows, observe, user_rows
 from indexer.interaction_rows import InteractionRows
 from indexer.mapping import ColumnMap
-from indexer.progress import Progress
 from indexer.rejects import RejectsFile, first_rejects
 from indexer.sources.batch import Batch, Kind, Reject, Source
 from indexer.times import TimeUnit
 from rag_rec.domain import Item
+from rag_rec.progress.protocol import Progress
 from rag_rec.store import SqlStore
 from rag_rec.store.checkpoints import Checkpoint
 from rag_rec.store.records import AppendResult

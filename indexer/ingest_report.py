@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from indexer.ingest import IngestResult
 from indexer.sources.batch import Kind
-from indexer.tolerance import Tolerance
+from rag_rec.errors import InvalidInput
 from rag_rec.index.tally import Tally
 
 _OUTCOMES: Final = ("accepted", "duplicates", "suppressed", "rejected")
+
+
+_WRITTEN: Final = re.compile(r"(?P<number>\d{1,18}|\d{1,3}\.\d{1,6}(?=%))(?P<percent>%)?\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """A number of rows, or a share of them in percent, that may be rejected."""
+
+    limit: float
+    percent: bool
+
+    @classmethod
+    def parse(cls, written: str) -> Self:
+        """Read ``20`` or ``5%``. Raises ``InvalidInput``."""
+        found = _WRITTEN.match(written.strip())
+        if found is None or (found["percent"] and float(found["number"]) > 100):
+            raise InvalidInput("--max-rejects takes a number of rows, such as 20, or a share of them, such as 5%.")
+        return cls(float(found["number"]), found["percent"] is not None)
+
+    def allows(self, rejected: int, rows: int) -> bool:
+        """Whether ``rejected`` of ``rows`` may be rejected."""
+        return rejected <= (self.limit * rows / 100 if self.percent else self.limit)
+
+    def __str__(self) -> str:
+        return f"{self.limit:g}{'%' if self.percent else ''}"
 
 
 def report(results: Sequence[IngestResult], tolerance: Tolerance, epoch: int, tally: Tally) -> Mapping[str, Any]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from indexer.build import Builder
-from indexer.progress import Progress
 from rag_rec.candidates.reader import Reader
 from rag_rec.copies.backup import write_backup
 from rag_rec.engine.engine import Engine
@@ -18,6 +16,7 @@ from rag_rec.home.keys import open_pseudonyms, open_signer
 from rag_rec.home.opening import store_of
 from rag_rec.index.generation import Generation, Generations
 from rag_rec.index.signed import generations_of
+from rag_rec.progress.protocol import Progress
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore
 from rag_rec.store.archive import opened
@@ -61,23 +60,13 @@ class SystemCopy:
                 fresh=False
             )
 
-    @contextmanager
-    def store(self) -> Iterator[SqlStore]:
-        """The copy's store."""
-        store = store_of(self.settings)
-        try:
-            yield store
-        finally:
-            store.close()
+    def store(self) -> closing[SqlStore]:
+        """The copy's store, for a ``with`` block."""
+        return closing(store_of(self.settings))
 
-    @contextmanager
-    def engine(self) -> Iterator[Engine]:
-        """The copy, running."""
-        engine = Engine.open(self.settings, embedder=self.embedder)
-        try:
-            yield engine
-        finally:
-            engine.close()
+    def engine(self) -> closing[Engine]:
+        """The copy, running, for a ``with`` block."""
+        return closing(Engine.open(self.settings, embedder=self.embedder))
 
 
 def back_up(settings: Settings, target: Path) -> None:

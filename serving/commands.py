@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any, Final
@@ -138,11 +139,8 @@ def _settings(generator: GeneratorKind | None, base_url: list[str] | None, worke
 @command
 def openapi(json: Json = False) -> Mapping[str, Any]:
     """Print the OpenAPI document of the HTTP interface."""
-    service = Service(Settings(), Keyring({}), open_log())
-    try:
+    with closing(Service(Settings(), Keyring({}), open_log())) as service:
         document = create_app(service).openapi()
-    finally:
-        service.close()
     if json:
         return document
     sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Annotated, Any
 
 import orjson
@@ -52,11 +53,8 @@ def _request(fields: Mapping[str, Any]) -> RecommendationRequest:
 def _recommended(settings: Settings, request: RecommendationRequest) -> Recommendation:
     from rag_rec.engine.engine import Engine  # noqa: PLC0415 - brings the numerical libraries, which --help does not need
 
-    engine = Engine.open(settings)
-    try:
+    with closing(Engine.open(settings)) as engine:
         return engine.recommend(request)
-    finally:
-        engine.close()
 
 
 def _words(user: str, answer: Recommendation) -> Mapping[str, Any]:

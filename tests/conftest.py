@@ -12,6 +12,13 @@ hypothesis.settings.register_profile("untimed", deadline=None)  # a timing never
 hypothesis.settings.load_profile("untimed")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what starts real servers or reads large data, and what runs on PostgreSQL."""
+    for item in items:
+        if item.get_closest_marker("integration") or "postgresql" in item.nodeid:
+            item.add_marker("slow")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Give each worker one test after the other, but all tests of the real vLLM engine to the same one.

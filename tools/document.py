@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -97,11 +98,8 @@ def api_reference() -> str:
 
 def openapi_document() -> dict[str, Any]:
     """The OpenAPI document of the service with default settings."""
-    service = Service(Settings(), Keyring({}), open_log())
-    try:
+    with closing(Service(Settings(), Keyring({}), open_log())) as service:
         return create_app(service).openapi()
-    finally:
-        service.close()
 
 
 def _call(method: str, path: str, operation: dict[str, Any]) -> str:

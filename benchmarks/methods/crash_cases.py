@@ -11,7 +11,6 @@ from typing import Any, Final
 import numpy as np
 
 from indexer.build import Builder
-from indexer.progress import Silent
 from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints, TrainingState
 from rag_rec.adapters.folder import CompactStore
 from rag_rec.candidates.reader import Reader
@@ -20,6 +19,7 @@ from rag_rec.engine.engine import Engine
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.home.opening import store_of
 from rag_rec.index.signed import generations_of
+from rag_rec.progress.protocol import Silent
 from rag_rec.proof.forensics import marks_of
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store

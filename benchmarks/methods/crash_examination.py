@@ -6,6 +6,7 @@ The next process that opens the system has to find it, or a service that lived o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
@@ -64,15 +65,12 @@ def recover(settings: Settings, case: Case, expected: Expected, recovery: Recove
     if recovery == "service":
         engine_of(settings).close()
         return
-    store = store_of(settings)
-    try:
+    with closing(store_of(settings)) as store:
         saga = open_saga(settings, store)
         if recovery == "resume":
             saga.resume()
         elif store.forget_records(plan=expected.plan):
             saga.forget(quoted(case, expected))
-    finally:
-        store.close()
 
 
 def examine(settings: Settings, case: Case, expected: Expected, recovery: Recovery) -> Examination:
@@ -83,11 +81,8 @@ def examine(settings: Settings, case: Case, expected: Expected, recovery: Recove
         found.lost.append("rows of a request that was never accepted")
     store.close()
     recover(settings, case, expected, recovery)
-    engine = engine_of(settings)
-    try:
+    with closing(engine_of(settings)) as engine:
         _inspect(engine, case, expected, found, accepted=found.accepted)
-    finally:
-        engine.close()
     return found
 
 

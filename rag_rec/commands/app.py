@@ -132,7 +132,7 @@ def _unavailable(names: Iterable[str], error: MissingLibrary) -> typer.Typer:
     app = typer.Typer()
     for name in names:
         anything = {"allow_extra_args": True, "ignore_unknown_options": True}
-        app.command(name, help="Not installed: rag-rec[serving].", context_settings=anything)(fail)
+        app.command(name, help="Not installed: needs the extra `serving`.", context_settings=anything)(fail)
     return app
 
 

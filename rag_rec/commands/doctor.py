@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -183,8 +184,7 @@ def _generator(settings: Settings, store: Store) -> Iterator[Finding]:
 
 def _probe(settings: Settings, target: Wanted, store: Store) -> Iterator[Finding]:
     """Let the LLM rank a few items for nobody, and look at the label mass."""
-    model = open_generator(settings.model_copy(update={"generator_least_mass": NO_BOUND}), target)
-    try:
+    with closing(open_generator(settings.model_copy(update={"generator_least_mass": NO_BOUND}), target)) as model:
         model.backend.use_adapter(target.adapter)
         yield from _servers(model.backend)
         items = [item for item, _ in zip(store.items(), range(PROBED), strict=False)]
@@ -192,8 +192,6 @@ def _probe(settings: Settings, target: Wanted, store: Store) -> Iterator[Finding
             yield Finding("generator", State.NOTE, "it could be opened; there are no items yet that it could rank.")
             return
         ranking = model.rank(_probe_prompt(items))
-    finally:
-        model.close()
     mass = ranking.label_mass or 0.0
     text = f"{target.kind}, model {target.digest}, adapter {target.adapter_digest}: label mass {mass:.3g}"
     if model.encoder.ordered and mass < model.encoder.least_mass:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -126,11 +126,8 @@ def status(request_id: Annotated[str, typer.Argument(help="Id of a request or of
 def find(user_id: str) -> Mapping[str, Any]:
     """The requests about a person, oldest first, by the id that the person had."""
     settings = Settings()
-    store = existing_store_of(settings)
-    try:
+    with closing(existing_store_of(settings)) as store:
         records = store.forget_records(subject=open_pseudonyms(settings).user(user_id))
-    finally:
-        store.close()
     return _list(records)
 
 
@@ -140,11 +137,8 @@ def list_requests(
     pending: Annotated[bool, typer.Option("--pending", help="Only those that are not complete.")] = False,
 ) -> Mapping[str, Any]:
     """The requests there are, oldest first."""
-    store = existing_store_of(Settings())
-    try:
+    with closing(existing_store_of(Settings())) as store:
         records = store.forget_records(pending=pending)
-    finally:
-        store.close()
     return _list(records)
 
 
@@ -180,12 +174,9 @@ def _forgotten_with_report(request: ForgetRequest) -> Mapping[str, Any]:
 @contextmanager
 def _saga() -> Iterator[Saga]:
     settings = Settings()
-    store = existing_store_of(settings)
-    try:
+    with closing(existing_store_of(settings)) as store:
         yield open_saga(settings, store)
         tend(settings, store)  # this folder was cleaned by the removal: others need not wait for it
-    finally:
-        store.close()
 
 
 def _run(request: ForgetRequest, dry_run: bool) -> Mapping[str, Any]:

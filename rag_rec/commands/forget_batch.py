@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
@@ -34,8 +35,7 @@ def forget_batch(
     Raises:
         NotReady: there is no index by which others could be looked at.
     """
-    store = existing_store_of(settings)
-    try:
+    with closing(existing_store_of(settings)) as store:
         tend(settings, store, thorough=True)
         embedder = embedder or open_embedder(settings.embedding_model, settings.embedding_threads)
         progress.stage("load the index", 0)
@@ -52,8 +52,6 @@ def forget_batch(
         progress.stage("compare with the twin", 0)
         report = assess(before, live, twin)
         return {**asdict(outcome), "report": report.table()}
-    finally:
-        store.close()
 
 
 def report_in_words(done: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -124,8 +124,5 @@ def _described(place: Place, erased: int, own: str | None) -> dict[str, Any]:
 
 @contextmanager
 def _store(settings: Settings) -> Iterator[Store]:
-    store = existing_store_of(settings)
-    try:
+    with closing(existing_store_of(settings)) as store:
         yield store
-    finally:
-        store.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Annotated, Any
 
 import typer
@@ -33,13 +34,10 @@ def prove(request: str, sample: Sample = None) -> Mapping[str, Any]:
     are many users: how far it has come is told on stderr. A running service is not touched.
     """
     settings = Settings()
-    store = existing_store_of(settings)
-    try:
+    with closing(existing_store_of(settings)) as store:
         embedder = open_embedder(settings.embedding_model, settings.embedding_threads)
         with Shown("prove") as shown:
             shown.stage("load the index", 0)
             live = Live.load(Generations(settings.generations).current(), store, settings, embedder)
             table = Privacy(settings, store, embedder, live).prove(request, sample, shown)
         return {"ok": table["equal"], "request": request, **table}
-    finally:
-        store.close()

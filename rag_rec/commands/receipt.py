@@ -80,11 +80,8 @@ def key(to: To = None) -> Mapping[str, Any]:
 
 
 def _receipt_of(request: str) -> str:
-    store = existing_store_of(Settings())
-    try:
+    with closing(existing_store_of(Settings())) as store:
         record = record_of(store, request)
-    finally:
-        store.close()
     if record.receipt is None:
         raise NotReady("This request has no receipt yet: `rag-rec forget resume` finishes it.")
     return record.receipt

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,13 +37,10 @@ def export_user(
 ) -> Mapping[str, Any]:
     """Everything stored about a user (right of access), with the ids by which interactions can be forgotten."""
     settings = Settings()
-    store = existing_store_of(settings)
-    try:
+    with closing(existing_store_of(settings)) as store:
         document = export_document(*export(store, user_id))
         pseudonyms = open_pseudonyms(settings)
         note(open_system(settings, store, pseudonyms), "export", subject=pseudonyms.user(user_id))
-    finally:
-        store.close()
     if to is not None:
         _write(to, document)
         return {"interactions": len(document["interactions"]), "written": str(to)}
@@ -86,11 +83,8 @@ def release(user_id: str) -> Mapping[str, Any]:
 @command
 def list_holds() -> Mapping[str, Any]:
     """The legal holds there are, by time. They name people by pseudonym."""
-    store = existing_store_of(Settings())
-    try:
+    with closing(existing_store_of(Settings())) as store:
         listed = store.holds()
-    finally:
-        store.close()
     rows = [{"subject": hold.subject, "reason": hold.reason, "created": hold.created} for hold in listed]
     words = [row | {"created": iso(hold.created)} for row, hold in zip(rows, listed, strict=True)]
     return Answer({"holds": rows}, {"holds": words})
@@ -99,11 +93,8 @@ def list_holds() -> Mapping[str, Any]:
 @contextmanager
 def _identities() -> Iterator[Identities]:
     settings = Settings()
-    store = existing_store_of(settings)
-    try:
+    with closing(existing_store_of(settings)) as store:
         yield Identities(open_system(settings, store, open_pseudonyms(settings)))
-    finally:
-        store.close()
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save
+from threadpoolctl import threadpool_limits
 from torch import nn
 from torch.nn import functional
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
@@ -24,7 +26,6 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 from rag_rec.artifacts.private import write_durably
 from rag_rec.compact.attributes import ItemAttributes, attribute_vectors
 from rag_rec.compact.projection import TextProjection
-from rag_rec.compact.threads import limited_threads
 from rag_rec.compact.tokenizer import write_tokenizer
 from rag_rec.compact.training import sampled_loss
 from rag_rec.compact.vocabulary import BOS, PAD, SPECIALS, Vocabulary
@@ -241,3 +242,15 @@ def _batches(walks: Walks, settings: BaseSettings, draws: np.random.Generator) -
         tokens = walks.draw(draws)
         for chosen in np.array_split(tokens, math.ceil(len(tokens) / settings.batch)):
             yield torch.from_numpy(chosen)
+
+
+@contextmanager
+def limited_threads(count: int) -> Iterator[None]:
+    """Let PyTorch and NumPy use this many threads. One gives the same bytes on any number of cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        with threadpool_limits(limits=count):
+            yield
+    finally:
+        torch.set_num_threads(before)

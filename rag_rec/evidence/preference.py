@@ -7,14 +7,34 @@ import numpy.typing as npt
 
 from rag_rec.evidence.budget import Rows, affordable, fill, total
 from rag_rec.evidence.protocol import Memory
-from rag_rec.evidence.recency import HALF_LIFE, recency
+
+HALF_LIFE = 50.0
+"""After how many later interactions an interaction counts half.
+
+Age is counted in interactions, not in days: one user rates a hundred films in an evening and another buys two books a
+year, and for both the last few say most. It needs no clock, so the same history gives the same evidence at any time.
+"""
+
+
+def recency(times: npt.NDArray[np.int64], half_life: float = HALF_LIFE) -> npt.NDArray[np.float64]:
+    """Weight in (0, 1] of each interaction, 1 for the newest; interactions of the same moment are equally old.
+
+    Args:
+        times: int64 [n], ascending.
+        half_life: number of later interactions after which the weight has halved.
+
+    Returns:
+        float64 [n].
+    """
+    age = len(times) - np.searchsorted(times, times, side="right")
+    return np.asarray(np.exp2(-age / half_life), dtype=np.float64)
 
 
 class Preference:
     """Shares the token budget among the user's interests in proportion to how much the user cares about each.
 
     The user's interest in an item cluster is the sum over its rows of weight x recency (half-life
-    :data:`~rag_rec.evidence.recency.HALF_LIFE` interactions). Inside a cluster, rows with the highest weight x recency
+    :data:`HALF_LIFE` interactions). Inside a cluster, rows with the highest weight x recency
     come first. The budget is apportioned by highest averages (the method of Jefferson and D'Hondt, with tokens for
     seats): the next row is always the one whose cluster, including it, would hold the fewest tokens per unit of
     interest. What a cluster is too small to use flows to the others, as water levels out; no cluster ends short of its

@@ -82,11 +82,7 @@ class OpenAIChat(BaseChatModel):
 
     def close(self) -> None:
         """Give up the replies under way, and close the connections."""
-        try:
-            self._loop.submit(self._client.aclose()).result()
-        except Closed:
-            return
-        self._loop.close()
+        self._loop.close(self._client.aclose())
 
     @property
     def _llm_type(self) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import threading
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -37,8 +38,11 @@ class EventLoopThread:
                 raise Closed
             return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
-    def close(self) -> None:
-        """Cancel what still runs and end the thread. A second call does nothing."""
+    def close(self, last: Coroutine[Any, Any, None] | None = None) -> None:
+        """Run the ``last`` coroutine, cancel what still runs and end the thread. A second call does nothing."""
+        if last is not None:
+            with suppress(Closed):
+                self.submit(last).result()
         with self._lock:
             if self._closed:
                 return

@@ -116,11 +116,7 @@ class VllmBackend:
 
     def close(self) -> None:
         """Give up the requests under way and close the connections."""
-        try:
-            self._loop.submit(self._client.aclose()).result()
-        except Closed:
-            return
-        self._loop.close()
+        self._loop.close(self._client.aclose())
 
     def _wait(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         try:

@@ -8,7 +8,7 @@ either.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Final
 
 import polars as pl
@@ -67,36 +67,26 @@ class Snapshot:
     def _batches(self, statement: Executable) -> Iterator[list[tuple[Any, ...]]]:
         # On PostgreSQL a cursor with a name stays at the server, so that not all rows are sent at once.
         named = () if self._database.is_sqlite else ("archive",)
-        cursor = self._connection.cursor(*named)
-        try:
+        with closing(self._connection.cursor(*named)) as cursor:
             cursor.execute(str(statement.compile(dialect=self._database.engine.dialect)))  # type: ignore[attr-defined]
             while rows := cursor.fetchmany(BATCH):
                 yield rows
-        finally:
-            cursor.close()
 
 
 @contextmanager
 def opened(url: str) -> Iterator[Database]:
     """A database with the tables of this version, closed at the end. Raises ``IncompatibleStore``, ``InvalidInput``."""
-    database = Database(url)
-    try:
+    with closing(Database(url)) as database:
         migrate(database)
         yield database
-    finally:
-        database.close()
 
 
 @contextmanager
 def snapshot(database: Database) -> Iterator[Snapshot]:
     """One state of a store for as long as the context lasts. Writers go on; a scrub waits for its end."""
-    with database.errors():
-        connection = database.fresh_connection()
-        try:
-            connection.execute("BEGIN" if database.is_sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            yield Snapshot(database, connection)
-        finally:
-            connection.close()
+    with database.errors(), closing(database.fresh_connection()) as connection:
+        connection.execute("BEGIN" if database.is_sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        yield Snapshot(database, connection)
 
 
 def clear(connection: Connection) -> None:

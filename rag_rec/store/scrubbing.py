@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,9 @@ def scrub(database: Database) -> None:
     if not database.is_sqlite:
         rewrite_marked(database)
         return
-    with database.errors():
-        # A connection of its own: its page cache must not outlive what is done to the file behind its back.
-        connection = database.fresh_connection()
-        try:
-            _scrub_file(database, connection)
-        finally:
-            connection.close()
+    # A connection of its own: its page cache must not outlive what is done to the file behind its back.
+    with database.errors(), closing(database.fresh_connection()) as connection:
+        _scrub_file(database, connection)
 
 
 def _scrub_file(database: Database, connection: Any) -> None:

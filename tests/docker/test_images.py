@@ -7,36 +7,25 @@ import json
 import re
 import tomllib
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import typer
 import yaml
 from fastapi import FastAPI
-from pydantic import SecretStr
 from sqlalchemy.engine import make_url
-from typer.core import TyperGroup
 
-from rag_rec.commands.app import build_app
 from rag_rec.settings import Settings
-from serving.app import create_app
-from serving.auth import Keyring
-from serving.logs import open_log
-from serving.service import Service
+from tests.docker.composition import COMPOSE, DOCKER, ROOT, SERVICES, answers, check_command
 from tests.docker.dockerfile import Stage, exec_form, read_stages
 from tools.docker_secrets import USER, make
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCKER = ROOT / "docker"
 VARIABLE = re.compile(r"\$\{([A-Z_]+)(?::?[-?][^}]*)?\}")
 LOCAL_URL = re.compile(r"http://127\.0\.0\.1:(\d+)(/[a-z/]*)")
 
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-COMPOSE: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yaml").read_text())
 MODEL: dict[str, Any] = yaml.safe_load((DOCKER / "compose.model.yaml").read_text())
-SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OWN = sorted(name for name, service in SERVICES.items() if "build" in service)
 IMAGES = ("cpu", "gpu")
 
@@ -45,33 +34,12 @@ def stages(image: str) -> list[Stage]:
     return read_stages(DOCKER / f"Dockerfile.{image}")
 
 
-@pytest.fixture(scope="module")
-def app() -> FastAPI:
-    settings = Settings(api_keys={SecretStr("the-key-of-the-test"): ["admin"]})
-    return create_app(Service(settings, Keyring.from_settings(settings.api_keys), open_log()))
-
-
-def answers(app: FastAPI, path: str) -> bool:
-    return "get" in cast(dict[str, Any], app.openapi()["paths"]).get(path, {})
-
-
 def check_setting(name: str, value: str | None = None) -> None:
     """A RAGREC_ variable is a setting, and its value one that the setting takes."""
     field = name.removeprefix("RAGREC_").lower()
     assert field in Settings.model_fields, f"{name} is no setting"
     if value is not None and "$" not in value:
         Settings.model_validate({field: value})
-
-
-def check_command(words: list[str]) -> None:
-    """The words are a command of ``rag-rec``, with options that it has."""
-    command: Any = typer.main.get_command(build_app())
-    while isinstance(command, TyperGroup):
-        assert words, f"{command.name} needs a subcommand"
-        assert words[0] in command.commands, f"{words[0]} is no command of {command.name}"
-        command, words = command.commands[words[0]], words[1:]
-    options = {option for parameter in command.params for option in parameter.opts}
-    assert {word for word in words if word.startswith("--")} <= options
 
 
 def check_pinned(image: str) -> None:

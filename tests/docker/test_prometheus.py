@@ -21,12 +21,10 @@ from rag_rec.settings import Settings
 from serving.auth import Keyring
 from serving.logs import open_log
 from serving.service import Service
-from tests.docker.test_images import COMPOSE, DOCKER, SERVICES, answers, app, check_command
+from tests.docker.composition import COMPOSE, DOCKER, SERVICES, answers, check_command
 from tests.serving.fake_engine import FakeEngine
-from tests.serving.test_clock import record
+from tests.serving.records import record
 from tools.docker_secrets import make
-
-__all__ = ["app"]
 
 FOLDER = DOCKER / "prometheus"
 CONFIGURATION: dict[str, Any] = yaml.safe_load((FOLDER / "prometheus.yaml").read_text())

@@ -12,9 +12,7 @@ from fastapi import FastAPI
 
 from serving.limits import Limits
 from serving.server import Address
-from tests.docker.test_images import DOCKER, app
-
-__all__ = ["app"]
+from tests.docker.composition import DOCKER
 
 NGINX = (DOCKER / "proxy" / "nginx.conf").read_text()
 CADDY = (DOCKER / "proxy" / "Caddyfile").read_text()

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from indexer.compact_build import Compact, CompactBuilder, CompactSettings
-from indexer.progress import Progress, Silent
 from indexer.retraining import Retraining, settings_in_use
 from rag_rec.adapters.folder import CompactStore
 from rag_rec.compact.base import BaseSettings
@@ -14,6 +13,7 @@ from rag_rec.compact.training import AdapterSettings
 from rag_rec.domain import Interaction
 from rag_rec.home.opening import store_of
 from rag_rec.index.generation import Generations
+from rag_rec.progress.protocol import Progress, Silent
 from rag_rec.settings import Settings
 from rag_rec.vectors.protocol import Embedder
 from tests.embedders import HashEmbedder

@@ -9,11 +9,11 @@ from typing import Any
 import orjson
 
 from indexer.ingest import Ingest, IngestResult, Reading
-from indexer.progress import Silent
 from indexer.sources.batch import Kind, Source
 from indexer.sources.csv import CsvSource
 from indexer.sources.files import File
 from indexer.sources.jsonl import JsonlSource
+from rag_rec.progress.protocol import Silent
 from rag_rec.store import SqlStore
 from rag_rec.validation import Limits
 

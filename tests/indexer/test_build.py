@@ -1,50 +1,26 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pytest
 
 import indexer.item_vectors
 from indexer.build import Builder
-from indexer.progress import Silent
 from indexer.verify import verify_generation
-from rag_rec.domain import Interaction, Item
+from rag_rec.domain import Item
 from rag_rec.errors import CorruptIndex, InvalidInput
 from rag_rec.home.opening import store_of
 from rag_rec.index.erasing import vectors_in_files
 from rag_rec.index.generation import Generations
+from rag_rec.progress.protocol import Silent
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from tests.embedders import HashEmbedder
 from tests.homes import ITEMS, build, fill, settings_for
+from tests.indexer.building import LOG, CountingEmbedder
 from tests.rag_rec.forgetting.asking import forget_in
-
-DAY = 86_400_000
-LOG = [
-    Interaction(
-        f"user-{u}", ITEMS[(u + n) % 12].id, (100 + n) * DAY, "like", text=f"a text of user {u}" if n == 1 else None
-    )
-    for u in range(4)
-    for n in range(4)
-]
-
-
-class CountingEmbedder(HashEmbedder):
-    """Notes what it is asked to embed, and breaks off after a number of texts."""
-
-    def __init__(self, limit: int = 10**9) -> None:
-        self.embedded: list[str] = []
-        self._limit = limit
-
-    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        if len(self.embedded) + len(texts) > self._limit:
-            raise KeyboardInterrupt
-        self.embedded.extend(texts)
-        return super().embed(texts)
 
 
 @pytest.fixture

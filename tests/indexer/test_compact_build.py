@@ -11,7 +11,6 @@ from safetensors import safe_open
 from torch import nn
 
 import indexer.compact_build
-from indexer.progress import Silent
 from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints
 from rag_rec.adapters.folder import CompactStore, InUse
 from rag_rec.adapters.published import CompactFolder
@@ -21,6 +20,7 @@ from rag_rec.compact.training import AdapterTraining
 from rag_rec.compact.vocabulary import BOS, Vocabulary
 from rag_rec.domain import Interaction, Item
 from rag_rec.errors import Busy, InvalidInput, NotReady
+from rag_rec.progress.protocol import Silent
 from rag_rec.recommend.fusion import Gate, gate_path
 from rag_rec.settings import Settings
 from rag_rec.store import open_store

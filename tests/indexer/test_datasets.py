@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from indexer.datasets import Dataset, fetch
-from indexer.progress import Silent
 from rag_rec.errors import InvalidInput, NotReady
+from rag_rec.progress.protocol import Silent
 
 ARCHIVE = bytes(range(256)) * 5000
 MD5 = hashlib.md5(ARCHIVE, usedforsecurity=False).hexdigest()

@@ -8,7 +8,6 @@ import pytest
 from scipy.special import log_softmax
 
 from indexer.gate import GateMeasurement, Sample
-from indexer.progress import Silent
 from rag_rec.candidates.reader import Reader
 from rag_rec.domain import Interaction
 from rag_rec.engine.engine import Engine
@@ -16,6 +15,7 @@ from rag_rec.errors import NotReady
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.language_model import Care, LanguageModel
 from rag_rec.generators.protocol import Encoded, EvidenceCost, Prompt
+from rag_rec.progress.protocol import Silent
 from rag_rec.recommend.fusion import Floats
 from tests.homes import ITEMS, running
 

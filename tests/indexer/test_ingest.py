@@ -250,7 +250,7 @@ _KILLED = """
 import os, signal, sys
 from pathlib import Path
 from indexer.ingest import Ingest
-from indexer.progress import Silent
+from rag_rec.progress.protocol import Silent
 from indexer.sources.batch import Kind
 from indexer.sources.csv import CsvSource
 from indexer.sources.files import File

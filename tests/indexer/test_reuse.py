@@ -19,14 +19,14 @@ import indexer.index_commands
 from indexer.build import Builder
 from indexer.commands import app
 from indexer.item_vectors import SLICE
-from indexer.progress import Silent
 from rag_rec.domain import Item
 from rag_rec.home.opening import store_of
 from rag_rec.index.generation import Generation, Generations
+from rag_rec.progress.protocol import Silent
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore
 from tests.homes import ITEMS, build, fill, settings_for
-from tests.indexer.test_build import LOG, CountingEmbedder
+from tests.indexer.building import LOG, CountingEmbedder
 
 OWN = sorted({row.text for row in LOG if row.text})
 ALL = sorted([*(item.text for item in ITEMS[:12]), *OWN])

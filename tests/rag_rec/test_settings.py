@@ -17,7 +17,7 @@ from rag_rec.commands.app import main
 from rag_rec.events.known import KNOWN
 from rag_rec.events.rule import NEGATIVE, POSITIVE, EventRule, Meaning
 from rag_rec.settings import Settings
-from tests.rag_rec.commands.test_app import call
+from tests.rag_rec.commands.asking import call
 
 NONSENSE = "}change-me{"
 """No number, no JSON, no word that any setting knows."""

@@ -20,7 +20,7 @@ from rag_rec.forgetting.request import ForgetRequest
 from serving.barrier import Passage
 from serving.limits import Limits
 from tests.serving.conftest import error_code
-from tests.serving.test_server import HEADERS, running, wait_until_ready
+from tests.serving.listening import HEADERS, running, wait_until_ready
 
 if TYPE_CHECKING:
     from serving.service import Service

@@ -18,7 +18,7 @@ from serving.errors import Overloaded
 from serving.limits import Limits
 from serving.structure import SMALL, Bounds
 from tests.serving.conftest import error_code
-from tests.serving.test_server import HEADERS, running, wait_until_ready
+from tests.serving.listening import HEADERS, running, wait_until_ready
 
 if TYPE_CHECKING:
     from serving.service import Service

@@ -10,7 +10,7 @@ import pytest
 
 from serving.limits import Limits
 from tests.serving.conftest import error_code
-from tests.serving.test_server import HEADERS, running, wait_until_ready
+from tests.serving.listening import HEADERS, running, wait_until_ready
 
 if TYPE_CHECKING:
     from serving.service import Service

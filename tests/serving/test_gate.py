@@ -10,7 +10,7 @@ import pytest
 
 from serving.app import ROUTERS, create_app
 from serving.gate import Gate
-from tests.serving.test_server import HEADERS, running, wait_until_ready
+from tests.serving.listening import HEADERS, running, wait_until_ready
 
 if TYPE_CHECKING:
     from serving.service import Service

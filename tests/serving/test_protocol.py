@@ -13,7 +13,7 @@ import pytest
 
 from rag_rec.domain import Interaction
 from serving.limits import Limits
-from tests.serving.test_server import HEADERS, running, wait_until_ready
+from tests.serving.listening import HEADERS, running, wait_until_ready
 
 if TYPE_CHECKING:
     from serving.service import Service

@@ -2,45 +2,18 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from anyio.from_thread import start_blocking_portal
 
-from rag_rec.domain import Interaction, Strategy
+from rag_rec.domain import Strategy
 from rag_rec.forgetting.receipts.document import check_receipt
 from rag_rec.identity.signing import Verifier
-from serving.auth import Keyring, Role
-from serving.logs import open_log
-from serving.service import Service
-from tests.homes import ITEMS, build, running, settings_for
-from tests.serving.conftest import KEYS, Api, error_code
+from tests.homes import ITEMS, build
+from tests.serving.conftest import Api, error_code
+from tests.serving.real_service import INTERACTIONS, api, recommend
 
-INTERACTIONS = [
-    Interaction(f"user-{user}", ITEMS[(3 * user + step) % len(ITEMS)].id, 1_000 * step + user, value=5.0)
-    for user in range(8)
-    for step in range(5)
-]
-
-
-@pytest.fixture
-def api(tmp_path: Path, document: dict[str, Any]) -> Iterator[Api]:
-    engine = running(tmp_path, INTERACTIONS)
-    keyring = Keyring({key: frozenset({Role(role)}) for role, key in KEYS.items()})
-    service = Service(settings_for(tmp_path, max_k=50), keyring, open_log(log := io.BytesIO()), engine)
-    with start_blocking_portal() as portal:
-        yield Api(service, portal, log, document)
-    service.close()
-
-
-def recommend(api: Api, user_id: str, **options: Any) -> dict[str, Any]:
-    response = api.call("POST", "/v1/recommendations", json={"user_id": user_id, **options})
-    assert response.status_code == 200, response.text
-    answer: dict[str, Any] = response.json()
-    return answer
+__all__ = ["api"]  # the fixture
 
 
 def listed(answer: dict[str, Any]) -> list[str]:

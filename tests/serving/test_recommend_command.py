@@ -13,7 +13,7 @@ from serving.commands import app
 from tests.embedders import HashEmbedder
 from tests.homes import ITEMS, build, fill, settings_for
 from tests.serving.conftest import Api
-from tests.serving.test_real_engine import INTERACTIONS, api, recommend
+from tests.serving.real_service import INTERACTIONS, api, recommend
 
 __all__ = ["api"]  # the fixture
 

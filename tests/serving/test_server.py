@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import httpx
@@ -16,7 +15,8 @@ import pytest
 
 from rag_rec.errors import InvalidInput, NotReady, RagRecError
 from serving.logs import open_log
-from serving.server import Server, address_of, bind, serve
+from serving.server import address_of, bind, serve
+from tests.serving.listening import HEADERS, running, wait_until_ready
 
 if TYPE_CHECKING:
     from rag_rec.engine.engine import Engine
@@ -27,23 +27,6 @@ CHUNKED = (
     b"POST /v1/recommendations HTTP/1.1\r\nHost: x\r\nX-API-Key: key-of-admin\r\n"
     b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 )
-HEADERS = {"Authorization": "Bearer key-of-admin"}
-
-
-@contextmanager
-def running(service: Service, open_engine: Callable[[], Engine]) -> Iterator[tuple[Server, str]]:
-    """A server in a thread; stopped in order at the end."""
-    listener = bind("127.0.0.1", 0)
-    server = Server(service, open_engine)
-    thread = threading.Thread(target=server.run, args=([listener],))
-    thread.start()
-    try:
-        yield server, address_of(listener).url
-    finally:
-        server.should_exit = True
-        thread.join(60)
-        listener.close()
-        assert not thread.is_alive()
 
 
 @pytest.fixture
@@ -60,11 +43,6 @@ def opening(service: Service, engine: FakeEngine, loaded: threading.Event) -> Ca
         return engine
 
     return open_engine
-
-
-def wait_until_ready(client: httpx.Client) -> None:
-    while client.get("/readyz").status_code != 200:
-        pass
 
 
 def test_it_is_alive_at_once_ready_when_loaded_and_closes(

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from indexer.demo.service import Api, Commands, RunningService
+from demo.service import Api, Commands, RunningService
 from rag_rec.adapters.folder import CompactStore
 from rag_rec.domain import Interaction, RecommendationRequest
 from rag_rec.engine.engine import Engine

@@ -21,7 +21,7 @@ import orjson
 import pytest
 
 from benchmarks.methods.process_memory import copies, family
-from indexer.demo.service import Commands
+from demo.service import Commands
 from serving.allocator import can_overwrite
 
 pytestmark = pytest.mark.integration

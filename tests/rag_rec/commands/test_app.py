@@ -7,9 +7,9 @@ import orjson
 import pytest
 import structlog
 
-from rag_rec.commands.app import main
 from rag_rec.home.opening import store_of
 from tests.homes import settings_for
+from tests.rag_rec.commands.asking import call
 
 
 @pytest.fixture
@@ -17,14 +17,6 @@ def home(tmp_path: Path) -> Path:
     """Of a system in which there is nothing yet."""
     store_of(settings_for(tmp_path)).close()
     return tmp_path
-
-
-def call(monkeypatch: pytest.MonkeyPatch, home: Path, *arguments: str) -> int:
-    monkeypatch.setenv("RAGREC_HOME", str(home))
-    monkeypatch.setattr("sys.argv", ["rag-rec", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from rag_rec.recommend.fusion import Gate, gate_path
 from rag_rec.settings import Settings
 from tests.homes import ITEMS, build, fill, settings_for
 from tests.indexer.compact_homes import LOG, build_compact
+from tests.rag_rec.commands.asking import detail
 from tests.rag_rec.forgetting.asking import forget_in
 from tests.rag_rec.forgetting.records import accepted
 from tests.rag_rec.generators.fake_server import FakeServer
@@ -30,10 +31,6 @@ PRIVATE = dict.fromkeys(("events", "keys", "ledger", "forgetting"), State.OK)
 
 def states(settings: Settings) -> dict[str, State]:
     return {finding.part: finding.state for finding in examine(settings)}
-
-
-def detail(settings: Settings, part: str) -> str:
-    return next(finding.detail for finding in examine(settings) if finding.part == part)
 
 
 def test_an_empty_home_is_told_what_to_do(tmp_path: Path) -> None:

@@ -8,8 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rag_rec.compact.base import Base, BaseSettings, build_base, initial_model
-from rag_rec.compact.threads import limited_threads
+from rag_rec.compact.base import Base, BaseSettings, build_base, initial_model, limited_threads
 from rag_rec.compact.vocabulary import BOS
 from rag_rec.errors import InvalidInput
 from rag_rec.index.generation import relative_files

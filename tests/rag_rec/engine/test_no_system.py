@@ -20,7 +20,7 @@ from tests.rag_rec.store.conftest import new_database, postgres_server
 
 __all__ = ["postgres_server"]
 
-BEGIN = {"ingest", "demo", "restore"}
+BEGIN = {"ingest", "restore"}
 NEED_NONE = {"openapi", "dataset fetch", "receipt verify", "key list", "key new"}
 HASH = "0" * 64
 REFUSING = (

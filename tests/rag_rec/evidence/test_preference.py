@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_rec.evidence import Memory, Preference
-from rag_rec.evidence.recency import recency
+from rag_rec.evidence.preference import HALF_LIFE, recency
 from tests.rag_rec.evidence.memories import NO_CANDIDATES, Row, memory_of, random_memory, rows
 
 PREFERENCE = Preference()
@@ -117,3 +118,24 @@ def test_interests_older_than_floating_point_reaches_are_harmless() -> None:
         np.arange(size, dtype=np.int32) // 30_000,
     )
     assert PREFERENCE.select(memory, NO_CANDIDATES[:, :1], 10).tolist() == list(range(size - 10, size))
+
+
+def test_weight_halves_with_every_half_life_of_later_interactions() -> None:
+    weights = recency(np.arange(9, dtype=np.int64), half_life=4.0)
+    assert weights[[8, 4, 0]].tolist() == [1.0, 0.5, 0.25]
+    assert np.all(np.diff(weights) > 0)
+
+
+def test_interactions_of_one_moment_are_equally_old() -> None:
+    weights = recency(np.array([1, 1, 2, 2, 2], dtype=np.int64))
+    assert weights[0] == weights[1] == pytest.approx(2.0 ** (-3 / HALF_LIFE))
+    assert weights[2:].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_it_depends_on_the_order_of_times_only() -> None:
+    times = np.array([3, 50, 50, 10_000], dtype=np.int64)
+    assert np.array_equal(recency(times), recency(np.array([0, 1, 1, 2], dtype=np.int64)))
+
+
+def test_an_empty_history_has_no_weights() -> None:
+    assert recency(np.empty(0, dtype=np.int64)).shape == (0,)

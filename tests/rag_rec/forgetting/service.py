@@ -20,6 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
+import httpx
+
 from rag_rec.domain import Recommendation, RecommendationRequest
 from rag_rec.engine.engine import Engine
 from rag_rec.engine.removals.process import RemovalProcess
@@ -106,3 +108,24 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+class Caller:
+    """Calls one service."""
+
+    def __init__(self, service: Running) -> None:
+        self.client = httpx.Client(
+            base_url=service.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=120, trust_env=False
+        )
+        while self.client.get("/readyz").status_code != 200:
+            assert service.process.poll() is None
+
+    def forget(self, user_id: str) -> str:
+        address = f"/v1/users/{user_id}"
+        plan = self.client.delete(address, params={"dry_run": True}).raise_for_status().json()["plan"]
+        answer = self.client.delete(address, params={"confirm": user_id, "plan": plan}).raise_for_status()
+        state: str = answer.json()["state"]
+        return state
+
+    def recommend(self, user_id: str) -> httpx.Response:
+        return self.client.post("/v1/recommendations", json={"user_id": user_id, "k": 3})

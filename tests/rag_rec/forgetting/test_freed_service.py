@@ -16,8 +16,7 @@ from rag_rec.layers.records import ForgetState
 from rag_rec.settings import Settings
 from tests.homes import build, fill, settings_for
 from tests.rag_rec.forgetting.homes import CANARY, log
-from tests.rag_rec.forgetting.service import started
-from tests.rag_rec.forgetting.test_two_services import Caller
+from tests.rag_rec.forgetting.service import Caller, started
 
 PATIENCE_SECONDS = 60.0
 

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-import httpx
 import pytest
 
 from rag_rec.domain import Interaction
@@ -19,7 +18,7 @@ from rag_rec.settings import Settings
 from tests.homes import ITEMS, build, fill, settings_for
 from tests.rag_rec.forgetting.asking import forget_in
 from tests.rag_rec.forgetting.homes import CANARY, DAY, log
-from tests.rag_rec.forgetting.service import KEY, Running, started
+from tests.rag_rec.forgetting.service import Caller, Running, started
 from tests.rag_rec.store.conftest import new_database
 
 PEOPLE = [f"leaver-{n}" for n in range(50)]
@@ -42,27 +41,6 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     build(made)
     open_signer(made), open_pseudonyms(made)
     return made
-
-
-class Caller:
-    """Calls one service."""
-
-    def __init__(self, service: Running) -> None:
-        self.client = httpx.Client(
-            base_url=service.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=120, trust_env=False
-        )
-        while self.client.get("/readyz").status_code != 200:
-            assert service.process.poll() is None
-
-    def forget(self, user_id: str) -> str:
-        address = f"/v1/users/{user_id}"
-        plan = self.client.delete(address, params={"dry_run": True}).raise_for_status().json()["plan"]
-        answer = self.client.delete(address, params={"confirm": user_id, "plan": plan}).raise_for_status()
-        state: str = answer.json()["state"]
-        return state
-
-    def recommend(self, user_id: str) -> httpx.Response:
-        return self.client.post("/v1/recommendations", json={"user_id": user_id, "k": 3})
 
 
 Serve = Callable[..., tuple[Running, Caller]]

@@ -17,7 +17,7 @@ from rag_rec.generators.failures import GeneratorFailure, Reason
 from serving.errors import DeadlineExceeded
 from tests.rag_rec.generators.chat_server import ChatServer
 from tests.serving.conftest import error_code
-from tests.serving.test_server import HEADERS, running, wait_until_ready
+from tests.serving.listening import HEADERS, running, wait_until_ready
 
 if TYPE_CHECKING:
     from serving.service import Service

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from indexer.demo.parameters import WorldParameters
-from indexer.demo.vocabulary import SUB_GENRES
+from demo.parameters import WorldParameters
+from demo.vocabulary import SUB_GENRES
 from rag_rec.domain import AttributeValue, User
 
 GENDERS = ("female", "male", "other")

@@ -14,10 +14,10 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from indexer.demo.catalogue import Film
-from indexer.demo.parameters import DAY_MS, WorldParameters
-from indexer.demo.people import Person
-from indexer.demo.vocabulary import COMPLAINTS, PRAISE, SUB_GENRES
+from demo.catalogue import Film
+from demo.parameters import DAY_MS, WorldParameters
+from demo.people import Person
+from demo.vocabulary import COMPLAINTS, PRAISE, SUB_GENRES
 from rag_rec.domain import Interaction
 
 MINIMUM_CHOICES = 5

@@ -15,7 +15,7 @@ from rag_rec.home.keys import open_pseudonyms
 from rag_rec.home.opening import store_of
 from rag_rec.settings import Settings
 from rag_rec.store import open_store
-from tests.rag_rec.commands.test_doctor import detail
+from tests.rag_rec.commands.asking import detail
 from tests.rag_rec.store.erasing import chained, erasure_of
 
 

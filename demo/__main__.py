@@ -1,7 +1,8 @@
-"""The command ``rag-rec demo``."""
+"""The demonstration from the command line: ``python -m demo`` in a checkout, or ``make demo``."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,16 +10,18 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from indexer.demo.parameters import WorldParameters
+from demo.parameters import WorldParameters
+from demo.story import Story
+from rag_rec.artifacts.private import OTHERS
 from rag_rec.commands.app import Json, command, progress_console
-
-app = typer.Typer()
 
 DEFAULTS = WorldParameters()
 WIDTH = 120
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-@app.command("demo")
+
+@app.command()
 @command
 def demo(
     folder: Annotated[Path, typer.Option(help="Where to work; what an earlier demo left is replaced.")] = Path(".demo"),
@@ -28,8 +31,6 @@ def demo(
     json: Json = False,
 ) -> Mapping[str, Any]:
     """Run everything on a simulated world: ingest, build, serve, recommend, learn, forget, rebuild."""
-    from indexer.demo.story import Story  # noqa: PLC0415 - loads libraries that the other commands do not need
-
     parameters = WorldParameters(seed=seed, users=users, items=items)
     result = Story(folder.resolve(), parameters, _console(json)).run()
     return result if json else {}
@@ -41,3 +42,8 @@ def _console(json: bool) -> Console:
         return progress_console
     console = Console()
     return console if console.is_terminal else Console(width=WIDTH)
+
+
+if __name__ == "__main__":
+    os.umask(OTHERS)  # the folder holds the home of a system
+    app()

@@ -9,16 +9,10 @@ from benchmarks.methods.ranking import questions
 from rag_rec.candidates.model import CandidateModel
 from rag_rec.candidates.query import Query
 from rag_rec.candidates.training import ReaderSettings, fit_reader
-from rag_rec.events.history import HISTORY_DTYPE, History
+from tests.benchmarks.methods.conftest import history_of
 
 ITEMS = 14
 SETTINGS = ReaderSettings(examples=400, splits=2, least_positives=4, hidden=4, regularisation=10.0)
-
-
-def history_of(user: int, items: list[int]) -> History:
-    history = np.zeros(len(items), dtype=HISTORY_DTYPE)
-    history["item"], history["interaction"] = items, 100 * user + np.arange(len(items))
-    return history
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from rag_rec.compact.base import BaseSettings
 from rag_rec.compact.sequences import Windows
 from rag_rec.compact.training import AdapterSettings, AdapterTraining
 from rag_rec.compact.vocabulary import BOS, Vocabulary
-from tests.benchmarks.test_methods import ITEMS, history_of
+from tests.benchmarks.methods.conftest import ITEMS, history_of
 from tests.embedders import HashEmbedder
 
 RECIPE = Recipe(

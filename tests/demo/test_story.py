@@ -9,10 +9,10 @@ import orjson
 import pytest
 from rich.console import Console
 
-from indexer.demo.claims import check
-from indexer.demo.parameters import WorldParameters
-from indexer.demo.story import MARKER, Story, next_in_series, place_of, prepare, protagonist
-from indexer.demo.world import make_world
+from demo.claims import check
+from demo.parameters import WorldParameters
+from demo.story import MARKER, Story, next_in_series, place_of, prepare, protagonist
+from demo.world import make_world
 from rag_rec.errors import InvalidInput, RagRecError
 
 SMALL = WorldParameters(users=40, items=100, mean_interactions=20)

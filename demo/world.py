@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import orjson
 
-from indexer.demo.behaviour import Cause, Choice, Diary, Market, Walk
-from indexer.demo.catalogue import Film, make_catalogue
-from indexer.demo.parameters import WorldParameters
-from indexer.demo.people import Person, make_people
+from demo.behaviour import Cause, Choice, Diary, Market, Walk
+from demo.catalogue import Film, make_catalogue
+from demo.parameters import WorldParameters
+from demo.people import Person, make_people
 from rag_rec.domain import Interaction, Item, User
 
 ITEMS, USERS, INTERACTIONS, TRUTH = "items.jsonl", "users.csv", "interactions.csv", "truth.json"

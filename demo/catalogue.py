@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from indexer.demo.vocabulary import (
+from demo.vocabulary import (
     ABSTRACTS,
     ADJECTIVES,
     FIRST_NAMES,

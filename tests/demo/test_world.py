@@ -12,10 +12,10 @@ import numpy as np
 import orjson
 import pytest
 
-from indexer.demo.behaviour import Cause, Market
-from indexer.demo.parameters import DAY_MS, WorldParameters
-from indexer.demo.vocabulary import GENRES, SUB_GENRES
-from indexer.demo.world import INTERACTIONS, ITEMS, TRUTH, USERS, World, make_world, write_world
+from demo.behaviour import Cause, Market
+from demo.parameters import DAY_MS, WorldParameters
+from demo.vocabulary import GENRES, SUB_GENRES
+from demo.world import INTERACTIONS, ITEMS, TRUTH, USERS, World, make_world, write_world
 
 SMALL = WorldParameters(users=300, items=400, mean_interactions=30, review_share=0.08)
 

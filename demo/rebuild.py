@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from indexer.demo.service import Api, Commands
+from demo.service import Api, Commands
 
 SWITCH_SECONDS = 60.0
 PAUSE_SECONDS = 0.1  # between requests, so that the rebuild gets its share of a small machine

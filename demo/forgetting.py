@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from indexer.demo.claims import check
-from indexer.demo.narration import Narration
-from indexer.demo.service import Api, Commands
+from demo.claims import check
+from demo.narration import Narration
+from demo.service import Api, Commands
 from rag_rec.layers.finding import LayerName
 from rag_rec.proof.forensics import traces
 

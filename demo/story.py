@@ -19,14 +19,14 @@ from typing import Any
 import orjson
 from rich.console import Console
 
-from indexer.demo.behaviour import Cause
-from indexer.demo.claims import check
-from indexer.demo.forgetting import Forgetting
-from indexer.demo.narration import Narration
-from indexer.demo.parameters import WorldParameters
-from indexer.demo.rebuild import rebuild_under_load
-from indexer.demo.service import Api, Commands, RunningService
-from indexer.demo.world import INTERACTIONS, ITEMS, USERS, World, make_world, write_world
+from demo.behaviour import Cause
+from demo.claims import check
+from demo.forgetting import Forgetting
+from demo.narration import Narration
+from demo.parameters import WorldParameters
+from demo.rebuild import rebuild_under_load
+from demo.service import Api, Commands, RunningService
+from demo.world import INTERACTIONS, ITEMS, USERS, World, make_world, write_world
 from rag_rec.domain import Source, Strategy
 from rag_rec.errors import InvalidInput
 
