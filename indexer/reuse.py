@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
+from rag_rec.artifacts.digests import file_digest
 from rag_rec.errors import CorruptIndex, InvalidInput
 from rag_rec.events.history import History
-from rag_rec.index.generation import Generation, Generations, file_digest
+from rag_rec.index.generation import Generation, Generations
 from rag_rec.index.item_space import ItemTexts
 from rag_rec.index.people import People
 from rag_rec.index.shards import read_shard, shard_paths

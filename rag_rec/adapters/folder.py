@@ -20,9 +20,10 @@ import orjson
 from filelock import FileLock, Timeout
 
 from rag_rec.adapters.checkpoint import Checkpoints, from_before
-from rag_rec.adapters.manifest import MANIFEST, CompactManifest, content_digest, damaged
+from rag_rec.adapters.manifest import CompactManifest, content_digest, damaged
 from rag_rec.adapters.published import BUILDING, CompactFolder, opened, published, readable
 from rag_rec.artifacts.destruction import destroy
+from rag_rec.artifacts.digests import MANIFEST, digest_files
 from rag_rec.artifacts.private import (
     FILE_MODE,
     close_off,
@@ -32,7 +33,6 @@ from rag_rec.artifacts.private import (
     write_durably,
 )
 from rag_rec.errors import Busy, InvalidInput, NotReady
-from rag_rec.index.generation import digest_files
 
 POINTER: Final = "CURRENT"
 LOCK_SECONDS: Final = 60.0

@@ -10,11 +10,10 @@ from typing import Any, Final
 
 import orjson
 
+from rag_rec.artifacts.digests import MANIFEST, FileDigest
 from rag_rec.errors import CorruptIndex
-from rag_rec.index.generation import FileDigest
 
 FORMAT: Final = 1
-MANIFEST: Final = "manifest.json"
 DIGEST_CHARACTERS: Final = 32
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rag_rec.adapters.manifest import MANIFEST, CompactManifest, content_digest, damaged, is_digest, read_manifest
+from rag_rec.adapters.manifest import CompactManifest, content_digest, damaged, is_digest, read_manifest
+from rag_rec.artifacts.digests import MANIFEST, digest_files, relative_files
 from rag_rec.errors import CorruptIndex, InvalidInput
-from rag_rec.index.generation import digest_files, relative_files
 
 BUILDING: Final = "building-"
 """How the name of a folder begins that has not been published yet."""

@@ -8,7 +8,6 @@ old files.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import stat
@@ -24,6 +23,7 @@ import orjson
 from filelock import FileLock, Timeout
 
 from rag_rec.artifacts.destruction import destroy
+from rag_rec.artifacts.digests import MANIFEST, FileDigest, file_digest, relative_files
 from rag_rec.artifacts.private import (
     FILE_MODE,
     close_off,
@@ -37,20 +37,11 @@ from rag_rec.errors import Busy, CorruptIndex, InvalidInput, NotReady
 from rag_rec.identity.signing import Signer
 
 FORMAT = 1
-MANIFEST = "manifest.json"
 POINTER = "CURRENT"
 BUILDING = "building-"
 LEFTOVER = f"{BUILDING}rewriting-"
 """Begins the names of folders of a rewriting: its successor until that is complete, the original from then on."""
 LOCK_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class FileDigest:
-    """Size in bytes and SHA-256 of one file."""
-
-    size: int
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,27 +277,6 @@ def verify_files(generation: Generation) -> None:
         for relative, digest in zip(expected, found, strict=True):
             if digest != expected[relative]:
                 raise CorruptIndex(_damaged(generation.id, relative))
-
-
-def digest_files(folder: Path) -> dict[str, FileDigest]:
-    """Digests of every file under a folder, by relative path."""
-    return {
-        relative: file_digest(folder / relative)
-        for relative in relative_files(folder)
-        if relative not in {MANIFEST, SIGNATURE}
-    }
-
-
-def relative_files(folder: Path) -> list[str]:
-    """Relative paths of all files under a folder, sorted."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-
-
-def file_digest(path: Path) -> FileDigest:
-    """Size and SHA-256 of a file."""
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return FileDigest(path.stat().st_size, digest)
 
 
 def _digest_of(path: Path) -> FileDigest | None:

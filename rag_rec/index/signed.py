@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import structlog
 
+from rag_rec.artifacts.digests import MANIFEST
 from rag_rec.artifacts.signature import Signed, signed
 from rag_rec.errors import CorruptIndex
 from rag_rec.home.keys import existing_signer, key_places, open_signer
-from rag_rec.index.generation import MANIFEST, Generation, Generations, verify_files
+from rag_rec.index.generation import Generation, Generations, verify_files
 from rag_rec.settings import Settings
 
 log = structlog.get_logger()

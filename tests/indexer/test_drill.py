@@ -13,8 +13,8 @@ import pytest
 
 from indexer.drill import Attempt, Drill, check_backup
 from indexer.system_copy import SystemCopy, back_up
+from rag_rec.artifacts.digests import relative_files
 from rag_rec.errors import BrokenLedger, InvalidInput, RagRecError
-from rag_rec.index.generation import relative_files
 from rag_rec.progress.protocol import Silent
 from rag_rec.settings import Settings
 from rag_rec.store.database import Database

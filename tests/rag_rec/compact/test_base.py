@@ -8,10 +8,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from rag_rec.artifacts.digests import relative_files
 from rag_rec.compact.base import Base, BaseSettings, build_base, initial_model, limited_threads
 from rag_rec.compact.vocabulary import BOS
 from rag_rec.errors import InvalidInput
-from rag_rec.index.generation import relative_files
 from tests.embedders import HashEmbedder
 from tests.rag_rec.compact.catalogues import SETTINGS, base, catalogue
 

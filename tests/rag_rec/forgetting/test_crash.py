@@ -22,13 +22,14 @@ from benchmarks.forget_crash import KINDS
 from benchmarks.methods.crash_cases import CANARIES, CASES, Case, Expected, expectation, prepare
 from benchmarks.methods.crash_examination import Examination, Recovery, examine
 from benchmarks.methods.interruptions import HALVES, PLACES, Point, counted, points_of, stopped_at
+from rag_rec.artifacts.digests import MANIFEST, file_digest
 from rag_rec.domain import Interaction, RecommendationRequest
 from rag_rec.engine.engine import Engine
 from rag_rec.errors import Unfinished
 from rag_rec.forgetting.receipts.document import read_receipt
 from rag_rec.forgetting.request import ForgetRequest
 from rag_rec.home.opening import store_of
-from rag_rec.index.generation import MANIFEST, Generations, file_digest
+from rag_rec.index.generation import Generations
 from rag_rec.layers.finding import LayerName
 from rag_rec.settings import Settings
 from tests.homes import engine_of, settings_for

@@ -7,11 +7,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from indexer.people_shards import forgotten_since
+from rag_rec.artifacts.digests import MANIFEST
 from rag_rec.domain import Interaction
 from rag_rec.errors import CorruptIndex
 from rag_rec.home.opening import store_of
 from rag_rec.index.erasing import erase_from_files, left_in_files, vectors_in_files
-from rag_rec.index.generation import BUILDING, MANIFEST, Generation, Generations
+from rag_rec.index.generation import BUILDING, Generation, Generations
 from rag_rec.index.shards import INTERACTIONS, PROFILES, shard_files, shard_name, users_in
 from tests.homes import ITEMS, build, fill, settings_for
 from tests.rag_rec.store.removing import delete_interactions, delete_user

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from rag_rec.artifacts.digests import digest_files
 from rag_rec.errors import CorruptIndex, InvalidInput, NotReady
-from rag_rec.index.generation import BUILDING, Generation, Generations, Manifest, digest_files, new_id, utc_now
+from rag_rec.index.generation import BUILDING, Generation, Generations, Manifest, new_id, utc_now
 
 
 def publish(generations: Generations, content: dict[str, bytes], epoch: int = 1) -> Generation:

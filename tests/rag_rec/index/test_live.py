@@ -12,12 +12,13 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
+from rag_rec.artifacts.digests import MANIFEST, digest_files
 from rag_rec.artifacts.signature import SIGNATURE
 from rag_rec.candidates import gram_inverse
 from rag_rec.domain import Interaction, Item
 from rag_rec.errors import CorruptIndex
 from rag_rec.home.opening import store_of
-from rag_rec.index.generation import MANIFEST, Generations, digest_files, verify_files
+from rag_rec.index.generation import Generations, verify_files
 from rag_rec.index.live import Live
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store

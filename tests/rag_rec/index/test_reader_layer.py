@@ -9,12 +9,13 @@ from pathlib import Path
 import orjson
 import pytest
 
+from rag_rec.artifacts.digests import MANIFEST, digest_files
 from rag_rec.candidates.reader import DESCRIPTION_FILE
 from rag_rec.domain import Interaction
 from rag_rec.engine.engine import Engine
 from rag_rec.evaluation.membership import Membership
 from rag_rec.forgetting.receipts.document import findings_in
-from rag_rec.index.generation import MANIFEST, Generation, Generations, digest_files
+from rag_rec.index.generation import Generation, Generations
 from rag_rec.index.reader_layer import ReaderFindings
 from rag_rec.layers.finding import Finding, LayerName, Status
 from tests.homes import ITEMS, build, running
