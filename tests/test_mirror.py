@@ -19,7 +19,7 @@ ACROSS = {
     "benchmarks": ("help",),
     "rag_rec": ("face",),
     "rag_rec/adapters": ("elsewhere",),
-    "rag_rec/engine": ("explains", "no_system"),
+    "rag_rec/engine": ("explains", "no_system", "old_folder"),
     "rag_rec/engine/removals": ("killed",),
     "rag_rec/forgetting": (
         *("attention", "canaries", "crash", "fence", "freed_service", "places", "reisolation"),

@@ -18,6 +18,7 @@ import structlog
 from filelock import FileLock, Timeout
 
 from rag_rec.adapters.folder import CompactStore
+from rag_rec.artifacts.private import FILE_MODE
 from rag_rec.clock import now_ms
 from rag_rec.errors import Busy, CopiedFolder, ForeignFolder
 from rag_rec.places.folder import NOTHING, Identity, holds_people, new_identity, read_identity, write_identity
@@ -190,7 +191,7 @@ def needs_place(settings: Settings) -> bool:
 def writing(home: Path) -> Iterator[None]:
     """Hold the lock under which a folder's identity is read and written. Raises ``Busy`` when it stays taken."""
     try:
-        with FileLock(home / LOCK, timeout=LOCK_SECONDS):
+        with FileLock(home / LOCK, timeout=LOCK_SECONDS, mode=FILE_MODE):
             yield
     except Timeout:
         raise Busy("Another process is opening this data folder; try again in a moment.") from None
