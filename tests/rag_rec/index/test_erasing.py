@@ -8,11 +8,12 @@ from structlog.testing import capture_logs
 
 from indexer.people_shards import forgotten_since
 from rag_rec.artifacts.digests import MANIFEST
+from rag_rec.artifacts.immutable import BUILDING, Folders, Publication
 from rag_rec.domain import Interaction
 from rag_rec.errors import CorruptIndex
 from rag_rec.home.opening import store_of
 from rag_rec.index.erasing import erase_from_files, left_in_files, vectors_in_files
-from rag_rec.index.generation import BUILDING, Generation, Generations
+from rag_rec.index.generation import Generation, Generations
 from rag_rec.index.shards import INTERACTIONS, PROFILES, shard_files, shard_name, users_in
 from tests.homes import ITEMS, build, fill, settings_for
 from tests.rag_rec.store.removing import delete_interactions, delete_user
@@ -155,15 +156,15 @@ def test_a_file_that_a_killed_build_cut_short_is_dropped(generations: Generation
     assert left_in_files(generations, {4: 8}) == []
 
 
-@pytest.mark.parametrize("moment", ["_seal", "_point_to", "_destroy"])
+@pytest.mark.parametrize(("owner", "moment"), [(Generations, "_seal"), (Publication, "point_to"), (Folders, "destroy")])
 def test_what_an_interrupted_removal_left_goes_with_the_next_one(
-    generations: Generations, monkeypatch: pytest.MonkeyPatch, moment: str
+    generations: Generations, monkeypatch: pytest.MonkeyPatch, owner: type, moment: str
 ) -> None:
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Generations, moment, killed)
+        patch.setattr(owner, moment, killed)
         with pytest.raises(KeyboardInterrupt):
             erase_from_files(generations, {9: LATER})
     assert left_in_files(generations, {9: LATER})

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from rag_rec.artifacts.digests import digest_files
+from rag_rec.artifacts.immutable import BUILDING
 from rag_rec.errors import CorruptIndex, InvalidInput, NotReady
-from rag_rec.index.generation import BUILDING, Generation, Generations, Manifest, new_id, utc_now
+from rag_rec.index.generation import Generation, Generations, Manifest, new_id, utc_now
 
 
 def publish(generations: Generations, content: dict[str, bytes], epoch: int = 1) -> Generation:
@@ -145,7 +146,7 @@ def test_an_interrupted_rewriting_leaves_a_sound_generation(
 
     names = {
         "seal": "rag_rec.index.generation.Generations._seal",
-        "point": "rag_rec.index.generation.Generations._point_to",
+        "point": "rag_rec.artifacts.immutable.Publication.point_to",
         "destroy": "rag_rec.artifacts.destruction.shutil.rmtree",
     }
     if moment in names:
