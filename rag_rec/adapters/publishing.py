@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import CompactStore, InUse
+from rag_rec.adapters.lineage import outdated, owing, unrecorded
 from rag_rec.adapters.published import CompactFolder
 from rag_rec.adapters.removal import destroy_unused
-from rag_rec.errors import Busy
+from rag_rec.errors import Busy, InvalidInput
 from rag_rec.presence.awaited import adapters_elsewhere
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import ChangeKind
@@ -96,6 +97,29 @@ class Publisher:
         self.discard(gone, self.adapters.adapter_digests())
 
 
+def activate(store: Store, compact: CompactStore, chosen: InUse, place: str | None = None) -> None:
+    """Make a base, and an adapter that fits it, the ones in use. An adapter that was in use before is destroyed if it
+    saw somebody who was forgotten: it could never come back.
+
+    Raises:
+        InvalidInput: the adapter saw, or may have seen, somebody who was forgotten; or as
+            :meth:`rag_rec.adapters.folder.CompactStore.set_current`.
+        CorruptIndex: a file is missing or does not match its digest.
+    """
+    with compact.writing():
+        if chosen.adapter is not None and _saw_forgotten(store, compact, chosen.adapter):
+            raise InvalidInput(
+                "This adapter saw somebody who was forgotten since: run `rag-rec adapter retrain`, or activate `none`."
+            )
+        compact.set_current(chosen.base, chosen.adapter)
+    destroy_unused(compact, store, place)
+
+
 def forgotten_since(store: Store, epoch: int) -> bool:
     """Whether anything of anybody was removed from the store after a change."""
     return any(change.kind is ChangeKind.FORGET for change in store.changes(epoch))
+
+
+def _saw_forgotten(store: Store, compact: CompactStore, adapter: str) -> bool:
+    doubtful = adapter in unrecorded(store, compact) and outdated(store, compact, adapter)
+    return doubtful or adapter in owing(store)

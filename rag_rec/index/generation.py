@@ -143,10 +143,6 @@ class Generations(Publication):
         self.open(name)
         self.point_to(name.encode() + b"\n")
 
-    def verify(self, generation: Generation) -> None:
-        """See :func:`verify_files`."""
-        verify_files(generation)
-
     def rewrite(
         self, name: str, files: Mapping[str, Callable[[Path, Path], object]], removed: Mapping[str, int]
     ) -> Generation:
