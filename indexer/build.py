@@ -22,6 +22,7 @@ from indexer.reuse import NOTHING, Reuse
 from indexer.verify import verify_content
 from rag_rec.artifacts.destruction import destroy
 from rag_rec.artifacts.digests import digest_files
+from rag_rec.artifacts.immutable import BUILDING
 from rag_rec.artifacts.private import make_private_folder
 from rag_rec.candidates.reader import Reader
 from rag_rec.engine.tending import occupied
@@ -30,7 +31,7 @@ from rag_rec.events.history import History
 from rag_rec.events.rule import rules_document
 from rag_rec.evidence.clusters import InterestClusters
 from rag_rec.index.erasing import erase_from_files
-from rag_rec.index.generation import BUILDING, Generation, Generations, Manifest, new_id, utc_now
+from rag_rec.index.generation import Generation, Generations, Manifest, new_id, utc_now
 from rag_rec.index.item_space import CLUSTERS
 from rag_rec.index.signed import generations_of
 from rag_rec.index.tally import Tally

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,12 +24,12 @@ from filelock import FileLock, Timeout
 from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints
 from rag_rec.adapters.folder import CompactStore
 from rag_rec.adapters.published import CompactFolder
-from rag_rec.adapters.removal import destroy_unused
+from rag_rec.adapters.publishing import Publisher, forgotten_since
 from rag_rec.artifacts.private import FILE_MODE, make_private_folder
 from rag_rec.compact.adapter import parameters, write_adapter
 from rag_rec.compact.base import Base, BaseSettings, build_base
 from rag_rec.compact.extend import extend_base
-from rag_rec.compact.people import People, forgotten_since
+from rag_rec.compact.people import People
 from rag_rec.compact.sequences import Windows
 from rag_rec.compact.training import AdapterSettings, AdapterTraining
 from rag_rec.compact.vocabulary import PAD, Vocabulary
@@ -38,8 +37,6 @@ from rag_rec.domain import Item
 from rag_rec.engine.tending import occupied
 from rag_rec.errors import Busy, CorruptIndex, InvalidInput, NotReady
 from rag_rec.index.generation import Generations
-from rag_rec.places.occupation import Occupation
-from rag_rec.presence.awaited import adapters_elsewhere
 from rag_rec.progress.protocol import Percent, Progress
 from rag_rec.recommend.fusion import discard_gates
 from rag_rec.settings import Settings
@@ -108,29 +105,17 @@ class CompactBuilder:
             if not people.positives:
                 raise InvalidInput("Nobody has liked anything yet: ingest interactions first (`rag-rec ingest`).")
             base = self._base(items, people, fresh=fresh)
-            adapter = self._adapter(base, people)
-            self._put_to_use(base, adapter, people, place)
+            discard = partial(discard_gates, self.settings.gates)
+            publisher = Publisher(self.compact, self.store, place, discard)
+            adapter = self._adapter(base, people, publisher)
+            seen = people.lineage(self._held_out(people), self.how.adapter.seed)
+            publisher.put_to_use(base.digest, adapter, seen)
         return Compact(base, adapter)
 
     def _held_out(self, people: People) -> float:
         """The share of the people whose newest item is left out."""
         given = self.how.adapter.held_out
         return people.share_to_ask if given is None else given
-
-    def _put_to_use(self, base: CompactFolder, adapter: CompactFolder, people: People, place: Occupation) -> None:
-        """Also destroys the adapters that still know somebody who was forgotten, be it this one."""
-        compact, held_out = self.compact, self._held_out(people)
-        try:
-            with compact.writing():  # nobody destroys the adapter between these
-                self._refuse_forgotten(compact, people)
-                place.say()  # before it can owe anything: what no place holds is taken to be gone
-                self.store.put_lineage(adapter.digest, people.lineage(held_out, self.how.adapter.seed), people.epoch)
-                compact.set_current(base.digest, adapter.digest)
-        finally:
-            gone = compact.prune(outdated=lambda epoch: forgotten_since(self.store, epoch))
-            self.store.drop_lineage(sorted(set(gone) - adapters_elsewhere(self.store, place.id)))
-            destroy_unused(compact, self.store, place.id)
-            discard_gates(self.settings.gates, gone, compact.adapter_digests())
 
     def _items(self) -> Items:
         generation = self.generations.current()
@@ -179,29 +164,24 @@ class CompactBuilder:
         )
         return self.compact.publish_base(base.write, epoch=epoch, settings=settings, counts=base.counts())
 
-    def _adapter(self, base: CompactFolder, people: People) -> CompactFolder:
-        settings, compact = self.how.adapter, self.compact
-        held_out = self._held_out(people)
-        checkpoints = Checkpoints(compact.training, self._key(base, held_out))
+    def _adapter(self, base: CompactFolder, people: People, publisher: Publisher) -> CompactFolder:
+        settings, held_out = self.how.adapter, self._held_out(people)
+        checkpoints = Checkpoints(publisher.adapters.training, self._key(base, held_out))
         training, width = self._training(Base.load(base.folder), people)
-        loss = self._train(training, people, checkpoints)
+        loss = self._train(training, people, checkpoints, publisher)
         rank = width if settings.rank is None else settings.rank
         deltas = training.deltas()
         asked = people.held_out(held_out, settings.seed)
         counts = {"users": len(people.positives), "interactions": people.interactions, "held_out": asked}
         chosen = {"held_out": held_out, "held_out_given": settings.held_out is not None}
-
-        def write(folder: Path) -> None:
-            self._refuse_forgotten(compact, people)
-            write_adapter(folder, deltas, rank, base.digest)
-
-        adapter = compact.publish_adapter(
-            write,
-            base=base.digest,
-            epoch=people.epoch,
-            settings={**asdict(settings), **chosen, "rank": rank, "loss": loss},
-            counts={**counts, "parameters": parameters(deltas, rank)},
-        )
+        with publisher.writing(people.epoch):
+            adapter = publisher.adapters.publish_adapter(
+                lambda folder: write_adapter(folder, deltas, rank, base.digest),
+                base=base.digest,
+                epoch=people.epoch,
+                settings={**asdict(settings), **chosen, "rank": rank, "loss": loss},
+                counts={**counts, "parameters": parameters(deltas, rank)},
+            )
         checkpoints.clear()
         return adapter
 
@@ -219,15 +199,16 @@ class CompactBuilder:
         training = AdapterTraining(base.model, windows, vocabulary.first_spare, settings, device)
         return training, int(base.model.config.hidden_size)
 
-    def _train(self, training: AdapterTraining, people: People, checkpoints: Checkpoints) -> float:
-        epochs, compact = self.how.adapter.epochs, self.compact
+    def _train(
+        self, training: AdapterTraining, people: People, checkpoints: Checkpoints, publisher: Publisher
+    ) -> float:
+        epochs = self.how.adapter.epochs
         self._resume(training, checkpoints)
         self.progress.stage("adapter", 100)
         told = Percent(self.progress)
         while training.finished < epochs:
             training.epoch(partial(_tell_epoch, told, training.finished, epochs))
-            with compact.writing():
-                self._refuse_forgotten(compact, people)
+            with publisher.writing(people.epoch):
                 checkpoints.save(Checkpoint(training.state(), people.epoch))
         return training.loss
 
@@ -238,13 +219,6 @@ class CompactBuilder:
             checkpoints.clear()
         else:
             training.resume(found.state)
-
-    def _refuse_forgotten(self, compact: CompactStore, people: People) -> None:
-        """Whoever writes what was learned holds the lock and calls this first. A removal takes the same lock to sweep:
-        either it finds what was written, or nothing is written any more."""
-        if forgotten_since(self.store, people.epoch):
-            compact.discard_training()
-            raise Busy("Somebody was forgotten while the adapter was trained: run the same command again.")
 
     def _key(self, base: CompactFolder, held_out: float) -> str:
         fields = [base.digest, asdict(self.how.adapter), held_out, self.how.device]

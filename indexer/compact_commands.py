@@ -19,9 +19,9 @@ from indexer.compact_training import (
     train,
     trained_with,
 )
-from rag_rec.adapters.activation import put_to_use
 from rag_rec.adapters.folder import CompactStore, InUse
 from rag_rec.adapters.published import CompactFolder
+from rag_rec.adapters.publishing import activate as put_to_use
 from rag_rec.commands.app import command
 from rag_rec.engine.tending import open_saga
 from rag_rec.errors import InvalidInput, needs

@@ -13,7 +13,7 @@ from indexer.build import Builder
 from indexer.verify import verify_generation
 from rag_rec.commands.app import command
 from rag_rec.home.opening import check_system, existing_store_of
-from rag_rec.index.generation import Generation, Generations
+from rag_rec.index.generation import Generation, Generations, verify_files
 from rag_rec.index.signed import generations_of
 from rag_rec.index.tally import Tally
 from rag_rec.progress.shown import Shown
@@ -57,7 +57,7 @@ def verify(name: Name = None) -> Mapping[str, Any]:
         generation = generations.open(name) if name else generations.current()
         with Shown("index verify") as shown:
             shown.stage("check files and content", 0)
-            checked = verify_generation(generations, generation, store)
+            checked = verify_generation(generation, store)
     return {"generation": generation.id, "ok": True, **checked}
 
 
@@ -76,7 +76,7 @@ def list_generations() -> Mapping[str, Any]:
 def activate(name: str) -> Mapping[str, Any]:
     """Make a generation current, after checking its files. A running service takes it up by itself."""
     generations = _generations()
-    generations.verify(generations.open(name))
+    verify_files(generations.open(name))
     with generations.writing():
         generations.activate(name)
     return {"current": name}

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
-from rag_rec.artifacts.digests import file_digest
+from rag_rec.artifacts.digests import digest_if_there
 from rag_rec.errors import CorruptIndex, InvalidInput
 from rag_rec.events.history import History
 from rag_rec.index.generation import Generation, Generations
@@ -121,10 +121,7 @@ def _is_whole(generation: Generation) -> bool:
 
 def _is_as_written(generation: Generation, path: Path) -> bool:
     expected = generation.manifest.files.get(path.relative_to(generation.folder).as_posix())
-    try:
-        return expected is not None and file_digest(path) == expected
-    except OSError:
-        return False
+    return expected is not None and digest_if_there(path) == expected
 
 
 def _items_of(generation: Generation) -> Known:

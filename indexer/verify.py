@@ -11,7 +11,7 @@ from rag_rec.candidates.reader import Reader
 from rag_rec.errors import CorruptIndex
 from rag_rec.events.history import History
 from rag_rec.evidence.clusters import InterestClusters
-from rag_rec.index.generation import Generation, Generations
+from rag_rec.index.generation import Generation, verify_files
 from rag_rec.index.item_space import CLUSTERS, ItemTexts, text_digests
 from rag_rec.index.people import People
 from rag_rec.index.shards import read_people
@@ -20,13 +20,13 @@ from rag_rec.store.records import ChangeKind
 from rag_rec.vectors.flat import FlatIndex
 
 
-def verify_generation(generations: Generations, generation: Generation, store: Store) -> Mapping[str, int]:
+def verify_generation(generation: Generation, store: Store) -> Mapping[str, int]:
     """Check a published generation. Returns what was compared.
 
     Raises:
         CorruptIndex: a file does not match the manifest, or the content does not match the store.
     """
-    generations.verify(generation)
+    verify_files(generation)
     compared = verify_content(generation.folder, store, generation.manifest.epoch)
     return {"files": len(generation.manifest.files), **compared}
 

@@ -21,6 +21,7 @@ from rag_rec.forgetting.receipts.document import check_receipt
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.home.opening import store_of
 from rag_rec.identity.signing import Verifier
+from rag_rec.index.generation import verify_files
 from rag_rec.proof.forensics import traces_of
 from rag_rec.proof.table import compare
 from rag_rec.proof.twin import build_twin
@@ -158,7 +159,7 @@ def _lost(engine: Engine, case: Case, expected: Expected) -> Iterator[str]:
         yield "rows of others"
     for name in engine.generations.names():
         try:
-            engine.generations.verify(engine.generations.open(name))
+            verify_files(engine.generations.open(name))
         except RagRecError as error:
             yield f"a generation: {error.code}"
     twin = build_twin(engine.live, engine.store, engine.settings, engine.embedder)

@@ -46,10 +46,10 @@ FILES: Final = (
     "rag_rec.store.scrubbing:_empty_log",
     "rag_rec.store.scrubbing:zero_residue",
     "rag_rec.index.generation:Generations._seal",
-    "rag_rec.index.generation:Generations._point_to",
-    "rag_rec.index.generation:Generations._destroy",
+    "rag_rec.artifacts.immutable:Publication.point_to",
+    "rag_rec.artifacts.immutable:Folders.destroy",
     "rag_rec.artifacts.destruction:_fill",
-    "rag_rec.index.generation:write_durably",
+    "rag_rec.artifacts.manifest:write_durably",
     "rag_rec.index.shards:write_arrays",
     "rag_rec.index.erasing:overwrite",
     "rag_rec.index.erasing:_replace",
@@ -108,7 +108,7 @@ def half_of_a_line(copy: Any, entries: Sequence[Any]) -> None:
 
 HALVES: Final[Mapping[str, Callable[..., None]]] = {
     "rag_rec.artifacts.destruction:_fill": half_of_zeros,
-    "rag_rec.index.generation:write_durably": half_of_content,
+    "rag_rec.artifacts.manifest:write_durably": half_of_content,
     "rag_rec.index.shards:write_arrays": half_of_arrays,
     "rag_rec.forgetting.ledger.file:LedgerFile._append": half_of_a_line,
 }

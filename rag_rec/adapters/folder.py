@@ -7,35 +7,22 @@ never changed; readers that hold an older one may go on using it until it is pru
 
 from __future__ import annotations
 
-import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import orjson
-from filelock import FileLock, Timeout
 
 from rag_rec.adapters.checkpoint import Checkpoints, from_before
-from rag_rec.adapters.manifest import CompactManifest, content_digest, damaged
-from rag_rec.adapters.published import BUILDING, CompactFolder, opened, published, readable
+from rag_rec.adapters.published import KIND, CompactFolder, CompactManifest, by_age, opened, readable
 from rag_rec.artifacts.destruction import destroy
-from rag_rec.artifacts.digests import MANIFEST, digest_files
-from rag_rec.artifacts.private import (
-    FILE_MODE,
-    close_off,
-    make_private_folder,
-    replace_durably,
-    sync_folder,
-    write_durably,
-)
-from rag_rec.errors import Busy, InvalidInput, NotReady
-
-POINTER: Final = "CURRENT"
-LOCK_SECONDS: Final = 60.0
+from rag_rec.artifacts.digests import content_digest, digest_files
+from rag_rec.artifacts.immutable import POINTER, Folders, Publication, surplus
+from rag_rec.artifacts.manifest import write_manifest
+from rag_rec.errors import InvalidInput, NotReady
 
 Write = Callable[[Path], None]
 """Writes all files of a base or an adapter, except the manifest, into an empty folder. Equal inputs must give equal
@@ -50,25 +37,27 @@ class InUse:
     adapter: str | None = None
 
 
-class CompactStore:
+class CompactStore(Publication):
     """All bases and adapters under one folder."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        super().__init__(root, "a compact generator")
         self.bases = root / "bases"
         self.adapters = root / "adapters"
         self.training = root / "training"
-        self._lock = FileLock(root / ".lock", timeout=LOCK_SECONDS, mode=FILE_MODE)
+        self._bases = Folders(self.bases)
+        self._adapters = Folders(self.adapters)
 
     def current(self) -> InUse | None:
         """What is in use; None where there is no compact generator. Raises ``CorruptIndex``."""
         try:
-            fields = orjson.loads((self.root / POINTER).read_bytes())
+            content = self.pointer()
+            if content is None:
+                return None
+            fields = orjson.loads(content)
             return InUse(str(fields["base"]), None if fields["adapter"] is None else str(fields["adapter"]))
-        except FileNotFoundError:
-            return None
         except (OSError, ValueError, TypeError, KeyError):
-            raise damaged("in use", f"{POINTER} cannot be read") from None
+            raise KIND.damaged("in use", f"{POINTER} cannot be read") from None
 
     def open_current(self) -> tuple[CompactFolder, CompactFolder | None]:
         """The base and the adapter in use, every file checked.
@@ -83,23 +72,23 @@ class CompactStore:
         try:
             return self.open_base(used.base), None if used.adapter is None else self.open_adapter(used.adapter)
         except InvalidInput:
-            raise damaged("in use", "its folder is gone") from None
+            raise KIND.damaged("in use", "its folder is gone") from None
 
     def open_base(self, digest: str) -> CompactFolder:
         """A base by digest, every file checked. Raises ``InvalidInput`` and ``CorruptIndex``."""
-        return opened(self.bases, digest)
+        return opened(self._bases, digest)
 
     def open_adapter(self, digest: str) -> CompactFolder:
         """An adapter by digest, every file checked. Raises ``InvalidInput`` and ``CorruptIndex``."""
-        return opened(self.adapters, digest)
+        return opened(self._adapters, digest)
 
     def base_digests(self) -> list[str]:
         """Digests of all published bases, oldest first."""
-        return published(self.bases)
+        return by_age(self._bases)
 
     def adapter_digests(self) -> list[str]:
         """Digests of all published adapters, oldest first."""
-        return published(self.adapters)
+        return by_age(self._adapters)
 
     def epoch_of_adapter(self, digest: str) -> int:
         """The change of the store up to which an adapter's people were read; -1 where that cannot be told any more."""
@@ -108,7 +97,7 @@ class CompactStore:
 
     def unfinished_adapters(self) -> list[Path]:
         """Folders of adapters that are being written, or whose writing was cut short."""
-        return sorted(self.adapters.glob(f"{BUILDING}*"))
+        return self._adapters.building()
 
     def publish_base(
         self,
@@ -129,14 +118,14 @@ class CompactStore:
             parent: the base that it was extended from, whose lineage it keeps.
         """
         lineage = None if parent is None else self.open_base(parent).manifest.lineage
-        return self._publish(self.bases, write, lineage, parent, epoch, settings, counts)
+        return self._publish(self._bases, write, lineage, parent, epoch, settings, counts)
 
     def publish_adapter(
         self, write: Write, *, base: str, epoch: int, settings: Mapping[str, Any], counts: Mapping[str, int]
     ) -> CompactFolder:
         """Write an adapter that was trained on ``base`` and give it its name; see :meth:`publish_base`."""
         lineage = self.open_base(base).manifest.lineage
-        return self._publish(self.adapters, write, lineage, base, epoch, settings, counts)
+        return self._publish(self._adapters, write, lineage, base, epoch, settings, counts)
 
     def set_current(self, base: str, adapter: str | None = None) -> None:
         """Put a base, and an adapter that fits it, to use: one atomic replacement of the pointer.
@@ -148,7 +137,7 @@ class CompactStore:
         lineage = self.open_base(base).manifest.lineage
         if adapter is not None and self.open_adapter(adapter).manifest.lineage != lineage:
             raise InvalidInput("The adapter was trained on another base: run `rag-rec compact build`.")
-        replace_durably(self.root / POINTER, orjson.dumps({"base": base, "adapter": adapter}))
+        self.point_to(orjson.dumps({"base": base, "adapter": adapter}))
 
     def discard_training(self, before: int | None = None) -> None:
         """Overwrite and remove the checkpoints of an unfinished training: they hold what was learned from people.
@@ -181,33 +170,23 @@ class CompactStore:
         """
         used = self.current() or InUse("")
         with self.writing():
-            bases = _surplus(self.base_digests(), keep, used.base)
+            bases = surplus(self.base_digests(), keep, used.base)
             kept = [readable(self.bases / name) for name in self.base_digests() if name not in bases]
             lineages = {base.lineage for base in kept if base}
             names = self.adapter_digests()
             others = {name: readable(self.adapters / name) for name in names if name != used.adapter}
             unfit = {name for name, of in others.items() if not of or of.lineage not in lineages or outdated(of.epoch)}
-            surplus = _surplus(names, keep, used.adapter)
-            adapters = [name for name in names if name in unfit or name in surplus]
+            too_many = surplus(names, keep, used.adapter)
+            adapters = [name for name in names if name in unfit or name in too_many]
             for folder in (*(self.adapters / name for name in adapters), *self.unfinished_adapters()):
                 destroy(folder)
-            for folder in (*(self.bases / name for name in bases), *self.bases.glob(f"{BUILDING}*")):
+            for folder in (*(self.bases / name for name in bases), *self._bases.building()):
                 shutil.rmtree(folder)  # Nothing personal, and a process that maps the weights may go on doing so.
         return [*adapters, *bases]
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Hold the lock that publishing and removing take, across processes. Raises ``Busy`` when it stays taken."""
-        make_private_folder(self.root)
-        try:
-            with self._lock:
-                yield
-        except Timeout:
-            raise Busy("Another process is publishing a compact generator; try again when it has finished.") from None
-
     def _publish(  # noqa: PLR0913 - what goes into a manifest
         self,
-        kind: Path,
+        kind: Folders,
         write: Write,
         lineage: str | None,
         parent: str | None,
@@ -215,55 +194,15 @@ class CompactStore:
         settings: Mapping[str, Any],
         counts: Mapping[str, int],
     ) -> CompactFolder:
-        with self.writing(), _aside(kind) as aside:
+        with self.writing(), kind.aside() as aside:
             write(aside)
-            close_off(aside)  # some files are written by libraries, by the umask of the process
             files = digest_files(aside)
             digest = content_digest(files)
             manifest = CompactManifest(
                 digest, lineage or digest, parent, _now(), epoch, dict(settings), dict(counts), files
             )
-            write_durably(aside / MANIFEST, orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2))
-            _name(aside, kind / digest)
-        return CompactFolder(kind / digest, manifest)
-
-
-@contextmanager
-def _aside(kind: Path) -> Iterator[Path]:
-    """A folder to write into, gone afterwards unless it has been renamed."""
-    folder = kind / f"{BUILDING}{secrets.token_hex(4)}"
-    make_private_folder(folder)
-    try:
-        yield folder
-    finally:
-        if folder.exists():
-            destroy(folder)
-
-
-def _name(aside: Path, target: Path) -> None:
-    """Give a finished folder its name. Where the same content has it, readers may be using it: only the manifest
-    changes; damaged content is replaced."""
-    for path in aside.rglob("*"):
-        sync_folder(path)
-    sync_folder(aside)
-    if target.exists() and _intact(target):
-        (aside / MANIFEST).replace(target / MANIFEST)
-        sync_folder(target)
-        return
-    if target.exists():
-        destroy(target)
-    aside.rename(target)
-    sync_folder(target.parent)
-
-
-def _intact(folder: Path) -> bool:
-    return content_digest(digest_files(folder)) == folder.name
-
-
-def _surplus(names: list[str], keep: int, used: str | None) -> list[str]:
-    """Those of the names, oldest first, that are neither in use nor among the newest ``keep`` with it."""
-    others = [name for name in names if name != used]
-    return others[: max(0, len(others) - max(0, keep - (used in names)))]
+            write_manifest(aside, manifest)
+            return CompactFolder(kind.publish_content(aside, digest), manifest)
 
 
 def _now() -> str:

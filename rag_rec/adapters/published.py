@@ -1,17 +1,47 @@
-"""Reads published bases and adapters: folders that are named by their digest."""
+"""Published bases and adapters: what each says of itself, and the check before it is used."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from rag_rec.adapters.manifest import CompactManifest, content_digest, damaged, is_digest, read_manifest
-from rag_rec.artifacts.digests import MANIFEST, digest_files, relative_files
+from rag_rec.artifacts.digests import FileDigest, content_digest, is_digest
+from rag_rec.artifacts.immutable import Folders
+from rag_rec.artifacts.manifest import Kind
 from rag_rec.errors import CorruptIndex, InvalidInput
 
-BUILDING: Final = "building-"
-"""How the name of a folder begins that has not been published yet."""
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CompactManifest:
+    """What a folder holds.
+
+    Attributes:
+        digest: see :func:`rag_rec.artifacts.digests.content_digest`; the folder's name.
+        lineage: digest of the first base that this base, or the base of this adapter, descends from by new items only.
+        parent: the base that a base was extended from (None: built afresh), or that an adapter was trained on.
+        created: ISO 8601 with microseconds.
+        epoch: the change of the store up to which its data were read.
+        settings: those that it was made with.
+        counts: such as items, users, parameters.
+        files: size and SHA-256 of every file, by relative path.
+    """
+
+    digest: str
+    lineage: str
+    parent: str | None
+    created: str
+    epoch: int
+    settings: Mapping[str, Any]
+    counts: Mapping[str, int]
+    files: Mapping[str, FileDigest]
+    format: int = FORMAT
+
+
+KIND: Final = Kind(CompactManifest, FORMAT, "The compact generator", "run `rag-rec compact build`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,40 +57,29 @@ class CompactFolder:
         return self.manifest.digest
 
 
-def opened(kind: Path, digest: str) -> CompactFolder:
+def opened(folders: Folders, digest: str) -> CompactFolder:
     """A base or an adapter by digest, every file checked. Raises ``InvalidInput`` and ``CorruptIndex``."""
-    folder = kind / digest
+    folder = folders.root / digest
     if not is_digest(digest) or not folder.is_dir():
-        raise InvalidInput(f"There is no compact generator {digest!r} in {kind.name}: run `rag-rec compact build`.")
-    manifest = read_manifest(folder)
-    present = set(relative_files(folder)) - {MANIFEST}
-    if present != set(manifest.files):
-        raise damaged(digest, "files are missing, or are not its own")
-    found = digest_files(folder)
-    for relative, expected in manifest.files.items():
-        if found[relative] != expected:
-            raise damaged(digest, f"{relative} does not match its manifest")
-    if content_digest(found) != digest:
-        raise damaged(digest, "its name does not match its content")
+        raise InvalidInput(
+            f"There is no compact generator {digest!r} in {folders.root.name}: run `rag-rec compact build`."
+        )
+    manifest = KIND.read(folder)
+    KIND.verify(folder, manifest.files)
+    if content_digest(manifest.files) != digest:
+        raise KIND.damaged(digest, "its name does not match its content")
     return CompactFolder(folder, manifest)
 
 
-def published(kind: Path) -> list[str]:
-    """Digests under a folder, oldest first; those whose manifest cannot be read are the oldest."""
-    if not kind.is_dir():
-        return []
-    names = [path.name for path in kind.iterdir() if path.is_dir() and not path.name.startswith(BUILDING)]
-    return sorted(names, key=lambda name: (_created(kind / name), name))
-
-
-def _created(folder: Path) -> str:
-    manifest = readable(folder)
-    return manifest.created if manifest else ""
+def by_age(folders: Folders) -> list[str]:
+    """Digests of published folders, oldest first; those whose manifest cannot be read are the oldest."""
+    manifests = {name: readable(folders.root / name) for name in folders.names()}
+    return sorted(manifests, key=lambda name: (getattr(manifests[name], "created", ""), name))
 
 
 def readable(folder: Path) -> CompactManifest | None:
     """None where the manifest cannot be read."""
     try:
-        return read_manifest(folder)
+        return KIND.read(folder)
     except CorruptIndex:
         return None

@@ -1,1 +1,1 @@
-"""Files on disk: who may read them, how they are written, and how they are destroyed."""
+"""Files on disk: who may read them, how they are written, and destroyed; and immutable folders of them."""

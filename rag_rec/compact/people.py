@@ -13,7 +13,6 @@ from rag_rec.compact.vocabulary import BOS, Vocabulary
 from rag_rec.domain import User
 from rag_rec.events.history import PositiveRule
 from rag_rec.store.protocol import Store
-from rag_rec.store.records import ChangeKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +81,6 @@ class People:
 
     def _user(self, number: int) -> User:
         return self.users.get(number, User(""))
-
-
-def forgotten_since(store: Store, epoch: int) -> bool:
-    """Whether anything of anybody was removed from the store after a change."""
-    return any(change.kind is ChangeKind.FORGET for change in store.changes(epoch))
 
 
 def _profiles(store: Store, numbers: Iterable[int]) -> dict[int, User]:

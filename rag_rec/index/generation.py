@@ -11,37 +11,22 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import orjson
-from filelock import FileLock, Timeout
-
-from rag_rec.artifacts.destruction import destroy
-from rag_rec.artifacts.digests import MANIFEST, FileDigest, file_digest, relative_files
-from rag_rec.artifacts.private import (
-    FILE_MODE,
-    close_off,
-    make_private_folder,
-    replace_durably,
-    sync_folder,
-    write_durably,
-)
+from rag_rec.artifacts.digests import MANIFEST, FileDigest, digest_if_there, file_digest
+from rag_rec.artifacts.immutable import BUILDING, Folders, Publication, surplus
+from rag_rec.artifacts.manifest import Kind, write_manifest
+from rag_rec.artifacts.private import make_private_folder
 from rag_rec.artifacts.signature import SIGNATURE, sign_manifest
-from rag_rec.errors import Busy, CorruptIndex, InvalidInput, NotReady
+from rag_rec.errors import InvalidInput, NotReady
 from rag_rec.identity.signing import Signer
 
-FORMAT = 1
-POINTER = "CURRENT"
-BUILDING = "building-"
-LEFTOVER = f"{BUILDING}rewriting-"
-"""Begins the names of folders of a rewriting: its successor until that is complete, the original from then on."""
-LOCK_SECONDS = 60.0
+FORMAT: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +47,15 @@ class Manifest:
     reader_fitted: bool = True
 
 
+KIND: Final = Kind(
+    Manifest,
+    FORMAT,
+    "Index generation",
+    "activate another one (`rag-rec index list`) or run `rag-rec index rebuild`",
+    frozenset({MANIFEST, SIGNATURE}),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Generation:
     """A published generation."""
@@ -80,30 +74,17 @@ class Generation:
         return self.manifest.lineage if self.manifest.reader_fitted else None
 
 
-class Generations:
+class Generations(Publication):
     """All generations under one folder. With a signer, those that are published or rewritten here are signed."""
 
     def __init__(self, root: Path, signer: Signer | None = None) -> None:
-        self.root = root
+        super().__init__(root, "an index generation")
         self._signer = signer
-        self._lock = FileLock(root / ".lock", timeout=LOCK_SECONDS, mode=FILE_MODE)
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Hold the lock that publishing and removing take, across processes. Raises ``Busy`` when it stays taken."""
-        make_private_folder(self.root)
-        try:
-            with self._lock:
-                yield
-        except Timeout:
-            raise Busy("Another process is publishing an index generation; try again when it has finished.") from None
+        self._folders = Folders(root)
 
     def current_id(self) -> str | None:
         """Name of the current generation."""
-        try:
-            return (self.root / POINTER).read_text().strip() or None
-        except FileNotFoundError:
-            return None
+        return (self.pointer() or b"").decode().strip() or None
 
     def current_digest(self) -> str | None:
         """Digest of the manifest of the current generation, which holds the digests of all its files; None where there
@@ -125,32 +106,29 @@ class Generations:
         if name.startswith((".", BUILDING)) or "/" in name or not folder.is_dir():
             raise InvalidInput(f"There is no index generation named {name!r}: see `rag-rec index list`.")
         if folder.is_symlink():
-            raise CorruptIndex(_damaged(name, "a link in place of its folder"))
-        manifest = read_manifest(folder)
+            raise KIND.damaged(name, "a link in place of its folder")
+        manifest = KIND.read(folder)
         for relative, digest in manifest.files.items():
             if _size(f"{folder}/{relative}") != digest.size:
-                raise CorruptIndex(_damaged(name, relative))
+                raise KIND.damaged(name, f"{relative} does not match its manifest")
         return Generation(folder, manifest)
 
     def names(self) -> list[str]:
         """Names of the published generations, oldest first."""
-        if not self.root.is_dir():
-            return []
-        folders = (path for path in self.root.iterdir() if (path / MANIFEST).is_file())
-        return sorted(path.name for path in folders if not path.name.startswith(BUILDING))
+        return [name for name in self._folders.names() if (self.root / name / MANIFEST).is_file()]
 
     def building(self) -> list[Path]:
         """Folders of builds that have not been published, each complete or not."""
-        return sorted(path for path in self.root.glob(f"{BUILDING}*") if path.is_dir())
+        return self._folders.building()
 
     def leftovers(self) -> list[Path]:
         """Folders that an interrupted rewriting or pruning left. While :meth:`writing` is held, nobody uses them."""
-        return [path for path in self.building() if path.name.startswith(LEFTOVER)]
+        return self._folders.leftovers()
 
     def epoch_of(self, folder: Path) -> int:
         """The epoch of the store that a folder was made from; -1 where that cannot be told any more."""
         if not folder.name.startswith(BUILDING):
-            return read_manifest(folder).epoch
+            return KIND.read(folder).epoch
         epoch = folder.name.removeprefix(BUILDING).split("-")[0]
         return int(epoch) if epoch.isdigit() else -1
 
@@ -163,11 +141,7 @@ class Generations:
     def activate(self, name: str) -> None:
         """Make a generation current: one atomic replacement of the pointer."""
         self.open(name)
-        self._point_to(name)
-
-    def verify(self, generation: Generation) -> None:
-        """See :func:`verify_files`."""
-        verify_files(generation)
+        self.point_to(name.encode() + b"\n")
 
     def rewrite(
         self, name: str, files: Mapping[str, Callable[[Path, Path], object]], removed: Mapping[str, int]
@@ -180,51 +154,34 @@ class Generations:
             removed: by how much the counts of the manifest go down.
         """
         old = self.open(name)
-        folder = self._leftover()
+        folder = self._folders.leftover()
         digests = {**old.manifest.files, **_write_successor(old, folder, files)}
         counts = {kind: count - removed.get(kind, 0) for kind, count in old.manifest.counts.items()}
         manifest = replace(old.manifest, id=_successor_id(old.manifest.lineage), files=digests, counts=counts)
         successor = self._seal(folder, manifest)
         if self.current_id() == name:
-            self._point_to(successor.id)
-        self._destroy(old.folder)
+            self.point_to(successor.id.encode() + b"\n")
+        self._folders.destroy(name)
         return successor
 
     def prune(self, keep: int) -> list[str]:
         """Destroy all but the newest ``keep`` generations, never the current one. Returns the names of those gone."""
-        names = [name for name in self.names() if name != self.current_id()]
-        gone = names[: max(0, len(names) - max(0, keep - 1))]
+        gone = surplus(self.names(), keep, self.current_id())
         for name in gone:
-            self._destroy(self.root / name)
+            self._folders.destroy(name)
         return gone
 
     def discard(self, name: str) -> None:
         """Destroy a generation without reading it. Raises ``InvalidInput`` if it is the current one."""
         if name == self.current_id():
             raise InvalidInput(f"Index generation {name} is in use: activate another one first.")
-        self._destroy(self.root / name)
-
-    def _leftover(self) -> Path:
-        return self.root / f"{LEFTOVER}{secrets.token_hex(4)}"
-
-    def _destroy(self, folder: Path) -> None:
-        """Destroy a generation. It loses its name first: interrupted, this leaves no generation that is half there."""
-        destroy(folder.rename(self._leftover()))
-
-    def _point_to(self, name: str) -> None:
-        replace_durably(self.root / POINTER, name.encode() + b"\n")
+        self._folders.destroy(name)
 
     def _seal(self, folder: Path, manifest: Manifest) -> Generation:
-        write_durably(folder / MANIFEST, orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2))
+        write_manifest(folder, manifest)
         if self._signer is not None:
             sign_manifest(folder / MANIFEST, self._signer)
-        close_off(folder)  # some files were written by libraries, by the umask of the process
-        with ThreadPoolExecutor() as disk:  # the disk takes several at once
-            list(disk.map(sync_folder, (Path(path) for path, _, _ in os.walk(folder))))
-        target = self.root / manifest.id
-        folder.rename(target)
-        sync_folder(self.root)
-        return Generation(target, manifest)
+        return Generation(self._folders.publish(folder, manifest.id), manifest)
 
 
 def new_id(epoch: int) -> str:
@@ -242,22 +199,6 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Read and check a manifest. Raises ``CorruptIndex``."""
-    try:
-        fields = orjson.loads((folder / MANIFEST).read_bytes())
-        files = {name: FileDigest(**digest) for name, digest in fields.pop("files").items()}
-        manifest = Manifest(files=files, **fields)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        raise CorruptIndex(_damaged(folder.name, MANIFEST)) from None
-    if manifest.format != FORMAT:
-        raise CorruptIndex(
-            f"Index generation {folder.name} has format {manifest.format}, this version reads {FORMAT}: "
-            "run `rag-rec index rebuild`."
-        )
-    return manifest
-
-
 def verify_files(generation: Generation) -> None:
     """Check the SHA-256 of every file, that none is a link, and that there is none that the manifest does not name.
 
@@ -265,25 +206,9 @@ def verify_files(generation: Generation) -> None:
         CorruptIndex: one does not match, is missing, or is not the generation's own.
     """
     folder, expected = generation.folder, generation.manifest.files
-    present = set(relative_files(folder)) - {MANIFEST, SIGNATURE}
-    if present - set(expected):
-        foreign = sorted(present - set(expected))
-        raise CorruptIndex(f"Index generation {generation.id} holds files that are not its own: {foreign}.")
-    for relative in expected:
-        if relative not in present or (folder / relative).is_symlink():
-            raise CorruptIndex(_damaged(generation.id, relative))
-    with ThreadPoolExecutor() as disk:  # hashing large blocks leaves the interpreter to others
-        found = disk.map(lambda relative: _digest_of(folder / relative), expected)
-        for relative, digest in zip(expected, found, strict=True):
-            if digest != expected[relative]:
-                raise CorruptIndex(_damaged(generation.id, relative))
-
-
-def _digest_of(path: Path) -> FileDigest | None:
-    try:
-        return file_digest(path)
-    except OSError:
-        return None
+    if links := [relative for relative in expected if (folder / relative).is_symlink()]:
+        raise KIND.damaged(generation.id, f"{links[0]} is a link")
+    KIND.verify(folder, expected)
 
 
 def _size(path: str) -> int | None:
@@ -305,17 +230,11 @@ def _write_successor(
         os.link(f"{old.folder}/{relative}", f"{folder}/{relative}")
 
     def write(relative: str) -> FileDigest:
-        if _digest_of(old.folder / relative) != old.manifest.files.get(relative):
-            raise CorruptIndex(_damaged(old.id, relative))  # the successor would make the damage its own
+        if digest_if_there(old.folder / relative) != old.manifest.files.get(relative):
+            # the successor would make the damage its own
+            raise KIND.damaged(old.id, f"{relative} does not match its manifest")
         files[relative](old.folder / relative, folder / relative)
         return file_digest(folder / relative)
 
     with ThreadPoolExecutor() as disk:
         return dict(zip(files, disk.map(write, files), strict=True))
-
-
-def _damaged(name: str, relative: str) -> str:
-    return (
-        f"Index generation {name} is damaged ({relative} does not match its manifest): "
-        "activate another one (`rag-rec index list`) or run `rag-rec index rebuild`."
-    )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rag_rec.adapters.folder import POINTER as ADAPTER_POINTER
 from rag_rec.adapters.folder import CompactStore
 from rag_rec.artifacts.destruction import destroy
-from rag_rec.index.generation import POINTER, Generations
+from rag_rec.artifacts.immutable import POINTER
+from rag_rec.index.generation import Generations
 from rag_rec.settings import Settings
 
 
@@ -16,8 +16,8 @@ def discard_derived(settings: Settings, generations: Generations) -> None:
     finds half of anything. Bases of the compact generator hold no person and stay.
     """
     compact = CompactStore(settings.compact)
-    for pointer in (generations.root / POINTER, compact.root / ADAPTER_POINTER):
-        pointer.unlink(missing_ok=True)
+    for root in (generations.root, compact.root):
+        (root / POINTER).unlink(missing_ok=True)
     folders = [path for path in generations.root.iterdir() if path.is_dir()]
     for folder in (*folders, compact.adapters, settings.gates):
         if folder.is_dir():

@@ -13,7 +13,7 @@ from rag_rec.domain import Item
 from rag_rec.errors import CorruptIndex, InvalidInput
 from rag_rec.home.opening import store_of
 from rag_rec.index.erasing import vectors_in_files
-from rag_rec.index.generation import Generations
+from rag_rec.index.generation import Generations, verify_files
 from rag_rec.progress.protocol import Silent
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
@@ -39,7 +39,7 @@ def test_a_generation_says_what_it_holds_and_passes_verification(settings: Setti
     assert generation.manifest.counts == {"items": 12, "users": 4, "interactions": 16}
     store = store_of(settings)
     assert generation.manifest.epoch == store.epoch()
-    checked = verify_generation(Generations(settings.generations), generation, store)
+    checked = verify_generation(generation, store)
     assert (checked["items"], checked["users"]) == (12, 4)
     store.close()
 
@@ -74,7 +74,7 @@ def test_an_interrupted_build_goes_on_where_it_was(settings: Settings, monkeypat
     generation = builder_of(settings, store, rest).build(fresh=False)
     assert rest.embedded[:4] == [item.text for item in ITEMS[8:]]
     assert len(rest.embedded) == 4 + 4
-    verify_generation(Generations(settings.generations), generation, store)
+    verify_generation(generation, store)
     store.close()
 
 
@@ -120,8 +120,8 @@ def test_a_user_forgotten_during_a_build_is_not_in_what_it_publishes(settings: S
     generation = Builder(store, generations, settings, HashEmbedder(), Interrupted({stage: forget})).build(fresh=False)
     assert len(held) == (2 if stage == "verify and publish" else 0)
     assert vectors_in_files(generations, [number]) == []
-    generations.verify(generation)
-    verify_generation(generations, generation, store)
+    verify_files(generation)
+    verify_generation(generation, store)
     store.close()
 
 
@@ -159,8 +159,8 @@ def test_content_that_differs_from_the_store_is_found(settings: Settings) -> Non
     fill(other, LOG[:-1])
     foreign = build(other)
     with pytest.raises(CorruptIndex, match="does not match the store"):
-        verify_generation(Generations(other.generations), foreign, store)
-    verify_generation(Generations(settings.generations), generation, store)
+        verify_generation(foreign, store)
+    verify_generation(generation, store)
     store.close()
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import indexer.compact_build
 from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints
 from rag_rec.adapters.folder import CompactStore, InUse
 from rag_rec.adapters.published import CompactFolder
+from rag_rec.adapters.publishing import Publisher
 from rag_rec.compact.adapter import CONFIG, WEIGHTS
 from rag_rec.compact.base import Base
 from rag_rec.compact.training import AdapterTraining
@@ -240,18 +242,17 @@ def test_the_lineage_of_pruned_adapters_goes_with_them(settings: Settings) -> No
     assert [bool(lineage_of(settings, adapter)) for adapter in (first, second, third)] == [False, True, True]
 
 
-def test_an_adapter_is_destroyed_when_somebody_is_forgotten_while_it_is_written(
+def test_an_adapter_is_destroyed_when_somebody_is_forgotten_before_its_use(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     earlier = build_compact(settings).adapter.digest
-    original = CompactStore.publish_adapter
+    original = Publisher.put_to_use
 
-    def late(self: CompactStore, *arguments: object, **more: object) -> CompactFolder:
-        published = original(self, *arguments, **more)  # type: ignore[arg-type]
+    def late(self: Publisher, base: str, adapter: CompactFolder, seen: Mapping[int, int]) -> None:
         forget(settings, "user-3")
-        return published
+        original(self, base, adapter, seen)
 
-    monkeypatch.setattr(CompactStore, "publish_adapter", late)
+    monkeypatch.setattr(Publisher, "put_to_use", late)
     with pytest.raises(Busy, match="run the same command again"):
         build_compact(settings, trained(epochs=1))
     compact = CompactStore(settings.compact)

@@ -8,7 +8,7 @@ import orjson
 import pytest
 from filelock import FileLock
 
-import rag_rec.adapters.folder as folder_module
+import rag_rec.artifacts.immutable
 from rag_rec.adapters.folder import CompactStore, InUse
 from rag_rec.adapters.published import CompactFolder
 from rag_rec.errors import Busy, CorruptIndex, InvalidInput, NotReady
@@ -90,7 +90,7 @@ class TestPublishing:
             put_adapter(store, "0" * 32)
 
     def test_a_second_writer_is_told_to_wait(self, store: CompactStore, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(folder_module, "LOCK_SECONDS", 0.01)
+        monkeypatch.setattr(rag_rec.artifacts.immutable, "LOCK_SECONDS", 0.01)
         store.root.mkdir()
         with FileLock(store.root / ".lock"), pytest.raises(Busy):
             put_base(CompactStore(store.root))

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from rag_rec.adapters.folder import POINTER, CompactStore
+from rag_rec.adapters.folder import CompactStore
 from rag_rec.adapters.layer import AdapterFindings
+from rag_rec.artifacts.immutable import POINTER
 from rag_rec.layers.finding import Finding, LayerName, Status
 from rag_rec.layers.records import ForgetRecord
 from rag_rec.presence.replicas import present

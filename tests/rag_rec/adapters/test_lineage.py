@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from rag_rec.adapters.folder import POINTER, CompactStore
+from rag_rec.adapters.folder import CompactStore
 from rag_rec.adapters.lineage import adapter_in_use, adapters_that_saw, ensure_lineage, outdated, owing, unrecorded
+from rag_rec.artifacts.immutable import POINTER
 from rag_rec.errors import Busy
 from rag_rec.store import SqlStore
 from tests.rag_rec.adapters.places import forget, put_adapter, put_base

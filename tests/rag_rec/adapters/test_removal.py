@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import os
 
-from rag_rec.adapters.folder import POINTER, CompactStore
+from rag_rec.adapters.folder import CompactStore
 from rag_rec.adapters.removal import destroy_unused
+from rag_rec.artifacts.immutable import POINTER
 from rag_rec.store import SqlStore
 from rag_rec.store.records import Debt
 from tests.rag_rec.adapters.places import forget, put_adapter

@@ -6,15 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rag_rec.compact.people import People, forgotten_since
+from rag_rec.compact.people import People
 from rag_rec.compact.vocabulary import Vocabulary
 from rag_rec.domain import Interaction, Item, User
 from rag_rec.events.history import PositiveRule
 from rag_rec.generators.item_tokens import ItemTokenEncoder
 from rag_rec.generators.protocol import EvidenceLine, Prompt
 from rag_rec.store import SqlStore, open_store
-from rag_rec.store.records import Selection
-from tests.rag_rec.store.removing import delete_interactions
 
 ITEMS = [Item(f"i{n}", f"title {n}") for n in range(6)]
 ANN = User("ann", {"age": "25", "job": "potter"})
@@ -74,13 +72,3 @@ def test_the_lineage_says_how_much_is_learned_from_whom(store: SqlStore, held_ou
     assert people.lineage(held_out, 0) == dict(zip(numbers, seen, strict=True))
     sequences = people.sequences(Vocabulary.of(ITEMS), held_out, 0)
     assert [len(each.items) for each in sequences] == seen
-
-
-def test_a_removal_shows_from_before_it_and_not_from_after(store: SqlStore) -> None:
-    before = store.epoch()
-    assert not forgotten_since(store, 0)
-    found = store.user("ann")
-    assert found is not None
-    delete_interactions(store, found[0], store.select(found[0], Selection(frozenset({"i5"}))))
-    assert forgotten_since(store, before)
-    assert not forgotten_since(store, store.epoch())

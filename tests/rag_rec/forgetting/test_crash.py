@@ -126,9 +126,7 @@ def test_a_removal_calls_every_place_at_which_it_is_interrupted(settings: Settin
 
 
 @pytest.mark.parametrize("recovery", ["service", "resume", "repeat"])
-@pytest.mark.parametrize(
-    "place", ["rag_rec.store.acceptance:suppress", "rag_rec.index.generation:Generations._destroy"]
-)
+@pytest.mark.parametrize("place", ["rag_rec.store.acceptance:suppress", "rag_rec.artifacts.immutable:Folders.destroy"])
 def test_an_interruption_is_examined_as_what_it_is(settings: Settings, place: str, recovery: Recovery) -> None:
     expected = expected_of(settings, WHOLE)
     interrupted(settings, WHOLE, Point(place, 1, "after"))

@@ -8,11 +8,12 @@ from structlog.testing import capture_logs
 
 from indexer.people_shards import forgotten_since
 from rag_rec.artifacts.digests import MANIFEST
+from rag_rec.artifacts.immutable import BUILDING, Folders, Publication
 from rag_rec.domain import Interaction
 from rag_rec.errors import CorruptIndex
 from rag_rec.home.opening import store_of
 from rag_rec.index.erasing import erase_from_files, left_in_files, vectors_in_files
-from rag_rec.index.generation import BUILDING, Generation, Generations
+from rag_rec.index.generation import Generation, Generations, verify_files
 from rag_rec.index.shards import INTERACTIONS, PROFILES, shard_files, shard_name, users_in
 from tests.homes import ITEMS, build, fill, settings_for
 from tests.rag_rec.store.removing import delete_interactions, delete_user
@@ -84,7 +85,7 @@ def test_a_group_is_erased_at_once(generations: Generations) -> None:
     assert left_in_files(generations, erased) == []
     for name in generations.names():
         generation = generations.open(name)
-        generations.verify(generation)
+        verify_files(generation)
         assert all_users(generation) == set(range(USERS)) - set(erased)
         assert generation.manifest.counts["users"] == USERS - 3
     rows = generations.current().manifest.counts["interactions"]
@@ -138,7 +139,7 @@ def test_an_unfinished_build_is_rewritten_in_place(generations: Generations) -> 
     assert left_in_files(generations, dict.fromkeys([4, 5, 6], 8)) == []
     assert not folder.joinpath(shard_files(4)[0]).exists()
     assert not list(folder.rglob("*.rewritten"))
-    generations.verify(generations.current())
+    verify_files(generations.current())
     assert 6 in users_in(generations.current().folder / shard_files(6)[0])  # 8 is before its epoch
 
 
@@ -155,15 +156,15 @@ def test_a_file_that_a_killed_build_cut_short_is_dropped(generations: Generation
     assert left_in_files(generations, {4: 8}) == []
 
 
-@pytest.mark.parametrize("moment", ["_seal", "_point_to", "_destroy"])
+@pytest.mark.parametrize(("owner", "moment"), [(Generations, "_seal"), (Publication, "point_to"), (Folders, "destroy")])
 def test_what_an_interrupted_removal_left_goes_with_the_next_one(
-    generations: Generations, monkeypatch: pytest.MonkeyPatch, moment: str
+    generations: Generations, monkeypatch: pytest.MonkeyPatch, owner: type, moment: str
 ) -> None:
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Generations, moment, killed)
+        patch.setattr(owner, moment, killed)
         with pytest.raises(KeyboardInterrupt):
             erase_from_files(generations, {9: LATER})
     assert left_in_files(generations, {9: LATER})
@@ -171,7 +172,7 @@ def test_what_an_interrupted_removal_left_goes_with_the_next_one(
     assert left_in_files(generations, {9: LATER}) == []
     assert generations.leftovers() == []
     assert 9 not in all_users(generations.current())
-    generations.verify(generations.current())
+    verify_files(generations.current())
 
 
 def test_a_leftover_counts_until_it_is_destroyed(generations: Generations, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +222,7 @@ def test_a_damaged_generation_that_is_not_in_use_is_destroyed(
     assert logs == [{"event": "damaged_generation_destroyed", "generation": older, "log_level": "warning"}]
     assert len(generations.names()) == 1
     assert left_in_files(generations, {9: LATER}) == generations.building() == []
-    generations.verify(generations.current())
+    verify_files(generations.current())
     assert current not in generations.names()
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from rag_rec.artifacts.digests import digest_files
+from rag_rec.artifacts.immutable import BUILDING
 from rag_rec.errors import CorruptIndex, InvalidInput, NotReady
-from rag_rec.index.generation import BUILDING, Generation, Generations, Manifest, new_id, utc_now
+from rag_rec.index.generation import Generation, Generations, Manifest, new_id, utc_now, verify_files
 
 
 def publish(generations: Generations, content: dict[str, bytes], epoch: int = 1) -> Generation:
@@ -76,14 +77,14 @@ def test_a_truncated_file_is_noticed_on_opening(generations: Generations) -> Non
 
 def test_a_changed_byte_and_a_foreign_file_are_noticed_by_verify(generations: Generations) -> None:
     generation = publish(generations, {"x": b"12345"})
-    generations.verify(generation)
+    verify_files(generation)
     (generation.folder / "x").write_bytes(b"12346")
     with pytest.raises(CorruptIndex):
-        generations.verify(generation)
+        verify_files(generation)
     (generation.folder / "x").write_bytes(b"12345")
     (generation.folder / "y").write_bytes(b"")
     with pytest.raises(CorruptIndex, match="not its own"):
-        generations.verify(generation)
+        verify_files(generation)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"files": {"x": 3}}', b"\xff"])
@@ -112,7 +113,7 @@ def test_rewriting_makes_a_successor_and_leaves_nothing_of_the_original(generati
     assert (new.folder / "keep").stat().st_ino == kept_inode
     assert (new.manifest.epoch, new.manifest.lineage) == (7, old.manifest.lineage)
     assert new.manifest.counts == {"items": 0}
-    generations.verify(new)
+    verify_files(new)
 
 
 def test_rewriting_an_older_generation_leaves_the_pointer_alone(generations: Generations) -> None:
@@ -145,7 +146,7 @@ def test_an_interrupted_rewriting_leaves_a_sound_generation(
 
     names = {
         "seal": "rag_rec.index.generation.Generations._seal",
-        "point": "rag_rec.index.generation.Generations._point_to",
+        "point": "rag_rec.artifacts.immutable.Publication.point_to",
         "destroy": "rag_rec.artifacts.destruction.shutil.rmtree",
     }
     if moment in names:
@@ -154,7 +155,7 @@ def test_an_interrupted_rewriting_leaves_a_sound_generation(
         generations.rewrite(old.id, {"people/1": killed if moment == "write" else partial(without, word=b"alice ")}, {})
     monkeypatch.undo()
     for name in generations.names():
-        generations.verify(generations.open(name))
+        verify_files(generations.open(name))
     assert (generations.current_id() == old.id) == (moment != "destroy")
     assert len(generations.leftovers()) == (0 if moment == "point" else 1)
     assert set(generations.leftovers()) <= set(generations.building())

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints, TrainingState
 from rag_rec.adapters.folder import CompactStore
-from rag_rec.index.generation import POINTER, Generations
+from rag_rec.artifacts.immutable import POINTER
+from rag_rec.index.generation import Generations
 from rag_rec.places.derived import discard_derived
 from rag_rec.settings import Settings
 from tests.homes import settings_for

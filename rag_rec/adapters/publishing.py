@@ -1,0 +1,125 @@
+"""Publishes an adapter of any model: its folder, its manifest and whom it saw; and never one that saw the forgotten.
+
+What was learned from people is written under the lock of the folder, after a look whether somebody was forgotten since
+they were read. A removal takes the same lock to sweep: either it finds what was written, or nothing is written. ::
+
+    with publisher.writing(epoch):
+        adapter = publisher.adapters.publish_adapter(write, base=base, epoch=epoch, settings={}, counts={})
+    publisher.put_to_use(base, adapter, seen)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from rag_rec.adapters.folder import CompactStore, InUse
+from rag_rec.adapters.lineage import outdated, owing, unrecorded
+from rag_rec.adapters.published import CompactFolder
+from rag_rec.adapters.removal import destroy_unused
+from rag_rec.errors import Busy, InvalidInput
+from rag_rec.presence.awaited import adapters_elsewhere
+from rag_rec.store.protocol import Store
+from rag_rec.store.records import ChangeKind
+
+Discard = Callable[[Collection[str], Collection[str]], object]
+"""Removes what was measured of adapters: given are those that are gone, and those that there are."""
+
+
+class Holder(Protocol):
+    """The data folder as a place of the store."""
+
+    @property
+    def id(self) -> str:
+        """The place's id."""
+
+    def say(self) -> None:
+        """Say which adapters the folder holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """Publishes the adapters of one data folder.
+
+    Attributes:
+        adapters: of the folder.
+        store: keeps whom each adapter saw.
+        place: the folder.
+        discard: removes what was measured of adapters that are gone.
+    """
+
+    adapters: CompactStore
+    store: Store
+    place: Holder
+    discard: Discard
+
+    @contextmanager
+    def writing(self, epoch: int) -> Iterator[None]:
+        """Hold the lock to write what was learned from people who were read at a change of the store.
+
+        Raises:
+            Busy: somebody was forgotten since, or the lock stays taken. Checkpoints of the training are destroyed.
+        """
+        with self.adapters.writing():
+            if forgotten_since(self.store, epoch):
+                self.adapters.discard_training()
+                raise Busy("Somebody was forgotten while the adapter was trained: run the same command again.")
+            yield
+
+    def put_to_use(self, base: str, adapter: CompactFolder, seen: Mapping[int, int]) -> None:
+        """Record whom an adapter saw, and make it and a base that it fits the ones in use.
+
+        The adapters that are not needed any more go, and those that know somebody who was forgotten, be it this one.
+
+        Args:
+            base: digest of the base.
+            adapter: as published.
+            seen: how many interactions of each user, by number, it learned from.
+
+        Raises:
+            Busy: as :meth:`writing`.
+        """
+        try:
+            with self.writing(adapter.manifest.epoch):  # nobody destroys the adapter between these
+                self.place.say()  # before it can owe anything: what no place holds is taken to be gone
+                self.store.put_lineage(adapter.digest, seen, adapter.manifest.epoch)
+                self.adapters.set_current(base, adapter.digest)
+        finally:
+            self._tidy()
+
+    def _tidy(self) -> None:
+        gone = self.adapters.prune(outdated=partial(forgotten_since, self.store))
+        self.store.drop_lineage(sorted(set(gone) - adapters_elsewhere(self.store, self.place.id)))
+        destroy_unused(self.adapters, self.store, self.place.id)
+        self.discard(gone, self.adapters.adapter_digests())
+
+
+def activate(store: Store, compact: CompactStore, chosen: InUse, place: str | None = None) -> None:
+    """Make a base, and an adapter that fits it, the ones in use. An adapter that was in use before is destroyed if it
+    saw somebody who was forgotten: it could never come back.
+
+    Raises:
+        InvalidInput: the adapter saw, or may have seen, somebody who was forgotten; or as
+            :meth:`rag_rec.adapters.folder.CompactStore.set_current`.
+        CorruptIndex: a file is missing or does not match its digest.
+    """
+    with compact.writing():
+        if chosen.adapter is not None and _saw_forgotten(store, compact, chosen.adapter):
+            raise InvalidInput(
+                "This adapter saw somebody who was forgotten since: run `rag-rec adapter retrain`, or activate `none`."
+            )
+        compact.set_current(chosen.base, chosen.adapter)
+    destroy_unused(compact, store, place)
+
+
+def forgotten_since(store: Store, epoch: int) -> bool:
+    """Whether anything of anybody was removed from the store after a change."""
+    return any(change.kind is ChangeKind.FORGET for change in store.changes(epoch))
+
+
+def _saw_forgotten(store: Store, compact: CompactStore, adapter: str) -> bool:
+    doubtful = adapter in unrecorded(store, compact) and outdated(store, compact, adapter)
+    return doubtful or adapter in owing(store)
