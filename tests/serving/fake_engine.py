@@ -22,7 +22,9 @@ from rag_rec.domain import (
     Source,
     User,
 )
+from rag_rec.engine.attendance import Attendance
 from rag_rec.engine.engine import Engine
+from rag_rec.engine.officer import Officer
 from rag_rec.engine.status import Status
 from rag_rec.errors import InvalidInput, LegalHold, NotReady, PlanChanged, UnknownItem, UnknownRequest, UnknownUser
 from rag_rec.explain.explainer import Explainer
@@ -71,7 +73,7 @@ def _set(event: threading.Event) -> threading.Event:
 
 
 @dataclass
-class FakeEngine(Engine):
+class FakeEngine(Engine, Officer, Attendance):
     """Popular items first for everybody; a user's own items are left out. Nothing of the engine's own is used."""
 
     users: dict[str, User] = field(default_factory=dict)
@@ -106,6 +108,11 @@ class FakeEngine(Engine):
     gate: threading.Event | None = None
     chat: BaseChatModel | None = None
 
+    def __post_init__(self) -> None:
+        self.officer: Officer = self
+        self.attendance: Attendance = self
+
+    @property
     def term(self) -> int | None:
         return self.present_term
 

@@ -73,7 +73,7 @@ def test_removals_are_attended_to_however_long_a_refresh_takes(service: Service,
     service.limits = Limits(refresh_seconds=0.01, attend_seconds=0.01)
     with running(service, lambda: engine) as (_, url), httpx.Client(base_url=url) as client:
         wait_until_ready(client)
-        engine.attend = attend  # type: ignore[method-assign]
+        engine.attendance.attend = attend  # type: ignore[method-assign]
         attended.clear()
         assert attended.wait(30)
         held.set()
@@ -89,6 +89,6 @@ def test_what_fails_while_attending_is_logged_and_tried_again(service: Service, 
     service.limits = Limits(refresh_seconds=0.01, attend_seconds=0.01)
     with running(service, lambda: engine) as (_, url), httpx.Client(base_url=url) as client:
         wait_until_ready(client)
-        engine.attend = attend  # type: ignore[method-assign]
+        engine.attendance.attend = attend  # type: ignore[method-assign]
         assert all(failed.acquire(timeout=30) for _ in range(3))
         assert client.get("/healthz").status_code == 200

@@ -27,8 +27,8 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 
 def test_a_proof_of_a_state_that_answers_no_more_is_not_added(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    request_id = forget(engine, CANARY).request_id
-    receipt, ledger = engine.receipt(request_id), engine.store.ledger()
+    request_id = forget(engine.officer, CANARY).request_id
+    receipt, ledger = engine.officer.receipt(request_id), engine.store.ledger()
     compared: list[Live] = []
 
     def switched_meanwhile(live: Live, twin: Twin, sample: int | None, seed: int, progress: Progress) -> Proof:
@@ -40,15 +40,15 @@ def test_a_proof_of_a_state_that_answers_no_more_is_not_added(engine: Engine, mo
     with monkeypatch.context() as patched:
         patched.setattr(privacy, "compare", switched_meanwhile)
         with pytest.raises(Busy, match="try again"):
-            engine.prove(request_id)
+            engine.officer.prove(request_id)
     assert compared != [engine.live]
-    assert (engine.receipt(request_id), engine.store.ledger()) == (receipt, ledger)
-    assert engine.prove(request_id)["equal"]
-    assert engine.receipt(request_id) != receipt
+    assert (engine.officer.receipt(request_id), engine.store.ledger()) == (receipt, ledger)
+    assert engine.officer.prove(request_id)["equal"]
+    assert engine.officer.receipt(request_id) != receipt
 
 
 def test_without_a_generator_there_is_no_adapter_in_memory(engine: Engine) -> None:
-    engine.join()
+    engine.attendance.join()
     (service,) = engine.store.replicas()
     assert service.adapters == ()
 
@@ -67,11 +67,13 @@ class Gone(RemovalProcess):
 
 
 def test_removals_whose_process_was_lost_are_counted_and_finished(engine: Engine) -> None:
-    forget(engine, "user-0")
+    forget(engine.officer, "user-0")
     assert engine.status().removal_process_losses == 0
-    engine._removals = Gone()
+    engine.officer._removals = Gone()
     for number, user_id in enumerate(("user-1", CANARY), 1):
-        assert not forget(engine, user_id).repeated
+        assert not forget(engine.officer, user_id).repeated
         assert engine.status().removal_process_losses == number
     assert engine.store.user(CANARY) is None
-    assert [record.request_id for record in engine.find(CANARY)] == [engine.forget_requests(newest=1)[0].request_id]
+    assert [record.request_id for record in engine.officer.find(CANARY)] == [
+        engine.officer.forget_requests(newest=1)[0].request_id
+    ]
