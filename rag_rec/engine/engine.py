@@ -32,6 +32,7 @@ from rag_rec.errors import InvalidInput, NotReady, UnknownItem
 from rag_rec.explain.opening import open_explainer
 from rag_rec.explain.records import Conditions, ExplainedRecommendation, Lookup
 from rag_rec.forgetting.ledger.file import LedgerFile
+from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.home.opening import existing_store_of
 from rag_rec.index.generation import Generations
 from rag_rec.index.live import Live
@@ -53,6 +54,9 @@ class Engine:
     """A running system: recommendations, events and status, over one store and what answers at present. Thread-safe.
 
     Attributes:
+        settings: as given to :meth:`open`.
+        store: the system of record.
+        embedder: the embedding model.
         current: the state in memory and the ranker.
         attendance: this process on the lists of the store; it says whether the engine may answer.
         officer: access, forgetting, proof, consent and legal holds.
@@ -60,6 +64,7 @@ class Engine:
     """
 
     def __init__(self, current: Current, attendance: Attendance, removals: RemovalProcess | None = None) -> None:
+        self.settings, self.store, self.embedder = current.settings, current.store, current.embedder
         self.current = current
         self.attendance = attendance
         self.officer = Officer(current, attendance, removals)
@@ -105,21 +110,6 @@ class Engine:
             engine._keep_up()  # a crash may have left a removal unfinished
             opened.pop_all()  # they are the engine's now
         return engine
-
-    @property
-    def settings(self) -> Settings:
-        """As given to :meth:`open`."""
-        return self.current.settings
-
-    @property
-    def store(self) -> Store:
-        """The system of record."""
-        return self.current.store
-
-    @property
-    def embedder(self) -> Embedder:
-        """The embedding model."""
-        return self.current.embedder
 
     @property
     def live(self) -> Live:
@@ -215,6 +205,10 @@ class Engine:
         check_item(item, self._limits())
         self.store.put_items([item])
         self.live.follow()
+
+    def forget(self, request: ForgetRequest) -> ForgetOutcome:
+        """Remove people, or some of a person's interactions, from every layer. See :meth:`Officer.forget`."""
+        return self.officer.forget(request)
 
     def status(self) -> Status:
         """Whether the service can answer, and from what. Raises ``StoreLost`` where the store was lost or replaced."""

@@ -13,7 +13,7 @@ from rag_rec.domain import User
 from rag_rec.engine.attendance import Attendance
 from rag_rec.engine.current import Current
 from rag_rec.engine.removals.process import Lost, RemovalProcess
-from rag_rec.engine.system import Parts
+from rag_rec.engine.system import open_system
 from rag_rec.errors import Busy, NotReady, RagRecError
 from rag_rec.forgetting.audit.trail import Deed, deeds, note
 from rag_rec.forgetting.plan import Plan
@@ -48,7 +48,7 @@ class Officer:
         self._settings = current.settings
         self._store = current.store
         self._turn = threading.RLock()
-        self._parts = Parts(current.settings, current.store, open_pseudonyms(current.settings))
+        self._pseudonyms = open_pseudonyms(current.settings)
         self._removals = removals
         self._losses = 0
 
@@ -60,7 +60,7 @@ class Officer:
     def export(self, user_id: str) -> tuple[User, list[StoredInteraction]]:
         """Everything stored about a user (right of access), as of one moment. The ledger says who asked."""
         exported = export(self._store, user_id)
-        note(self.system(), "export", subject=self._parts.pseudonyms.user(user_id))
+        note(self.system(), "export", subject=self._pseudonyms.user(user_id))
         return exported
 
     def plan(self, request: ForgetRequest) -> Plan:
@@ -87,7 +87,7 @@ class Officer:
 
     def find(self, user_id: str) -> list[ForgetRecord]:
         """The forget requests about a person, oldest first, by the id that the person has or had."""
-        return self._store.forget_records(subject=self._parts.pseudonyms.user(user_id))
+        return self._store.forget_records(subject=self._pseudonyms.user(user_id))
 
     def receipt(self, request_id: str) -> str:
         """The latest receipt of a request, signed JSON.
@@ -103,7 +103,7 @@ class Officer:
 
     def public_key(self) -> str:
         """The key by which receipts are verified, as PEM."""
-        return self._parts.signer.public_pem
+        return self.system().signer.public_pem
 
     def prove(self, request_id: str, sample: int | None = None, progress: Progress = SILENT) -> Mapping[str, Any]:
         """Compare this system with a twin that never knew the person, and add the table to the receipt.
@@ -176,7 +176,7 @@ class Officer:
         Raises:
             WrongKey: the ledger was signed with another key meanwhile.
         """
-        return self._parts.system(self._current.live, self._attendance.replica)
+        return open_system(self._settings, self._store, self._pseudonyms, self._current.live, self._attendance.replica)
 
     def close(self) -> None:
         """End the process of the removals."""

@@ -25,75 +25,49 @@ from rag_rec.store.layer import StoreLayer
 from rag_rec.store.protocol import Store
 
 
-class Parts:
-    """What of a system stays the same while a process runs: its folders and keys.
-
-    The keys are read once. What others may change meanwhile is looked at with every :meth:`system`: the end of the
-    ledger, and which place the folder is.
+def open_system(
+    settings: Settings, store: Store, pseudonyms: Pseudonyms, live: Memory | None = None, replica: str | None = None
+) -> System:
+    """The system of some settings; its store is open already.
 
     Args:
         settings: name its folders.
         store: the system of record.
         pseudonyms: names people in ledger and receipts.
+        live: the state in memory that answers; None where nothing is loaded.
+        replica: the id under which this process is on the list of live replicas, if it is.
 
     Raises:
         WrongKey: the signing key cannot be used, is lost, or is not the one that signed the ledger.
     """
-
-    def __init__(self, settings: Settings, store: Store, pseudonyms: Pseudonyms) -> None:
-        self.pseudonyms = pseudonyms
-        self.signer = signer_of(settings, store)
-        self._settings = settings
-        self._store = store
-        self._generations = Generations(settings.generations, self.signer)
-        self._compact = CompactStore(settings.compact)
-        self._ledger_file = LedgerFile(settings.ledger_file)
-
-    def system(self, live: Memory | None = None, replica: str | None = None) -> System:
-        """The system with this state in memory.
-
-        Args:
-            live: the state in memory that answers; None where nothing is loaded.
-            replica: the id under which this process is on the list of live replicas, if it is.
-
-        Raises:
-            WrongKey: another key signed the ledger meanwhile.
-        """
-        check_key(self._store.newest_entry(), self.signer.verifier)
-        place = own_place(self._settings)
-        return System(
-            settings=self._settings,
-            store=self._store,
-            layers=self._layers(live, replica, place),
-            pseudonyms=self.pseudonyms,
-            signer=self.signer,
-            ledger_file=self._ledger_file,
-            index_digest=self._generations.current_digest,
-            place=place,
-        )
-
-    def _layers(self, live: Memory | None, replica: str | None, place: str | None) -> list[Layer]:
-        settings, store, generations, compact = self._settings, self._store, self._generations, self._compact
-        return [  # what answers wait for is removed first, and other services are waited for last
-            StatisticsLayer(live, store, replica),
-            StoreLayer(store, self.pseudonyms),
-            FilesLayer(generations, store, place, settings.replica_wait_ms),
-            TemporaryLayer(generations, compact, store, place),
-            AdapterLayer(store, compact, settings, place),
-            AnswersLayer(live, store, replica, settings),
-            ReaderLayer(generations),
-            *stated_layers(),
-            FreedLayer(store),
-        ]
-
-
-def open_system(settings: Settings, store: Store, pseudonyms: Pseudonyms, live: Memory | None = None) -> System:
-    """The system of some settings, for a command. Raises ``WrongKey`` as :class:`Parts`."""
-    return Parts(settings, store, pseudonyms).system(live)
+    signer = signer_of(settings, store)
+    generations, compact = Generations(settings.generations, signer), CompactStore(settings.compact)
+    place = own_place(settings)
+    layers: list[Layer] = [  # what answers wait for is removed first, and other services are waited for last
+        StatisticsLayer(live, store, replica),
+        StoreLayer(store, pseudonyms),
+        FilesLayer(generations, store, place, settings.replica_wait_ms),
+        TemporaryLayer(generations, compact, store, place),
+        AdapterLayer(store, compact, settings, place),
+        AnswersLayer(live, store, replica, settings),
+        ReaderLayer(generations),
+        *stated_layers(),
+        FreedLayer(store),
+    ]
+    return System(
+        settings=settings,
+        store=store,
+        layers=layers,
+        pseudonyms=pseudonyms,
+        signer=signer,
+        ledger_file=LedgerFile(settings.ledger_file),
+        index_digest=generations.current_digest,
+        place=place,
+    )
 
 
 def signer_of(settings: Settings, store: Store) -> Signer:
-    """The signer of a system, with which the store's ledger can go on. Raises ``WrongKey``, as :class:`Parts`."""
+    """The signer of a system, with which the store's ledger can go on. Raises ``WrongKey``, as :func:`open_system`."""
     newest = store.newest_entry()  # first: where the store was lost, no key is made either
     signer = open_signer(settings)
     check_key(newest, signer.verifier)

@@ -24,7 +24,7 @@ from rag_rec.engine.removals.messages import (
     receive,
     send,
 )
-from rag_rec.engine.system import Parts
+from rag_rec.engine.system import open_system
 from rag_rec.errors import NotReady, RagRecError
 from rag_rec.forgetting.request import ForgetOutcome
 from rag_rec.forgetting.saga import Saga
@@ -190,5 +190,5 @@ class RemoteMemory:
 
 
 def _carry_out(order: Order, settings: Settings, store: Store, memory: RemoteMemory) -> ForgetOutcome:
-    system = Parts(settings, store, existing_pseudonyms(settings)).system(memory, order.replica)
+    system = open_system(settings, store, existing_pseudonyms(settings), memory, order.replica)
     return Saga(system).forget(order.request)

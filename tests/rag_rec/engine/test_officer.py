@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,13 +10,13 @@ import pytest
 from rag_rec.engine import officer as privacy
 from rag_rec.engine.engine import Engine
 from rag_rec.engine.removals.process import Lost, RemovalProcess
-from rag_rec.errors import Busy
+from rag_rec.errors import Busy, WrongKey
 from rag_rec.forgetting.request import ForgetOutcome
 from rag_rec.index.live import Live
 from rag_rec.progress.protocol import Progress
 from rag_rec.proof.table import Proof, compare
 from rag_rec.proof.twin import Twin
-from tests.homes import build, running
+from tests.homes import HashEmbedder, build, running, settings_for
 from tests.rag_rec.forgetting.asking import forget
 from tests.rag_rec.forgetting.homes import CANARY, log
 
@@ -66,14 +68,32 @@ class Gone(RemovalProcess):
         """There is nothing to end."""
 
 
-def test_removals_whose_process_was_lost_are_counted_and_finished(engine: Engine) -> None:
-    forget(engine.officer, "user-0")
-    assert engine.status().removal_process_losses == 0
-    engine.officer._removals = Gone()
-    for number, user_id in enumerate(("user-1", CANARY), 1):
-        assert not forget(engine.officer, user_id).repeated
-        assert engine.status().removal_process_losses == number
-    assert engine.store.user(CANARY) is None
-    assert [record.request_id for record in engine.officer.find(CANARY)] == [
-        engine.officer.forget_requests(newest=1)[0].request_id
-    ]
+def test_removals_whose_process_was_lost_are_counted_and_finished(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    running(home, log()).close()
+    with closing(Engine.open(settings_for(home), embedder=HashEmbedder(), removals=Gone())) as engine:
+        assert engine.status().removal_process_losses == 0
+        for number, user_id in enumerate(("user-1", CANARY), 1):
+            assert not forget(engine.officer, user_id).repeated
+            assert engine.status().removal_process_losses == number
+        assert engine.store.user(CANARY) is None
+        (request,) = engine.officer.find(CANARY)
+        assert [request] == engine.officer.forget_requests(newest=1)
+
+
+def test_a_signing_key_that_is_lost_or_replaced_while_it_runs_is_noticed_with_the_next_call(engine: Engine) -> None:
+    request_id = forget(engine.officer, CANARY).request_id
+    key = engine.settings.keys / "signing.key"
+    mine, other = key.read_bytes(), base64.b64encode(bytes(32))
+    for asked in (engine.officer.public_key, lambda: engine.officer.hold("user-1", "case 17"), engine.refresh):
+        key.unlink()
+        with pytest.raises(WrongKey, match="signing key"):
+            asked()
+        key.touch(0o600)
+        key.write_bytes(other)
+        with pytest.raises(WrongKey):
+            asked()
+        key.write_bytes(mine)
+    assert engine.officer.holds() == []
+    assert engine.officer.receipt(request_id)
+    engine.refresh()

@@ -59,7 +59,7 @@ def test_a_removal_is_followed_while_one_is_carried_out_in_this_process(engine: 
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with engine.officer._turn:
+        with engine.officer.saga().turn.taken():
             held.set()
             done.wait(30)
 

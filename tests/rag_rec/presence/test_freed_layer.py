@@ -137,28 +137,30 @@ def test_a_request_is_complete_and_its_receipt_says_what_is_final_later(engine: 
     assert "restart the services" in told.words()["final later"][0]
 
 
-def test_a_later_revision_says_that_the_processes_have_ended(engine: Engine, child: subprocess.Popen[bytes]) -> None:
+def test_a_later_revision_says_that_the_processes_have_ended(
+    engine: Engine, child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (own,) = engine.store.processes()
     engine.store.put_process(replace(own, id="child", process=child.pid, born=born(child.pid)))
     engine.store.drop_processes([own.id])
-    engine.attendance._process = None
+    monkeypatch.setattr(engine.attendance, "remain", lambda: None)
     request_id = forget(engine.officer, CANARY).request_id
-    engine._keep_up()
+    engine.refresh()
     receipt = engine.officer.receipt(request_id)
     assert freed(engine, request_id).status is Status.PENDING
     end(child)
-    engine._keep_up()
+    engine.refresh()
     assert freed(engine, request_id).status is Status.PROVEN
     assert read_receipt(engine.officer.receipt(request_id))["revision"] == read_receipt(receipt)["revision"] + 1
     assert engine.officer.forget_records(request_id)[0].state is ForgetState.COMPLETE
-    engine._keep_up()
+    engine.refresh()
     assert engine.store.processes() == []
 
 
 def test_a_service_that_others_took_off_the_list_goes_on_it_again(engine: Engine) -> None:
     (own,) = engine.store.processes()
     engine.store.drop_processes([own.id])
-    engine._keep_up()
+    engine.refresh()
     assert engine.store.processes() == [own]
 
 

@@ -13,7 +13,7 @@ from rag_rec.layers.records import ForgetState
 from serving.forget_schemas import RequestsQuery
 from serving.limits import Limits
 from tests.serving.conftest import error_code
-from tests.serving.fake_engine import subject_of
+from tests.serving.fake_officer import subject_of
 
 if TYPE_CHECKING:
     from tests.serving.conftest import Api

@@ -6,7 +6,7 @@ import pytest
 
 from rag_rec.domain import User
 from tests.serving.conftest import error_code
-from tests.serving.fake_engine import subject_of
+from tests.serving.fake_officer import subject_of
 
 if TYPE_CHECKING:
     from tests.serving.conftest import Api
