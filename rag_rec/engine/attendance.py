@@ -20,10 +20,6 @@ from rag_rec.store.records import ServiceProcess
 log = structlog.get_logger()
 
 
-def _nothing() -> None:
-    """Answers that nobody sends have left when they are made."""
-
-
 class Attendance:
     """Whether others wait for this process, and whether it may answer. Thread-safe.
 
@@ -40,7 +36,7 @@ class Attendance:
         self._store = current.store
         self._presence = Presence(current.store)
         self._attending = threading.Lock()
-        self._let_answers_leave: Callable[[], None] = _nothing
+        self._let_answers_leave: Callable[[], None] = lambda: None  # what nobody sends has left when it is made
         self._place = place
         self._process = process
         self._remnants = Remnants(current.store) if current.settings.overwrite_freed else None
@@ -56,7 +52,7 @@ class Attendance:
         personal may leave. What was begun in one term must not leave in another. See :class:`Presence`."""
         return self._presence.term
 
-    def join(self, let_answers_leave: Callable[[], None] = _nothing, instead_of: str | None = None) -> None:
+    def join(self, let_answers_leave: Callable[[], None] = lambda: None, instead_of: str | None = None) -> None:
         """Go on the list of live replicas: forget requests elsewhere wait until this memory has followed.
 
         Only with what is current after that, requests may be answered: an adapter that was replaced before this memory

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Self
+
 import structlog
 
 from rag_rec.errors import CorruptIndex, InvalidInput, RagRecError
 from rag_rec.index.generation import Generations
 from rag_rec.index.live import Live
+from rag_rec.recommend.opening import open_ranking
 from rag_rec.recommend.source import RankerSource
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
@@ -15,6 +19,7 @@ from rag_rec.vectors.protocol import Embedder
 log = structlog.get_logger()
 
 
+@dataclass(eq=False)
 class Current:
     """The state that answers, of which the parts of an engine each hold this one object. Thread-safe.
 
@@ -27,22 +32,27 @@ class Current:
         ranking: provides the ranker in use.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts of the running product
-        self,
-        settings: Settings,
-        store: Store,
-        embedder: Embedder,
-        generations: Generations,
-        live: Live,
-        ranking: RankerSource,
-    ) -> None:
-        self.settings = settings
-        self.store = store
-        self.embedder = embedder
-        self.generations = generations
-        self.ranking = ranking
-        self.live = live
-        self._ranked_at = live.erasures
+    settings: Settings
+    store: Store
+    embedder: Embedder
+    generations: Generations
+    live: Live
+    ranking: RankerSource
+
+    def __post_init__(self) -> None:
+        self._ranked_at = self.live.erasures
+
+    @classmethod
+    def load(cls, settings: Settings, store: Store, embedder: Embedder, ranking: RankerSource | None = None) -> Self:
+        """Load the current generation, and open the ranker of the settings unless another one is given.
+
+        Raises:
+            NotReady: there is no index generation yet.
+            CorruptIndex: the generation's files do not match its manifest.
+        """
+        generations = Generations(settings.generations)
+        live = Live.load(generations.current(), store, settings, embedder)
+        return cls(settings, store, embedder, generations, live, ranking or open_ranking(settings, store))
 
     def fresh(self) -> Live:
         """The state in memory as of the store's present epoch; the ranker is looked at again where somebody went."""

@@ -34,11 +34,9 @@ from rag_rec.explain.records import Conditions, ExplainedRecommendation, Lookup
 from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.home.opening import existing_store_of
-from rag_rec.index.generation import Generations
 from rag_rec.index.live import Live
 from rag_rec.places.occupation import Occupation
 from rag_rec.presence.processes import enter
-from rag_rec.recommend.opening import open_ranking
 from rag_rec.recommend.pipeline import Overtaken, Recommender
 from rag_rec.recommend.ranker import Ranker
 from rag_rec.recommend.source import RankerSource
@@ -96,16 +94,14 @@ class Engine:
         """
         with ExitStack() as opened:
             if store is None:
-                store = _store_with_its_keys(settings)
+                store = existing_store_of(settings)
                 opened.callback(store.close)
+                signer_of(settings, store)  # a wrong key is refused now rather than when somebody is to be forgotten
             process = enter(store)  # before anything is read of a person
             embedder = embedder or open_embedder(settings.embedding_model, settings.embedding_threads)
             place = opened.enter_context(closing(Occupation(settings, store)))
             clean_if_possible(settings, store, place, thorough=True)  # somebody may have been forgotten meanwhile
-            generations = Generations(settings.generations)
-            live = Live.load(generations.current(), store, settings, embedder)
-            ranking = ranking or open_ranking(settings, store)
-            current = Current(settings, store, embedder, generations, live, ranking)
+            current = Current.load(settings, store, embedder, ranking)
             engine = cls(current, Attendance(current, place, process), removals)
             engine._keep_up()  # a crash may have left a removal unfinished
             opened.pop_all()  # they are the engine's now
@@ -283,17 +279,6 @@ class Engine:
 
     def _limits(self) -> Limits:
         return Limits.at(now_ms(), self.settings)
-
-
-def _store_with_its_keys(settings: Settings) -> Store:
-    """The store; a wrong signing key is refused now rather than when somebody is to be forgotten."""
-    store = existing_store_of(settings)
-    try:
-        signer_of(settings, store)
-    except BaseException:
-        store.close()
-        raise
-    return store
 
 
 def _milliseconds_since(started: float) -> int:

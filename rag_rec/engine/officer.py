@@ -40,6 +40,9 @@ class Officer:
         current: the state that answers.
         attendance: knows which replica this process is.
         removals: the process that carries removals out; None carries them out here. It is the officer's own.
+
+    Attributes:
+        removal_process_losses: how often that process was lost while it carried one out; each was finished here.
     """
 
     def __init__(self, current: Current, attendance: Attendance, removals: RemovalProcess | None = None) -> None:
@@ -50,12 +53,7 @@ class Officer:
         self._turn = threading.RLock()
         self._pseudonyms = open_pseudonyms(current.settings)
         self._removals = removals
-        self._losses = 0
-
-    @property
-    def removal_process_losses(self) -> int:
-        """How often the process that carries removals out was lost while it did; each was finished here."""
-        return self._losses
+        self.removal_process_losses = 0
 
     def export(self, user_id: str) -> tuple[User, list[StoredInteraction]]:
         """Everything stored about a user (right of access), as of one moment. The ledger says who asked."""
@@ -132,15 +130,15 @@ class Officer:
 
     def consent(self, user_id: str) -> Suppression:
         """Open a new identity for a forgotten person. Raises ``UnknownUser`` if nobody of this id was forgotten."""
-        return self._identities().consent(user_id)
+        return Identities(self.system()).consent(user_id)
 
     def hold(self, user_id: str, reason: str) -> Hold:
         """Forbid that a person is forgotten, for a legal reason."""
-        return self._identities().hold(user_id, reason)
+        return Identities(self.system()).hold(user_id, reason)
 
     def release(self, user_id: str) -> None:
         """Lift a legal hold."""
-        self._identities().release(user_id)
+        Identities(self.system()).release(user_id)
 
     def audit(self, after: int = 0, limit: int | None = None) -> list[Deed]:
         """What was done, and by whom, oldest first. See :func:`rag_rec.forgetting.audit.trail.deeds`."""
@@ -191,10 +189,7 @@ class Officer:
             try:
                 return self._removals.forget(request, self._current.live, self._attendance.replica)
             except Lost:
-                self._losses += 1
+                self.removal_process_losses += 1
                 log.error("removal_process_lost")
                 # Whatever was left, from nothing to nearly all, is gone on with here: to the caller it is one command.
                 return replace(self.saga().forget(request), repeated=False)
-
-    def _identities(self) -> Identities:
-        return Identities(self.system())

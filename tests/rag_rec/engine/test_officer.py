@@ -16,7 +16,8 @@ from rag_rec.index.live import Live
 from rag_rec.progress.protocol import Progress
 from rag_rec.proof.table import Proof, compare
 from rag_rec.proof.twin import Twin
-from tests.homes import HashEmbedder, build, running, settings_for
+from tests.embedders import HashEmbedder
+from tests.homes import build, running, settings_for
 from tests.rag_rec.forgetting.asking import forget
 from tests.rag_rec.forgetting.homes import CANARY, log
 

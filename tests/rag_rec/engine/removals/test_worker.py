@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -134,7 +134,8 @@ def test_a_remote_memory_answers_as_the_memory_does(engine: Engine, monkeypatch:
         while isinstance(message := receive(ours), Question):
             send(ours, _reply(message, engine.live))
 
-    with ThreadPoolExecutor(1) as thread:
+    with ThreadPoolExecutor(1) as thread, ExitStack() as stack:
+        stack.callback(send, theirs, Reply(None))  # ends the thread, whatever fails
         thread.submit(answer)
         memory = RemoteMemory(_Line(theirs))
         assert memory.epoch == engine.live.epoch
@@ -147,9 +148,8 @@ def test_a_remote_memory_answers_as_the_memory_does(engine: Engine, monkeypatch:
         assert memory.holds(number)
         assert not memory.holds(10**6)
         with monkeypatch.context() as patched, pytest.raises(RagRecError, match="unexpected error"):
-            patched.setattr(engine, "_live", None)  # an error that is none of ours
+            patched.setattr(engine.current, "live", None)  # an error that is none of ours
             memory.agrees(number)
-        send(theirs, Reply(None))  # ends the thread
     ours.close()
     with pytest.raises(NotReady, match="The service ended"):
         memory.follow()
