@@ -44,12 +44,8 @@ class Current:
 
     @classmethod
     def load(cls, settings: Settings, store: Store, embedder: Embedder, ranking: RankerSource | None = None) -> Self:
-        """Load the current generation, and open the ranker of the settings unless another one is given.
-
-        Raises:
-            NotReady: there is no index generation yet.
-            CorruptIndex: the generation's files do not match its manifest.
-        """
+        """Load the current generation, and the ranker of the settings unless one is given. Raises ``NotReady`` where
+        there is no generation yet, and ``CorruptIndex``."""
         generations = Generations(settings.generations)
         live = Live.load(generations.current(), store, settings, embedder)
         return cls(settings, store, embedder, generations, live, ranking or open_ranking(settings, store))
