@@ -139,9 +139,9 @@ class Drill:
     def _forget(self, engine: Engine, canary: Canary, number: int) -> Attempt:
         """Forget the person as a privacy officer does, and check the receipt."""
         self._stage("forget the person")
-        plan = engine.plan(ForgetRequest.of(canary.user.id)).plan
-        outcome = engine.forget(ForgetRequest.of(canary.user.id, confirm=canary.user.id, plan=plan))
-        verdict = check_receipt(engine.receipt(outcome.request_id), open_signer(self._copy.settings).verifier)
+        plan = engine.officer.plan(ForgetRequest.of(canary.user.id)).plan
+        outcome = engine.officer.forget(ForgetRequest.of(canary.user.id, confirm=canary.user.id, plan=plan))
+        verdict = check_receipt(engine.officer.receipt(outcome.request_id), open_signer(self._copy.settings).verifier)
         problems = [] if verdict.valid and verdict.complete else [f"the receipt leaves open: {', '.join(verdict.open)}"]
         return self._look("none: look after the person was forgotten", engine, canary, number, problems)
 

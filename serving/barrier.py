@@ -36,7 +36,7 @@ class Passage:
         """To be called before anything personal is read.
 
         Args:
-            term: in which the answer is begun (:meth:`rag_rec.engine.engine.Engine.term`).
+            term: in which the answer is begun (:meth:`rag_rec.engine.attendance.Attendance.term`).
         """
         self.term = term
         self._under_way.add(self)

@@ -81,7 +81,7 @@ class ForgetClock(Collector):
     def _look(self, engine: Engine) -> Sequence[ForgetRecord]:
         """What is pending; what no longer is has become complete, and is counted."""
         with self._looking:
-            pending = engine.pending()
+            pending = engine.officer.pending()
             waiting = names_of(pending)
             for name in [name for name in list(self._expected) if name not in waiting]:
                 self._count(engine, name)
@@ -90,7 +90,7 @@ class ForgetClock(Collector):
 
     def _count(self, engine: Engine, name: str) -> None:
         try:
-            records = engine.forget_records(name)
+            records = engine.officer.forget_records(name)
         except UnknownRequest:  # the store was restored from before it
             records = []
         if any(record.state is not ForgetState.COMPLETE for record in records):

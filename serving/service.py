@@ -103,15 +103,15 @@ class Service:
     @property
     def term(self) -> int | None:
         """The engine's term; before there is an engine nothing personal can be answered."""
-        return 0 if self.engine is None else self.engine.term()
+        return 0 if self.engine is None else self.engine.attendance.term
 
     def load(self, open_engine: Callable[[], Engine]) -> None:
         """Open the engine and make it known to the others; the service is ready afterwards, and warms up."""
         engine = open_engine()
-        engine.join(
+        engine.attendance.join(
             self.let_answers_leave
         )  # before the first answer: a removal elsewhere has to know of whom it waits for
-        self.metrics.forgetting.expect(names_of(engine.pending()))
+        self.metrics.forgetting.expect(names_of(engine.officer.pending()))
         self.engine = engine
         status = engine.status()
         self.log.info("ready", generation=status.generation, epoch=status.epoch, items=status.items)
@@ -154,7 +154,7 @@ class Service:
             if self.engine is None:
                 continue
             try:
-                if await self._attention.run(self.engine.attend):
+                if await self._attention.run(self.engine.attendance.attend):
                     self._erased.set()  # files are cleaned by a refresh
             except Exception as error:  # meanwhile the lease runs out, and nothing personal leaves
                 pause = self.limits.refresh_seconds
@@ -182,7 +182,7 @@ class Service:
     def stay(self, engine: Engine) -> None:
         """Say that the service runs; if that fails, log it and go on."""
         try:
-            engine.stay()
+            engine.attendance.stay()
         except Exception as error:  # the next attempt is soon
             self.log.error("presence_failed", code=getattr(error, "code", type(error).__name__))
 

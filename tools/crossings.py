@@ -62,13 +62,13 @@ def main() -> None:
         engine = running(Path(folder) / "home", log())
         asked = RecommendationRequest(user_id="user-1", k=3)
         engine.recommend(asked)
-        forget(engine, "user-0")
+        forget(engine.officer, "user-0")
         counts = {
             "recommendation": traced(lambda: engine.recommend(asked)),
-            "dry run": traced(lambda: engine.plan(ForgetRequest.of(CANARY))),
+            "dry run": traced(lambda: engine.officer.plan(ForgetRequest.of(CANARY))),
         }
-        request = confirmed(engine, ForgetRequest.of(CANARY))
-        counts["removal"] = traced(lambda: engine.forget(request))
+        request = confirmed(engine.officer, ForgetRequest.of(CANARY))
+        counts["removal"] = traced(lambda: engine.officer.forget(request))
         engine.close()
     sys.stdout.write(orjson.dumps(counts, option=orjson.OPT_INDENT_2).decode() + "\n")
 

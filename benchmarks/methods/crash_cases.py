@@ -119,7 +119,7 @@ def prepare(home: Path) -> Settings:
     fill(settings, list(_log()))
     build(settings, reader=Reader.default())
     engine = engine_of(settings)
-    engine.forget(confirmed(engine, ForgetRequest.of(GONE)))
+    engine.officer.forget(confirmed(engine.officer, ForgetRequest.of(GONE)))
     engine.add_interactions("user-0", [Interaction("user-0", "item-9", 400 * DAY, "like")])
     engine.close()
     build(settings, reader=Reader.default())
@@ -138,7 +138,7 @@ def expectation(engine: Engine, case: Case) -> Expected:
     named = texts if selection else [*chosen, *texts]
     marks = [mark for text in named for mark in marks_of(text)]
     marks += [code for number in numbers.values() for code in _codes(engine, number, gone)]
-    return Expected(engine.plan(case.request).plan, rows, gone, tuple(marks))
+    return Expected(engine.officer.plan(case.request).plan, rows, gone, tuple(marks))
 
 
 def rows_of(store: Store) -> Rows:

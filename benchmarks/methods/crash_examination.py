@@ -92,7 +92,7 @@ def examine_living(engine: Engine, case: Case, expected: Expected, outcome: Forg
     found = Examination()
     _inspect_outcome(engine, case, expected, outcome, found)
     other = expectation(engine, OTHER)
-    _inspect_outcome(engine, OTHER, other, engine.forget(quoted(OTHER, other)), found)
+    _inspect_outcome(engine, OTHER, other, engine.officer.forget(quoted(OTHER, other)), found)
     return found
 
 
@@ -105,19 +105,19 @@ def _inspect_outcome(
     engine: Engine, case: Case, expected: Expected, outcome: ForgetOutcome, found: Examination
 ) -> None:
     """Look at everything after a request was answered, and at the answer."""
-    receipts = [engine.receipt(name) for name in outcome.requests]
+    receipts = [engine.officer.receipt(name) for name in outcome.requests]
     if outcome.repeated or outcome.state != "complete":
         found.incomplete.append(f"answered as {outcome.state}, repeated: {outcome.repeated}")
     if len(engine.store.forget_records(plan=expected.plan)) != len(case.request.user_ids):
         found.incomplete.append("not one record for each person")
     _inspect(engine, case, expected, found, accepted=True)
-    if [engine.receipt(name) for name in outcome.requests] != receipts:
+    if [engine.officer.receipt(name) for name in outcome.requests] != receipts:
         found.incomplete.append("another receipt than at first")
 
 
 def _inspect(engine: Engine, case: Case, expected: Expected, found: Examination, *, accepted: bool) -> None:
     """Look at everything; the request is given once more, or for the first time if it had not been accepted."""
-    found.incomplete += ["pending after recovery"] if engine.pending() else []
+    found.incomplete += ["pending after recovery"] if engine.officer.pending() else []
     found.incomplete += _repeated(engine, quoted(case, expected), accepted=accepted)
     found.left_behind += _left(engine, case, expected)
     found.lost += _lost(engine, case, expected)
@@ -126,16 +126,16 @@ def _inspect(engine: Engine, case: Case, expected: Expected, found: Examination,
 
 def _repeated(engine: Engine, request: ForgetRequest, *, accepted: bool) -> Iterator[str]:
     """The same request again gives the same receipts; each is valid and complete."""
-    outcome = engine.forget(request)
+    outcome = engine.officer.forget(request)
     if outcome.repeated != accepted:
         yield "accepted twice, or not at all"
     if outcome.state != "complete":
         yield f"state {outcome.state}"
-    receipts = [engine.receipt(name) for name in outcome.requests]
-    again = engine.forget(request)
-    if [engine.receipt(name) for name in again.requests] != receipts:
+    receipts = [engine.officer.receipt(name) for name in outcome.requests]
+    again = engine.officer.forget(request)
+    if [engine.officer.receipt(name) for name in again.requests] != receipts:
         yield "another receipt for the same request"
-    verifier = Verifier.from_pem(engine.public_key())
+    verifier = Verifier.from_pem(engine.officer.public_key())
     if not all(check_receipt(receipt, verifier).complete for receipt in receipts):
         yield "a receipt is not complete"
 
@@ -149,7 +149,7 @@ def _left(engine: Engine, case: Case, expected: Expected) -> Iterator[str]:
         for user_id in case.request.user_ids:
             if engine.recommend(RecommendationRequest(user_id, k=3)).provenance.known_user:
                 yield "known to the recommender"
-    if any(engine.generations.leftovers()) or any(engine.settings.compact.glob("training/*")):
+    if any(engine.current.generations.leftovers()) or any(engine.settings.compact.glob("training/*")):
         yield "leftovers of an interrupted rewriting, or checkpoints"
 
 
@@ -157,9 +157,9 @@ def _lost(engine: Engine, case: Case, expected: Expected) -> Iterator[str]:
     """What is not as it was of everybody else, and of the memory and the index, which must equal a twin's."""
     if rows_of(engine.store) != expected.left(case.request.user_ids):
         yield "rows of others"
-    for name in engine.generations.names():
+    for name in engine.current.generations.names():
         try:
-            verify_files(engine.generations.open(name))
+            verify_files(engine.current.generations.open(name))
         except RagRecError as error:
             yield f"a generation: {error.code}"
     twin = build_twin(engine.live, engine.store, engine.settings, engine.embedder)
@@ -169,7 +169,7 @@ def _lost(engine: Engine, case: Case, expected: Expected) -> Iterator[str]:
 def _ledger_faults(engine: Engine) -> Iterator[str]:
     entries, copy = engine.store.ledger(), LedgerFile(engine.settings.ledger_file)
     try:
-        verify_chain(entries, Verifier.from_pem(engine.public_key()))
+        verify_chain(entries, Verifier.from_pem(engine.officer.public_key()))
         if copy.read() != entries:
             yield "the copy differs from the store's"
     except RagRecError as error:

@@ -61,10 +61,10 @@ def carry_out(settings: Settings, case: Case, around: AbstractContextManager[Non
     """Carry a request out, in a service or as a command; when everything is open and planned, within a context."""
     if case.served:
         engine = engine_of(settings)
-        engine.join()
-        request = confirmed(engine, case.request)
+        engine.attendance.join()
+        request = confirmed(engine.officer, case.request)
         with around:
-            engine.forget(request)
+            engine.officer.forget(request)
         engine.close()
         return
     store = store_of(settings)

@@ -86,18 +86,18 @@ def serve_until_killed(settings: Settings, case: Case, ending: Ending, ready: Co
     ending.held = ready
     with capture_logs(), _service(settings, WatchedRemovals(settings, ending)) as engine:
         _wait_until_ready(engine, case)
-        request = confirmed(engine, case.request)
+        request = confirmed(engine.officer, case.request)
         ready.send_bytes(b"starts")
-        engine.forget(request)
+        engine.officer.forget(request)
 
 
 def seconds_of(settings: Settings, case: Case) -> float:
     """How long a service takes for a case with a removal process that is ready."""
     with capture_logs(), _service(settings, WatchedRemovals(settings, Ending())) as engine:
         _wait_until_ready(engine, case)
-        request = confirmed(engine, case.request)
+        request = confirmed(engine.officer, case.request)
         started = time.perf_counter()
-        engine.forget(request)
+        engine.officer.forget(request)
         return time.perf_counter() - started
 
 
@@ -114,7 +114,7 @@ def outlive(
     with capture_logs() as logs, _service(settings, removals) as engine:
         _wait_until_ready(engine, case)
         with _killed_after(None if point else delay):
-            outcome = engine.forget(quoted(case, expected))
+            outcome = engine.officer.forget(quoted(case, expected))
         kills = _killed_in(logs)
         ending.point = None
         found = examine_living(engine, case, expected, outcome) if kills else Examination()
@@ -134,7 +134,7 @@ def removal_process() -> BaseProcess | None:
 @contextmanager
 def _service(settings: Settings, removals: RemovalProcess) -> Iterator[Engine]:
     engine = Engine.open(settings, embedder=HashEmbedder(), removals=removals)
-    engine.join()
+    engine.attendance.join()
     try:
         yield engine
     finally:
@@ -144,7 +144,7 @@ def _service(settings: Settings, removals: RemovalProcess) -> Iterator[Engine]:
 def _wait_until_ready(engine: Engine, case: Case) -> None:
     """Wait until the removal process has refused something: then it has loaded all it needs."""
     with suppress(ConfirmationRequired):
-        engine.forget(case.request)
+        engine.officer.forget(case.request)
 
 
 @contextmanager

@@ -9,11 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from rag_rec.commands.app import command
-from rag_rec.engine.officer import Privacy
+from rag_rec.engine.attendance import Attendance
+from rag_rec.engine.current import Current
+from rag_rec.engine.officer import Officer
+from rag_rec.generators.passthrough import Passthrough
 from rag_rec.home.opening import existing_store_of
-from rag_rec.index.generation import Generations
-from rag_rec.index.live import Live
 from rag_rec.progress.shown import Shown
+from rag_rec.recommend.source import FixedRanking
 from rag_rec.settings import Settings
 from rag_rec.vectors.embedding import open_embedder
 
@@ -38,6 +40,6 @@ def prove(request: str, sample: Sample = None) -> Mapping[str, Any]:
         embedder = open_embedder(settings.embedding_model, settings.embedding_threads)
         with Shown("prove") as shown:
             shown.stage("load the index", 0)
-            live = Live.load(Generations(settings.generations).current(), store, settings, embedder)
-            table = Privacy(settings, store, embedder, live).prove(request, sample, shown)
+            current = Current.load(settings, store, embedder, FixedRanking(Passthrough(), None))
+            table = Officer(current, Attendance(current)).prove(request, sample, shown)
         return {"ok": table["equal"], "request": request, **table}

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Self
 
 import numpy as np
-import structlog
 
 from rag_rec.catalogue.filters import compile_filter
 from rag_rec.clock import now_ms
@@ -22,22 +21,22 @@ from rag_rec.domain import (
     SimilarItem,
     User,
 )
-from rag_rec.engine.officer import Privacy
+from rag_rec.engine.attendance import Attendance
+from rag_rec.engine.current import Current
+from rag_rec.engine.officer import Officer
 from rag_rec.engine.removals.process import RemovalProcess
 from rag_rec.engine.status import Status
 from rag_rec.engine.system import signer_of
 from rag_rec.engine.tending import clean_if_possible
-from rag_rec.errors import CorruptIndex, InvalidInput, NotReady, RagRecError, UnknownItem
+from rag_rec.errors import InvalidInput, NotReady, UnknownItem
 from rag_rec.explain.opening import open_explainer
 from rag_rec.explain.records import Conditions, ExplainedRecommendation, Lookup
 from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.home.opening import existing_store_of
-from rag_rec.index.generation import Generations
 from rag_rec.index.live import Live
 from rag_rec.places.occupation import Occupation
 from rag_rec.presence.processes import enter
-from rag_rec.recommend.opening import open_ranking
 from rag_rec.recommend.pipeline import Overtaken, Recommender
 from rag_rec.recommend.ranker import Ranker
 from rag_rec.recommend.source import RankerSource
@@ -48,35 +47,26 @@ from rag_rec.validation import Limits, check_interaction, check_item, check_k, c
 from rag_rec.vectors.embedding import open_embedder
 from rag_rec.vectors.protocol import Embedder
 
-log = structlog.get_logger()
 
-
-class Engine(Privacy):
-    """Recommendations, events, forgetting and status over one store and the current index generation. Thread-safe.
+class Engine:
+    """A running system: recommendations, events and status, over one store and what answers at present. Thread-safe.
 
     Attributes:
         settings: as given to :meth:`open`.
         store: the system of record.
-        generations: the index generations on disk.
         embedder: the embedding model.
+        current: the state in memory and the ranker.
+        attendance: this process on the lists of the store; it says whether the engine may answer.
+        officer: access, forgetting, proof, consent and legal holds.
         explainer: writes explanations; None where no instruction-tuned LLM is configured.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts of the running product
-        self,
-        settings: Settings,
-        store: Store,
-        generations: Generations,
-        live: Live,
-        embedder: Embedder,
-        ranking: RankerSource,
-        removals: RemovalProcess | None = None,
-    ) -> None:
-        super().__init__(settings, store, embedder, live, removals)
-        self.generations = generations
-        self.explainer = open_explainer(settings)
-        self._ranking = ranking
-        self._ranked_at = live.erasures
+    def __init__(self, current: Current, attendance: Attendance, removals: RemovalProcess | None = None) -> None:
+        self.settings, self.store, self.embedder = current.settings, current.store, current.embedder
+        self.current = current
+        self.attendance = attendance
+        self.officer = Officer(current, attendance, removals)
+        self.explainer = open_explainer(current.settings)
         self._switching = threading.Lock()
 
     @classmethod
@@ -104,26 +94,28 @@ class Engine(Privacy):
         """
         with ExitStack() as opened:
             if store is None:
-                store = _store_with_its_keys(settings)
+                store = existing_store_of(settings)
                 opened.callback(store.close)
+                signer_of(settings, store)  # a wrong key is refused now rather than when somebody is to be forgotten
             process = enter(store)  # before anything is read of a person
             embedder = embedder or open_embedder(settings.embedding_model, settings.embedding_threads)
-            generations = Generations(settings.generations)
             place = opened.enter_context(closing(Occupation(settings, store)))
             clean_if_possible(settings, store, place, thorough=True)  # somebody may have been forgotten meanwhile
-            live = Live.load(generations.current(), store, settings, embedder)
-            ranking = ranking or open_ranking(settings, store)
-            engine = cls(settings, store, generations, live, embedder, ranking, removals)
-            engine._place = place
-            engine._process = process
+            current = Current.load(settings, store, embedder, ranking)
+            engine = cls(current, Attendance(current, place, process), removals)
             engine._keep_up()  # a crash may have left a removal unfinished
             opened.pop_all()  # they are the engine's now
         return engine
 
     @property
+    def live(self) -> Live:
+        """The state in memory that answers at present."""
+        return self.current.live
+
+    @property
     def ranker(self) -> Ranker:
         """The generator in use, with its gate."""
-        return self._ranking.current
+        return self.current.ranking.current
 
     def recommend(self, request: RecommendationRequest) -> Recommendation:
         """Rank items for a user. An unknown user gets popular items, and the provenance says so.
@@ -133,12 +125,12 @@ class Engine(Privacy):
         """
         started, asked = time.monotonic(), request
         while True:
-            live = self._fresh()
+            live = self.current.fresh()
             erasures = live.erasures
             with suppress(Overtaken):
                 answer = Recommender(live, self.store, self.ranker, self.settings).recommend(asked)
-                if self._live is live and live.erasures == erasures and self.store.erasure_epoch() <= live.epoch:
-                    if self.term() is not None:
+                if self.live is live and live.erasures == erasures and self.store.erasure_epoch() <= live.epoch:
+                    if self.attendance.term is not None:
                         return answer
                     self._begin_term()
             if request.deadline_ms:
@@ -172,7 +164,7 @@ class Engine(Privacy):
     def similar(self, item_id: str, k: int, filters: str | None = None) -> list[SimilarItem]:
         """The ``k`` items whose text is closest to this one's, best first."""
         check_k(k, self.settings)
-        live = self._fresh()
+        live = self.current.fresh()
         number = live.items.catalogue.number_of(item_id)
         if number is None:
             raise UnknownItem("There is no item with this id; add it with PUT /v1/items/{id}.")
@@ -195,31 +187,29 @@ class Engine(Privacy):
         for interaction in interactions:
             check_interaction(interaction, limits)
         result = self.store.append(interactions)
-        self._live.follow()
+        self.live.follow()
         return result
 
     def put_user(self, user: User) -> None:
         """Insert or replace a user's attributes."""
         check_user(user, self._limits())
         self.store.put_users([user])
-        self._live.follow()
+        self.live.follow()
 
     def put_item(self, item: Item) -> None:
         """Insert or replace an item; it can be recommended at once."""
         check_item(item, self._limits())
         self.store.put_items([item])
-        self._live.follow()
+        self.live.follow()
 
     def forget(self, request: ForgetRequest) -> ForgetOutcome:
-        """Remove people, or some of a person's interactions, from every layer."""
-        outcome = super().forget(request)
-        self._fresh()
-        return outcome
+        """Remove people, or some of a person's interactions, from every layer. See :meth:`Officer.forget`."""
+        return self.officer.forget(request)
 
     def status(self) -> Status:
         """Whether the service can answer, and from what. Raises ``StoreLost`` where the store was lost or replaced."""
         self.store.check()
-        live, counts, epoch = self._live, self.store.counts(), self.store.epoch()
+        live, counts, epoch = self.live, self.store.counts(), self.store.epoch()
         return Status(
             ready=True,
             generation=live.generation.id,
@@ -231,8 +221,8 @@ class Engine(Privacy):
             suppressed=self.store.suppressed_events(),
             erasure_epoch=self.store.erasure_epoch(),
             ledger_copy_lag=LedgerFile(self.settings.ledger_file).lag(self.store),
-            removal_process_losses=self.removal_process_losses,
-            generator=self._ranking.condition,
+            removal_process_losses=self.officer.removal_process_losses,
+            generator=self.current.ranking.condition,
         )
 
     def warm_up(self) -> None:
@@ -250,44 +240,25 @@ class Engine(Privacy):
         with self._switching:
             self.store.check()  # what lies in the place of a store that was lost is nothing to go on with
             try:
-                return self._take_up_generation()
+                return self.current.take_up_generation()
             finally:  # one that is broken keeps back neither the index nor the generator, nor a removal
                 try:
-                    self._ranking.refresh()
+                    self.current.ranking.refresh()
                 finally:
                     self._keep_up()
 
-    def join(self, let_answers_leave: Callable[[], None] = lambda: None, instead_of: str | None = None) -> None:
-        """See :meth:`Privacy.join`. Only with what is current after that, requests may be answered: an adapter that
-        was replaced before this memory was on the list is let go of here."""
-        super().join(let_answers_leave, instead_of)
-        self._refresh_ranking()
-        self._say()
-
     def close(self) -> None:
         """Release the store and the generator."""
-        self._leave()
-        self._ranking.close()
+        self.attendance.leave()
+        self.officer.close()
+        self.current.ranking.close()
         if self.explainer is not None:
             self.explainer.close()
         self.store.close()
 
-    def _take_up_generation(self) -> bool:
-        name = self.generations.current_id()
-        if name is None or name == self._live.generation.id:
-            return False
-        try:
-            generation = self.generations.current()
-        except (InvalidInput, CorruptIndex):
-            if self.generations.current_id() != name:
-                return False  # replaced by a successor while it was read; the next call finds that one
-            raise
-        if generation.manifest.lineage == self._live.generation.manifest.lineage:
-            self._live.follow()
-            self._live.generation = generation
-            return True
-        self._live = Live.load(generation, self.store, self.settings, self.embedder)
-        return True
+    def _keep_up(self) -> None:
+        self.attendance.keep_up()
+        self.officer.finish()
 
     def _begin_term(self) -> None:
         """Be heard of again after a silence, before the answer that was under way is made once more.
@@ -295,48 +266,19 @@ class Engine(Privacy):
         Raises:
             NotReady: the store cannot be reached in time.
         """
-        self.attend()
-        if self.term() is None:
+        self.attendance.attend()
+        if self.attendance.term is None:
             raise NotReady("The service was silent for too long, and is being heard of again; try again in a second.")
 
     def _conditions(self, stopped: Callable[[], bool]) -> tuple[Conditions, Lookup]:
         """On what an explanation of the present state goes on, and where it finds the items."""
-        live = self._fresh()
+        live = self.current.fresh()
         erasures, catalogue = live.erasures, live.items.catalogue
-        conditions = Conditions(lambda: self._fresh() is live and live.erasures == erasures, stopped)
+        conditions = Conditions(lambda: self.current.fresh() is live and live.erasures == erasures, stopped)
         return conditions, lambda name: catalogue.item(int(catalogue.numbers_of([name])[0]))
-
-    def _adapters(self) -> tuple[str, ...]:
-        return self._ranking.adapters
 
     def _limits(self) -> Limits:
         return Limits.at(now_ms(), self.settings)
-
-    def _fresh(self) -> Live:
-        live = self._live
-        if self.store.epoch() > live.epoch:
-            live.follow()
-        if live.erasures != self._ranked_at:  # somebody was forgotten: perhaps the adapter may not rank any more
-            self._ranked_at = live.erasures
-            self._refresh_ranking()
-        return live
-
-    def _refresh_ranking(self) -> None:
-        try:
-            self._ranking.refresh()
-        except RagRecError as error:  # an answer is not lost because a file of the generator is broken
-            log.error("generator_refresh_failed", code=error.code)
-
-
-def _store_with_its_keys(settings: Settings) -> Store:
-    """The store; a wrong signing key is refused now rather than when somebody is to be forgotten."""
-    store = existing_store_of(settings)
-    try:
-        signer_of(settings, store)
-    except BaseException:
-        store.close()
-        raise
-    return store
 
 
 def _milliseconds_since(started: float) -> int:

@@ -1,19 +1,20 @@
-"""What a privacy officer asks of a running system. :class:`rag_rec.engine.engine.Engine` is one."""
+"""What a privacy officer asks of a running system: :attr:`rag_rec.engine.engine.Engine.officer`."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import structlog
 
 from rag_rec.domain import User
+from rag_rec.engine.attendance import Attendance
+from rag_rec.engine.current import Current
 from rag_rec.engine.removals.process import Lost, RemovalProcess
 from rag_rec.engine.system import open_system
-from rag_rec.errors import Busy, DiskFull, NotReady, RagRecError, StoreAway, StoreLost
+from rag_rec.errors import Busy, NotReady, RagRecError
 from rag_rec.forgetting.audit.trail import Deed, deeds, note
 from rag_rec.forgetting.plan import Plan
 from rag_rec.forgetting.receipts.records import record_of
@@ -23,103 +24,68 @@ from rag_rec.forgetting.rights.identity import Identities
 from rag_rec.forgetting.saga import Saga
 from rag_rec.forgetting.system import System
 from rag_rec.home.keys import open_pseudonyms
-from rag_rec.index.live import Live
 from rag_rec.layers.records import ForgetRecord
-from rag_rec.places.cleaning import Cleaner
-from rag_rec.places.occupation import Occupation
-from rag_rec.presence import processes
-from rag_rec.presence.remnants import Remnants
-from rag_rec.presence.replicas import Presence
 from rag_rec.progress.protocol import SILENT, Progress
 from rag_rec.proof.table import compare, proof_table
 from rag_rec.proof.twin import build_twin
-from rag_rec.settings import Settings
-from rag_rec.store.protocol import Store
-from rag_rec.store.records import Hold, ServiceProcess, StoredInteraction, Suppression
-from rag_rec.vectors.protocol import Embedder
+from rag_rec.store.records import Hold, StoredInteraction, Suppression
 
 log = structlog.get_logger()
 
 
-def _nothing() -> None:
-    """Answers that nobody sends have left when they are made."""
+class Officer:
+    """Access, forgetting, proof, consent and legal holds, over one store and the state in memory. Thread-safe.
 
+    Args:
+        current: the state that answers.
+        attendance: knows which replica this process is.
+        removals: the process that carries removals out; None carries them out here. It is the officer's own.
 
-class Privacy:
-    """Access, forgetting, proof, consent and legal holds, over one store and the state in memory. Thread-safe."""
+    Attributes:
+        removal_process_losses: how often that process was lost while it carried one out; each was finished here.
+    """
 
-    def __init__(
-        self,
-        settings: Settings,
-        store: Store,
-        embedder: Embedder,
-        live: Live,
-        removals: RemovalProcess | None = None,
-    ) -> None:
-        self.settings = settings
-        self.store = store
-        self.embedder = embedder
-        self._live = live
-        self._presence = Presence(store)
+    def __init__(self, current: Current, attendance: Attendance, removals: RemovalProcess | None = None) -> None:
+        self._current = current
+        self._attendance = attendance
+        self._settings = current.settings
+        self._store = current.store
         self._turn = threading.RLock()
-        self._attending = threading.Lock()
-        self._let_answers_leave: Callable[[], None] = _nothing
-        self._place: Occupation | None = None
-        self._process: ServiceProcess | None = None
-        self._pseudonyms = open_pseudonyms(settings)
+        self._pseudonyms = open_pseudonyms(current.settings)
         self._removals = removals
-        self._remnants = Remnants(store) if settings.overwrite_freed else None
-        self._losses = 0
-
-    @property
-    def live(self) -> Live:
-        """The state that answers at present."""
-        return self._live
-
-    @property
-    def removal_process_losses(self) -> int:
-        """How often the process that carries removals out was lost while it did; each was finished here."""
-        return self._losses
+        self.removal_process_losses = 0
 
     def export(self, user_id: str) -> tuple[User, list[StoredInteraction]]:
         """Everything stored about a user (right of access), as of one moment. The ledger says who asked."""
-        exported = export(self.store, user_id)
-        note(self._system(), "export", subject=self._pseudonyms.user(user_id))
+        exported = export(self._store, user_id)
+        note(self.system(), "export", subject=self._pseudonyms.user(user_id))
         return exported
 
     def plan(self, request: ForgetRequest) -> Plan:
         """What a request would remove, and the hash by which it is agreed to. Changes nothing."""
-        return self._saga().plan(request)
+        return self.saga().plan(request)
 
     def forget(self, request: ForgetRequest) -> ForgetOutcome:
         """Remove people, or some of a person's interactions, from every layer. See :meth:`Saga.forget`."""
-        with self._turn:
-            self.store.check()  # before anything is made beside a store that is not there any more
-            if self._removals is None:
-                return self._saga().forget(request)
-            try:
-                return self._removals.forget(request, self._live, self._presence.id)
-            except Lost:
-                self._losses += 1
-                log.error("removal_process_lost")
-                # Whatever was left, from nothing to nearly all, is gone on with here: to the caller it is one command.
-                return replace(self._saga().forget(request), repeated=False)
+        outcome = self._forget(request)
+        self._current.fresh()
+        return outcome
 
     def forget_records(self, request_id: str) -> list[ForgetRecord]:
         """What became of a forget request, or of every request of a batch. Raises ``UnknownRequest``."""
-        return self._saga().records(request_id)
+        return self.saga().records(request_id)
 
     def pending(self) -> list[ForgetRecord]:
         """Forget requests that are not complete."""
-        return self.store.forget_records(pending=True)
+        return self._store.forget_records(pending=True)
 
     def forget_requests(self, *, pending: bool = False, newest: int | None = None) -> list[ForgetRecord]:
         """Forget requests, oldest first: only those that are not complete, and of them the ``newest`` so many."""
-        return self.store.forget_records(pending=pending, newest=newest)
+        return self._store.forget_records(pending=pending, newest=newest)
 
     def find(self, user_id: str) -> list[ForgetRecord]:
         """The forget requests about a person, oldest first, by the id that the person has or had."""
-        return self.store.forget_records(subject=self._pseudonyms.user(user_id))
+        return self._store.forget_records(subject=self._pseudonyms.user(user_id))
 
     def receipt(self, request_id: str) -> str:
         """The latest receipt of a request, signed JSON.
@@ -128,14 +94,14 @@ class Privacy:
             UnknownRequest: there is no such request, or it is a batch; the message says how to get at its requests.
             NotReady: it has no receipt yet.
         """
-        receipt = record_of(self.store, request_id).receipt
+        receipt = record_of(self._store, request_id).receipt
         if receipt is None:
             raise NotReady("The request has been accepted and has no receipt yet; try again in a moment.")
         return receipt
 
     def public_key(self) -> str:
         """The key by which receipts are verified, as PEM."""
-        return self._system().signer.public_pem
+        return self.system().signer.public_pem
 
     def prove(self, request_id: str, sample: int | None = None, progress: Progress = SILENT) -> Mapping[str, Any]:
         """Compare this system with a twin that never knew the person, and add the table to the receipt.
@@ -152,143 +118,78 @@ class Privacy:
             Busy: another index was taken up meanwhile, and the state that was compared answers no more.
         """
         self.receipt(request_id)
-        live = self._live
-        twin = build_twin(live, self.store, self.settings, self.embedder, progress)
-        table = proof_table(compare(live, twin, sample, self.settings.seed, progress))
-        if self._live is not live:
+        live = self._current.live
+        twin = build_twin(live, self._store, self._settings, self._current.embedder, progress)
+        table = proof_table(compare(live, twin, sample, self._settings.seed, progress))
+        if self._current.live is not live:
             raise Busy("Another index was taken up while the proof was made; try again. The receipt is as it was.")
         progress.stage("sign the receipt", 0)
-        self._saga().add_proof(request_id, table)
-        note(self._system(), "prove", request=request_id)
+        self.saga().add_proof(request_id, table)
+        note(self.system(), "prove", request=request_id)
         return table
 
     def consent(self, user_id: str) -> Suppression:
         """Open a new identity for a forgotten person. Raises ``UnknownUser`` if nobody of this id was forgotten."""
-        return self._identities().consent(user_id)
+        return Identities(self.system()).consent(user_id)
 
     def hold(self, user_id: str, reason: str) -> Hold:
         """Forbid that a person is forgotten, for a legal reason."""
-        return self._identities().hold(user_id, reason)
+        return Identities(self.system()).hold(user_id, reason)
 
     def release(self, user_id: str) -> None:
         """Lift a legal hold."""
-        self._identities().release(user_id)
+        Identities(self.system()).release(user_id)
 
     def audit(self, after: int = 0, limit: int | None = None) -> list[Deed]:
         """What was done, and by whom, oldest first. See :func:`rag_rec.forgetting.audit.trail.deeds`."""
-        return deeds(self.store, after, limit)
+        return deeds(self._store, after, limit)
 
     def holds(self) -> list[Hold]:
         """All legal holds, by time. They name people by pseudonym."""
-        return self.store.holds()
+        return self._store.holds()
 
-    def join(self, let_answers_leave: Callable[[], None] = lambda: None, instead_of: str | None = None) -> None:
-        """Go on the list of live replicas: forget requests elsewhere wait until this memory has followed.
-
-        Args:
-            let_answers_leave: waits until every answer that was begun by now has left; called before others are told.
-            instead_of: see :meth:`Presence.join`.
-        """
-        self._let_answers_leave = let_answers_leave
-        self._presence.join(self._live.epoch, self._adapters(), let_answers_leave, instead_of)
-
-    def stay(self) -> None:
-        """Remain on the list of live replicas while a refresh takes long. See :meth:`Presence.stay`."""
-        self._presence.stay()
-
-    def term(self) -> int | None:
-        """The number of the present term on the list of live replicas; None while the lease is over, and nothing
-        personal may leave. What was begun in one term must not leave in another. See :class:`Presence`."""
-        return self._presence.term
-
-    def attend(self) -> bool:
-        """Follow the store at once where somebody was forgotten, and say so. Waits for no other removal.
-
-        Called many times a second: it reads one number where nothing happened. A lease that is over begins anew here.
-
-        Returns:
-            Whether somebody was forgotten since this was called last, or the lease was over.
-        """
-        if not self._attending.acquire(blocking=False):
-            return False
-        try:
-            erased = self.store.erasure_epoch()
-            news = erased > self._presence.said or self._presence.term is None
-            if news:
-                self._live.follow()
-                self._say()
-            return news
-        finally:
-            self._attending.release()
-
-    def _keep_up(self) -> None:
-        """Follow the store, say so, clean the data folder, and take up what is unfinished.
+    def finish(self) -> None:
+        """Clean the data folder, and take up what is unfinished, unless a removal is under way.
 
         What cannot be finished at present, because a disk is full or an old index is damaged, must not keep back a
         service that can answer: it is logged, and shows in the age of the oldest pending request.
         """
-        self._live.follow()
-        self._say()
-        if self._remnants is not None:
-            self._remnants.let_go_of_removed()
-        saga = self._saga()
+        saga, attendance = self.saga(), self._attendance
         with saga.turn.taken_if_free() as mine:
             if not mine:
                 return
-            for task in (self._clean, saga.resume, self._remain, saga.look_later):
+            for task in (attendance.clean, saga.resume, attendance.remain, saga.look_later):
                 try:
                     task()
                 except (RagRecError, OSError) as error:
                     log.error("removal_unfinished", code=getattr(error, "code", "disk"))
 
-    def _clean(self) -> None:
-        if self._place is not None:
-            self._place.beat()
-            Cleaner(self.settings, self.store, self._place).clean()
+    def saga(self) -> Saga:
+        """Carries removals out in this process. Raises ``WrongKey`` as :meth:`system`."""
+        return Saga(self.system(), turn=self._turn)
 
-    def _remain(self) -> None:
-        """See that this process is on the list of those that may hold something in freed memory: others take one that
-        was silent for long off it."""
-        if self._process is not None and self._process.id not in {each.id for each in self.store.processes()}:
-            self.store.put_process(self._process)
+    def system(self) -> System:
+        """The system with the state that answers now.
 
-    def _say(self) -> None:
-        known = self._presence.id
-        if not self._presence.beat(self._live.epoch, self._adapters()):
-            log.warning("replica_rejoins")  # it was silent for too long, and nobody waits for it any more
-            self.join(self._let_answers_leave, known)
+        Raises:
+            WrongKey: the ledger was signed with another key meanwhile.
+        """
+        return open_system(self._settings, self._store, self._pseudonyms, self._current.live, self._attendance.replica)
 
-    def _adapters(self) -> tuple[str, ...]:
-        """Digests of the adapters in memory, sorted; none where nothing generates."""
-        return ()
-
-    def _leave(self) -> None:
-        served = self._presence.id is not None
-        with _even_without_a_store():
-            self._presence.leave()
-        if served and self._process is not None:  # a program that uses the library may go on for long after this
-            with _even_without_a_store():
-                processes.leave(self.store, self._process)
-        if self._place is not None:
-            with _even_without_a_store():
-                self._place.close()
+    def close(self) -> None:
+        """End the process of the removals."""
         if self._removals is not None:
             self._removals.close()
 
-    def _saga(self) -> Saga:
-        return Saga(self._system(), turn=self._turn)
-
-    def _identities(self) -> Identities:
-        return Identities(self._system())
-
-    def _system(self) -> System:
-        return open_system(self.settings, self.store, self._pseudonyms, self._live, self._presence.id)
-
-
-@contextmanager
-def _even_without_a_store() -> Iterator[None]:
-    """Around what says goodbye in the store: one that is lost, away or full keeps nobody from ending."""
-    try:
-        yield
-    except (StoreAway, StoreLost, DiskFull) as error:  # what others wait for ends by itself
-        log.error("leave_failed", code=error.code)
+    def _forget(self, request: ForgetRequest) -> ForgetOutcome:
+        with self._turn:
+            self._store.check()  # before anything is made beside a store that is not there any more
+            if self._removals is None:
+                return self.saga().forget(request)
+            try:
+                return self._removals.forget(request, self._current.live, self._attendance.replica)
+            except Lost:
+                self.removal_process_losses += 1
+                log.error("removal_process_lost")
+                # Whatever was left, from nothing to nearly all, is gone on with here: to the caller it is one command.
+                return replace(self.saga().forget(request), repeated=False)

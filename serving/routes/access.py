@@ -25,7 +25,7 @@ async def export(user_id: Annotated[Id, Path()], service: CurrentService) -> Res
     engine = service.ready_engine
 
     def write() -> Response:
-        user, interactions = engine.export(user_id)
+        user, interactions = engine.officer.export(user_id)
         return json_response(export_document(user, interactions))
 
     return await service.inspections.run(write)

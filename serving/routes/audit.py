@@ -22,5 +22,5 @@ async def audit(query: Annotated[AuditQuery, Query()], service: CurrentService) 
 
     For the next page, give the `sequence` of the last one as `after`.
     """
-    found = await service.inspections.run(service.ready_engine.audit, query.after, query.limit)
+    found = await service.inspections.run(service.ready_engine.officer.audit, query.after, query.limit)
     return json_response({"actions": [asdict(each) for each in found]})

@@ -70,21 +70,21 @@ async def forget(body: ForgetBody, service: CurrentService) -> Response:
 @router.get("/v1/forget", response_model=RequestsAnswer)
 async def requests(query: Annotated[RequestsQuery, Query()], service: CurrentService) -> Response:
     """The forget requests there are, oldest first."""
-    look = partial(service.ready_engine.forget_requests, pending=query.pending, newest=query.newest)
+    look = partial(service.ready_engine.officer.forget_requests, pending=query.pending, newest=query.newest)
     return json_response({"requests": await service.inspections.run(_all_shown, look)})
 
 
 @router.post("/v1/forget/find", response_model=RequestsAnswer, responses=WITH_BODY)
 async def find(body: FindBody, service: CurrentService) -> Response:
     """The forget requests about a person, oldest first, by the id that the person has or had."""
-    look = partial(service.ready_engine.find, body.user_id)
+    look = partial(service.ready_engine.officer.find, body.user_id)
     return json_response({"requests": await service.inspections.run(_all_shown, look)})
 
 
 @router.get("/v1/forget/{request:request}", response_model=ForgetRecordAnswer | BatchAnswer, responses=errors(404))
 async def forget_status(request: Annotated[Id, Path()], service: CurrentService) -> Response:
     """How far a forget request has come, or every request of a batch."""
-    shown = await service.inspections.run(_all_shown, partial(service.ready_engine.forget_records, request))
+    shown = await service.inspections.run(_all_shown, partial(service.ready_engine.officer.forget_records, request))
     if shown[0]["request_id"] == request:
         return json_response(shown[0])
     return json_response({"batch": request, "requests": shown})
@@ -93,7 +93,7 @@ async def forget_status(request: Annotated[Id, Path()], service: CurrentService)
 @router.get("/v1/forget/{request:request}/receipt", response_class=Response, responses={**RECEIPT, **errors(404)})
 async def receipt(request: Annotated[Id, Path()], service: CurrentService) -> Response:
     """The signed receipt of a request, its latest revision. `rag-rec receipt verify` checks it without the service."""
-    text = await service.inspections.run(service.ready_engine.receipt, request)
+    text = await service.inspections.run(service.ready_engine.officer.receipt, request)
     return Response(text.encode(), media_type=JSON)
 
 
@@ -104,17 +104,17 @@ async def prove(request: Annotated[Id, Path()], service: CurrentService) -> Resp
     It takes minutes where there are many users, and the answer comes at the end: nothing is told meanwhile. Allow for
     it in the client's time limit, or run `rag-rec prove`, which tells on stderr how far it has come.
     """
-    return json_response(await service.proofs.run(service.ready_engine.prove, request))
+    return json_response(await service.proofs.run(service.ready_engine.officer.prove, request))
 
 
 @key.get("/v1/receipts/key", response_model=KeyAnswer)
 async def receipt_key(service: CurrentService) -> Response:
     """The public key that verifies receipts. Needs a key of the interface with any role."""
-    return json_response({"key": await service.inspections.run(service.ready_engine.public_key)})
+    return json_response({"key": await service.inspections.run(service.ready_engine.officer.public_key)})
 
 
 async def _plan(service: Service, request: ForgetRequest) -> Response:
-    return json_response(await service.removals.run(service.ready_engine.plan, request))
+    return json_response(await service.removals.run(service.ready_engine.officer.plan, request))
 
 
 async def _forget(service: Service, request: ForgetRequest) -> Response:
@@ -137,10 +137,10 @@ async def _forget(service: Service, request: ForgetRequest) -> Response:
 
 def _carry_out(engine: Engine, request: ForgetRequest) -> tuple[ForgetOutcome, Outlook]:
     """What went, and what its state means. What cannot be looked up keeps no acknowledgement back."""
-    outcome = engine.forget(request)
+    outcome = engine.officer.forget(request)
     state = ForgetState(outcome.state)
     try:
-        records = (engine.forget_records(name)[0] for name in outcome.requests[:LOOKED_AT])
+        records = (engine.officer.forget_records(name)[0] for name in outcome.requests[:LOOKED_AT])
         found = next((record for record in records if record.state is state), None)
     except RagRecError:
         found = None

@@ -28,7 +28,7 @@ router = APIRouter(route_class=needing(Role.PRIVACY), tags=["privacy"], response
 )
 async def hold(user_id: Annotated[Id, Path()], body: HoldBody, service: CurrentService) -> Response:
     """Forbid that a user is forgotten, for a legal reason; another reason replaces it."""
-    await service.changes.run(service.ready_engine.hold, user_id, body.reason)
+    await service.changes.run(service.ready_engine.officer.hold, user_id, body.reason)
     return Response(status_code=204)
 
 
@@ -39,19 +39,19 @@ async def release(
     service: CurrentService,
 ) -> Response:
     """Lift a legal hold."""
-    await service.changes.run(service.ready_engine.release, user_id)
+    await service.changes.run(service.ready_engine.officer.release, user_id)
     return Response(status_code=204)
 
 
 @router.get("/v1/holds", response_model=HoldsAnswer)
 async def holds(service: CurrentService) -> Response:
     """All legal holds, by time. They name people by pseudonym."""
-    listed = await service.inspections.run(service.ready_engine.holds)
+    listed = await service.inspections.run(service.ready_engine.officer.holds)
     return json_response({"holds": [asdict(each) for each in listed]})
 
 
 @router.post("/v1/users/{user_id:id}/consent", response_model=ConsentAnswer, responses=errors(404))
 async def consent(user_id: Annotated[Id, Path()], service: CurrentService) -> Response:
     """Record that a forgotten person wants to come back: a new identity, to which nothing from before is added."""
-    opened = await service.changes.run(service.ready_engine.consent, user_id)
+    opened = await service.changes.run(service.ready_engine.officer.consent, user_id)
     return json_response({"identity": opened.identity, "since": opened.consented})

@@ -64,7 +64,7 @@ def test_there_is_no_evidence_of_strangers_and_of_the_forgotten(engine: Engine) 
     assert EvidenceRetriever(engine=engine, user_id="nobody").invoke("river") == []
     retriever = EvidenceRetriever(engine=engine, user_id="ben")
     assert retriever.invoke("river")
-    forget(engine, "ben")
+    forget(engine.officer, "ben")
     assert retriever.invoke("river") == []
 
 

@@ -70,7 +70,7 @@ def answered(api: Api) -> list[str]:
 
 
 def test_it_is_acknowledged_after_every_answer_that_was_begun_before(api: Api, engine: FakeEngine) -> None:
-    plan = engine.plan(ForgetRequest.of("u1")).plan
+    plan = engine.officer.plan(ForgetRequest.of("u1")).plan
     assert engine.entered.acquire(timeout=30)
     answer, gate = under_way(api, engine)
     removal = remove(api, plan)
@@ -83,7 +83,7 @@ def test_it_is_acknowledged_after_every_answer_that_was_begun_before(api: Api, e
 
 def test_what_takes_too_long_is_cut_off(api: Api, engine: FakeEngine) -> None:
     api.service.limits = Limits(barrier_seconds=0.001)
-    plan = engine.plan(ForgetRequest.of("u1")).plan
+    plan = engine.officer.plan(ForgetRequest.of("u1")).plan
     assert engine.entered.acquire(timeout=30)
     answer, gate = under_way(api, engine)
     assert remove(api, plan).result(30).status_code == 200

@@ -90,7 +90,7 @@ def test_a_request_that_was_seen_waiting_is_counted_when_it_is_complete(watched:
 def test_a_request_that_is_accepted_meanwhile_is_counted_later(watched: Watched) -> None:
     watched.put(record("a", ForgetState.EFFECTIVE))
     watched.clock.expect(["a"])
-    watched.engine.pending = list  # type: ignore[method-assign]
+    watched.engine.officer.pending = list  # type: ignore[method-assign]
     assert watched.counted("hidden") is None
     watched.complete("a")
     assert watched.counted("hidden") == 1
@@ -102,14 +102,14 @@ def test_a_request_that_a_restored_store_does_not_know_is_let_go(watched: Watche
     watched.engine.records["a"] = record("a", ForgetState.COMPLETE)
     assert watched.counted("hidden") is None
     with pytest.raises(UnknownRequest):
-        watched.engine.forget_records("b")
+        watched.engine.officer.forget_records("b")
 
 
 def test_a_store_that_cannot_be_asked_shows_no_figures(watched: Watched) -> None:
     def busy() -> list[ForgetRecord]:
         raise Busy("The store is busy.")
 
-    watched.engine.pending = busy  # type: ignore[method-assign]
+    watched.engine.officer.pending = busy  # type: ignore[method-assign]
     assert watched.value("overdue") is None
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from serving.limits import Limits
 from tests.serving.conftest import error_code
+from tests.serving.fake_engine import FakeAttendance
 from tests.serving.listening import HEADERS, running, wait_until_ready
 
 if TYPE_CHECKING:
@@ -47,11 +48,13 @@ def test_what_is_not_personal_is_answered(api: Api, engine: FakeEngine) -> None:
     assert api.call("GET", "/v1/forget").status_code == 200
 
 
-def test_a_stream_ends_where_the_lease_does(service: Service, engine: FakeEngine) -> None:
+def test_a_stream_ends_where_the_lease_does(
+    service: Service, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     terms = iter([0, 0, 0])  # at the beginning, before the head, and before the first part
     with running(service, lambda: engine) as (_, url), httpx.Client(base_url=url, headers=HEADERS) as client:
         wait_until_ready(client)
-        engine.term = lambda: next(terms, None)  # type: ignore[method-assign]
+        monkeypatch.setattr(FakeAttendance, "term", property(lambda _: next(terms, None)))
         with (
             pytest.raises(httpx.RemoteProtocolError),
             client.stream("POST", "/v1/recommendations/explain", json={"user_id": "u1"}) as response,
@@ -73,7 +76,7 @@ def test_removals_are_attended_to_however_long_a_refresh_takes(service: Service,
     service.limits = Limits(refresh_seconds=0.01, attend_seconds=0.01)
     with running(service, lambda: engine) as (_, url), httpx.Client(base_url=url) as client:
         wait_until_ready(client)
-        engine.attend = attend  # type: ignore[method-assign]
+        engine.attendance.attend = attend  # type: ignore[method-assign]
         attended.clear()
         assert attended.wait(30)
         held.set()
@@ -89,6 +92,6 @@ def test_what_fails_while_attending_is_logged_and_tried_again(service: Service, 
     service.limits = Limits(refresh_seconds=0.01, attend_seconds=0.01)
     with running(service, lambda: engine) as (_, url), httpx.Client(base_url=url) as client:
         wait_until_ready(client)
-        engine.attend = attend  # type: ignore[method-assign]
+        engine.attendance.attend = attend  # type: ignore[method-assign]
         assert all(failed.acquire(timeout=30) for _ in range(3))
         assert client.get("/healthz").status_code == 200

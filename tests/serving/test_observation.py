@@ -9,7 +9,7 @@ import structlog
 
 from rag_rec.domain import User
 from serving.logs import capture_libraries
-from tests.serving.fake_engine import subject_of
+from tests.serving.fake_officer import subject_of
 
 if TYPE_CHECKING:
     from tests.serving.conftest import Api

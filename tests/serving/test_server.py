@@ -69,7 +69,7 @@ def test_it_is_alive_at_once_ready_when_loaded_and_closes(
 def test_an_encoded_slash_reaches_the_routes(service: Service, engine: FakeEngine) -> None:
     with running(service, lambda: engine) as (_, url), httpx.Client(base_url=url, headers=HEADERS) as client:
         wait_until_ready(client)
-        engine.hold("u1", "case 17")
+        engine.officer.hold("u1", "case 17")
         assert client.put("/v1/users/u1%2Fhold", json={}).status_code == 204
         assert client.delete("/v1/users/u1%2Fhold", params={"dry_run": True}).json()["users"] == 1
         assert "u1" in engine.held

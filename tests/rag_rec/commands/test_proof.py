@@ -30,27 +30,27 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
 
 
 def test_a_proof_is_printed_and_stands_on_the_receipt(engine: Engine) -> None:
-    request = forget(engine, CANARY).requests[0]
-    first = orjson.loads(engine.receipt(request))
+    request = forget(engine.officer, CANARY).requests[0]
+    first = orjson.loads(engine.officer.receipt(request))
     result = CliRunner().invoke(app, [request, "--json"])
     assert result.exit_code == 0
     printed = orjson.loads(result.output)
     assert printed["ok"] is printed["equal"] is True
     assert (printed["request"], printed["mode"], printed["users"]) == (request, "exact", 5)
     assert {row["equal"] for row in printed["rows"]} == {True}
-    receipt = orjson.loads(engine.receipt(request))
+    receipt = orjson.loads(engine.officer.receipt(request))
     assert receipt["revision"] == first["revision"] + 1
     assert receipt["twin"]["rows"] == printed["rows"]
 
 
 def test_a_sample(engine: Engine) -> None:
-    request = forget(engine, CANARY).requests[0]
+    request = forget(engine.officer, CANARY).requests[0]
     printed = orjson.loads(CliRunner().invoke(app, [request, "--sample", "2", "--json"]).output)
     assert (printed["mode"], printed["users_listed"]) == ("sampled", 2)
 
 
 def test_a_difference_fails_the_command(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    request = forget(engine, CANARY).requests[0]
+    request = forget(engine.officer, CANARY).requests[0]
     unequal = Proof((Row("histories", 5, 1, 1.0),), 9, 5, 5, "reader")
     monkeypatch.setattr("rag_rec.engine.officer.compare", lambda *_: unequal)
     result = CliRunner().invoke(app, [request, "--json"])

@@ -59,7 +59,7 @@ def test_a_known_user_gets_unseen_items_with_reasons_of_their_own(engine: Engine
     assert answer.provenance.source is Source.CANDIDATES
     assert answer.provenance.known_user
     assert answer.provenance.strategy is strategy
-    assert answer.provenance.generation == engine.generations.current_id()
+    assert answer.provenance.generation == engine.current.generations.current_id()
     assert 0 < answer.provenance.evidence_tokens <= engine.settings.evidence_tokens
 
 
@@ -120,7 +120,7 @@ def test_only_positive_interactions_are_reasons(engine: Engine, strategy: Strate
 def test_an_event_that_means_nothing_is_refused(engine: Engine, event: str, value: float | None, problem: str) -> None:
     with pytest.raises(InvalidInput, match=problem):
         engine.add_interactions("ann", [Interaction("ann", ITEMS[3].id, 300 * DAY, event, value)])
-    assert len(engine.export("ann")[1]) == 3
+    assert len(engine.officer.export("ann")[1]) == 3
 
 
 def test_a_store_with_events_from_before_the_rules_still_serves(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_similar_items_need_a_known_item(engine: Engine) -> None:
 
 def test_export_returns_everything_in_order(engine: Engine) -> None:
     engine.put_user(User("ann", {"age": 41}))
-    user, rows = engine.export("ann")
+    user, rows = engine.officer.export("ann")
     assert user == User("ann", {"age": 41})
     assert [row.interaction for row in rows] == likes("ann", 0, 1, 2)
 
@@ -323,7 +323,7 @@ def test_answers_stay_sound_while_people_come_and_go(engine: Engine) -> None:
     try:
         for n in range(8):
             engine.add_interactions(f"guest-{n}", likes(f"guest-{n}", n, n + 2, start=200 + n))
-            forget(engine, f"guest-{n}")
+            forget(engine.officer, f"guest-{n}")
     finally:
         done.set()
         for thread in threads:
@@ -360,7 +360,7 @@ def test_an_answer_that_an_index_switch_overtook_is_made_again(engine: Engine, m
         left.append(request.deadline_ms or 0)
         if len(states) == 1:
             engine.refresh()
-            forget(engine, "ann")
+            forget(engine.officer, "ann")
         return answer
 
     monkeypatch.setattr(Recommender, "recommend", overtaken)

@@ -56,7 +56,7 @@ def test_an_explanation_is_void_once_somebody_has_been_forgotten(engine: Engine)
     (explanation, *_) = engine.explain(RecommendationRequest("ann", k=1)).explanations
     text = iter(explanation)
     assert next(text) == "You liked it [1]. "
-    forget(engine, "ann")
+    forget(engine.officer, "ann")
     with pytest.raises(NotReady, match="ask again"):
         next(text)
     (afresh,) = engine.explain(RecommendationRequest("ann", k=1)).explanations
@@ -78,7 +78,7 @@ def test_without_an_instruction_tuned_llm_the_caller_is_told_what_to_do(engine: 
 def test_no_evidence_leaves_once_somebody_has_been_forgotten(engine: Engine) -> None:
     explanations = iter(engine.explain(RecommendationRequest("ann", k=2)))
     list(next(explanations))
-    forget(engine, "ann")
+    forget(engine.officer, "ann")
     with pytest.raises(NotReady, match="ask again"):
         next(explanations)
 
@@ -91,7 +91,7 @@ def test_a_removal_while_the_answer_is_made_does_not_spoil_the_explanation(
     def interrupted(request: RecommendationRequest) -> Recommendation:
         made.append(1)
         if len(made) == 1:
-            forget(engine, "cleo")
+            forget(engine.officer, "cleo")
         return recommend(request)
 
     monkeypatch.setattr(engine, "recommend", interrupted)

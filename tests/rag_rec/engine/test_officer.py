@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,13 +10,14 @@ import pytest
 from rag_rec.engine import officer as privacy
 from rag_rec.engine.engine import Engine
 from rag_rec.engine.removals.process import Lost, RemovalProcess
-from rag_rec.errors import Busy
+from rag_rec.errors import Busy, WrongKey
 from rag_rec.forgetting.request import ForgetOutcome
 from rag_rec.index.live import Live
 from rag_rec.progress.protocol import Progress
 from rag_rec.proof.table import Proof, compare
 from rag_rec.proof.twin import Twin
-from tests.homes import build, running
+from tests.embedders import HashEmbedder
+from tests.homes import build, running, settings_for
 from tests.rag_rec.forgetting.asking import forget
 from tests.rag_rec.forgetting.homes import CANARY, log
 
@@ -27,8 +30,8 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 
 def test_a_proof_of_a_state_that_answers_no_more_is_not_added(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    request_id = forget(engine, CANARY).request_id
-    receipt, ledger = engine.receipt(request_id), engine.store.ledger()
+    request_id = forget(engine.officer, CANARY).request_id
+    receipt, ledger = engine.officer.receipt(request_id), engine.store.ledger()
     compared: list[Live] = []
 
     def switched_meanwhile(live: Live, twin: Twin, sample: int | None, seed: int, progress: Progress) -> Proof:
@@ -40,15 +43,15 @@ def test_a_proof_of_a_state_that_answers_no_more_is_not_added(engine: Engine, mo
     with monkeypatch.context() as patched:
         patched.setattr(privacy, "compare", switched_meanwhile)
         with pytest.raises(Busy, match="try again"):
-            engine.prove(request_id)
+            engine.officer.prove(request_id)
     assert compared != [engine.live]
-    assert (engine.receipt(request_id), engine.store.ledger()) == (receipt, ledger)
-    assert engine.prove(request_id)["equal"]
-    assert engine.receipt(request_id) != receipt
+    assert (engine.officer.receipt(request_id), engine.store.ledger()) == (receipt, ledger)
+    assert engine.officer.prove(request_id)["equal"]
+    assert engine.officer.receipt(request_id) != receipt
 
 
 def test_without_a_generator_there_is_no_adapter_in_memory(engine: Engine) -> None:
-    engine.join()
+    engine.attendance.join()
     (service,) = engine.store.replicas()
     assert service.adapters == ()
 
@@ -66,12 +69,32 @@ class Gone(RemovalProcess):
         """There is nothing to end."""
 
 
-def test_removals_whose_process_was_lost_are_counted_and_finished(engine: Engine) -> None:
-    forget(engine, "user-0")
-    assert engine.status().removal_process_losses == 0
-    engine._removals = Gone()
-    for number, user_id in enumerate(("user-1", CANARY), 1):
-        assert not forget(engine, user_id).repeated
-        assert engine.status().removal_process_losses == number
-    assert engine.store.user(CANARY) is None
-    assert [record.request_id for record in engine.find(CANARY)] == [engine.forget_requests(newest=1)[0].request_id]
+def test_removals_whose_process_was_lost_are_counted_and_finished(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    running(home, log()).close()
+    with closing(Engine.open(settings_for(home), embedder=HashEmbedder(), removals=Gone())) as engine:
+        assert engine.status().removal_process_losses == 0
+        for number, user_id in enumerate(("user-1", CANARY), 1):
+            assert not forget(engine.officer, user_id).repeated
+            assert engine.status().removal_process_losses == number
+        assert engine.store.user(CANARY) is None
+        (request,) = engine.officer.find(CANARY)
+        assert [request] == engine.officer.forget_requests(newest=1)
+
+
+def test_a_signing_key_that_is_lost_or_replaced_while_it_runs_is_noticed_with_the_next_call(engine: Engine) -> None:
+    request_id = forget(engine.officer, CANARY).request_id
+    key = engine.settings.keys / "signing.key"
+    mine, other = key.read_bytes(), base64.b64encode(bytes(32))
+    for asked in (engine.officer.public_key, lambda: engine.officer.hold("user-1", "case 17"), engine.refresh):
+        key.unlink()
+        with pytest.raises(WrongKey, match="signing key"):
+            asked()
+        key.touch(0o600)
+        key.write_bytes(other)
+        with pytest.raises(WrongKey):
+            asked()
+        key.write_bytes(mine)
+    assert engine.officer.holds() == []
+    assert engine.officer.receipt(request_id)
+    engine.refresh()

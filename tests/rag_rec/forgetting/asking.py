@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rag_rec.engine.officer import Privacy
+from rag_rec.engine.officer import Officer
 from rag_rec.engine.tending import open_saga
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.forgetting.saga import Saga
@@ -13,17 +13,17 @@ from rag_rec.settings import Settings
 from rag_rec.store.records import Selection
 
 
-def confirmed(system: Privacy | Saga, request: ForgetRequest) -> ForgetRequest:
+def confirmed(system: Officer | Saga, request: ForgetRequest) -> ForgetRequest:
     """The request with its plan and subject quoted."""
     return replace(request, confirm=request.subject, plan=system.plan(request).plan)
 
 
-def forget(system: Privacy | Saga, user_id: str, selection: Selection | None = None) -> ForgetOutcome:
+def forget(system: Officer | Saga, user_id: str, selection: Selection | None = None) -> ForgetOutcome:
     """Forget one user, or some of a user's interactions."""
     return system.forget(confirmed(system, ForgetRequest.of(user_id, selection)))
 
 
-def forget_all(system: Privacy | Saga, *user_ids: str) -> ForgetOutcome:
+def forget_all(system: Officer | Saga, *user_ids: str) -> ForgetOutcome:
     """Forget several users in one batch."""
     return system.forget(confirmed(system, ForgetRequest(user_ids)))
 

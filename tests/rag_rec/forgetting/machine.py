@@ -106,9 +106,9 @@ class ForgetMachine(RuleBasedStateMachine):
     def export(self, user_id: str) -> None:
         if user_id not in self.model.users:
             with pytest.raises(UnknownUser):
-                self.pair.engine.export(user_id)
+                self.pair.engine.officer.export(user_id)
             return
-        user, rows = self.pair.engine.export(user_id)
+        user, rows = self.pair.engine.officer.export(user_id)
         assert user.id == user_id
         assert {key_of(row.interaction): row.interaction for row in rows} == self.model.users[user_id]
 
@@ -144,7 +144,7 @@ class ForgetMachine(RuleBasedStateMachine):
     @rule(chosen=some, place=some)
     def forget_interaction(self, chosen: int, place: int) -> None:
         user_id = self._present(chosen)
-        _, rows = self.pair.engine.export(user_id)
+        _, rows = self.pair.engine.officer.export(user_id)
         if rows:
             number = one_of(rows, place).number
             self.pair.forget(ForgetRequest.of(user_id, Selection(numbers=frozenset({number}))))
@@ -162,7 +162,7 @@ class ForgetMachine(RuleBasedStateMachine):
             self.pair.consent(user_id)
             return
         with pytest.raises(UnknownUser):
-            self.pair.engine.consent(user_id)
+            self.pair.engine.officer.consent(user_id)
 
     @precondition(lambda self: self.model.gone())
     @rule(chosen=some)
@@ -175,10 +175,10 @@ class ForgetMachine(RuleBasedStateMachine):
     @rule(user_id=users)
     def hold_or_release(self, user_id: str) -> None:
         if user_id in self.model.held:
-            self.pair.engine.release(user_id)
+            self.pair.engine.officer.release(user_id)
             self.model.held.remove(user_id)
         elif user_id in self.model.users and len(self.model.held) < 2:
-            self.pair.engine.hold(user_id, "case 7")
+            self.pair.engine.officer.hold(user_id, "case 7")
             self.model.held.add(user_id)
 
     @rule(fresh=st.booleans())
@@ -187,7 +187,7 @@ class ForgetMachine(RuleBasedStateMachine):
 
     @rule()
     def interrupt_a_rebuild(self) -> None:
-        store, generations = store_of(self.pair.settings), self.pair.engine.generations
+        store, generations = store_of(self.pair.settings), self.pair.engine.current.generations
         stop, reader = StopAmongPeople(), Reader.default()
         with suppress(Stopped):
             Builder(store, generations, self.pair.settings, HashEmbedder(), stop, reader).build(fresh=True)
@@ -195,7 +195,7 @@ class ForgetMachine(RuleBasedStateMachine):
 
     @rule(chosen=some)
     def activate_another(self, chosen: int) -> None:
-        generations = self.pair.engine.generations
+        generations = self.pair.engine.current.generations
         others = [name for name in generations.names() if name != generations.current_id()]
         if others:
             generations.activate(one_of(others, chosen))
@@ -223,7 +223,7 @@ class ForgetMachine(RuleBasedStateMachine):
     @rule()
     def prove(self) -> None:
         request_id = self.pair.requests[-1]
-        assert self.pair.engine.prove(request_id)["equal"]
+        assert self.pair.engine.officer.prove(request_id)["equal"]
         assert self.pair.is_complete(request_id)
 
     @invariant()
@@ -231,7 +231,7 @@ class ForgetMachine(RuleBasedStateMachine):
         self.steps += 1
         self.pair.tally.steps += self.steps > 0
         assert self.pair.stored() == self.model.users
-        assert self.pair.engine.pending() == []
+        assert self.pair.engine.officer.pending() == []
         if self.steps % TWIN_EVERY == TWIN_EVERY - 1:
             self.pair.equals_its_twin()
             self.pair.nothing_is_back()

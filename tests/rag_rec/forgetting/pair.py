@@ -111,7 +111,7 @@ class Pair:
 
     def consent(self, user_id: str) -> None:
         """A person who was forgotten agrees to a new identity, or did before."""
-        before, identity = self.model.forgotten[user_id], self.engine.consent(user_id)
+        before, identity = self.model.forgotten[user_id], self.engine.officer.consent(user_id)
         assert identity.consented is not None
         assert before in (None, identity.consented)
         self.model.forgotten[user_id] = identity.consented
@@ -142,18 +142,18 @@ class Pair:
         keys = self._meant(request)
         if self._means_nothing(request, keys) or self.model.held & set(request.user_ids):
             return
-        quoted = confirmed(self.engine, request)
+        quoted = confirmed(self.engine.officer, request)
         with stopped_at(point, interrupt), suppress(Interrupted):
-            self.engine.forget(quoted)
+            self.engine.officer.forget(quoted)
         self.reopen()
         self.tally.crashes += 1
         if self.engine.store.forget_records(plan=quoted.plan):
             self._removed(quoted, keys)
-            self._check(self.engine.forget(quoted))
+            self._check(self.engine.officer.forget(quoted))
 
     def _opened(self) -> Engine:
         engine = engine_of(self.settings)
-        engine.join()
+        engine.attendance.join()
         return engine
 
     def event(self, user_id: str, told: Told) -> Interaction:
@@ -179,7 +179,7 @@ class Pair:
         if selection is None:
             return frozenset()
         if selection.numbers:
-            found = self.engine.export(request.user_ids[0])[1]
+            found = self.engine.officer.export(request.user_ids[0])[1]
             return frozenset(key_of(row.interaction) for row in found if row.number in selection.numbers)
         if selection.item_ids:
             return frozenset(key for key in rows if key[0] in selection.item_ids)
@@ -191,22 +191,22 @@ class Pair:
     def forget(self, request: ForgetRequest) -> None:
         if not self.model.users.keys() >= set(request.user_ids):
             with pytest.raises(UnknownUser):
-                self.engine.plan(request)
+                self.engine.officer.plan(request)
             return
         keys = self._meant(request)
         if self._means_nothing(request, keys):
             with pytest.raises(InvalidInput):
-                self.engine.plan(request)
+                self.engine.officer.plan(request)
             return
-        quoted = confirmed(self.engine, request)
+        quoted = confirmed(self.engine.officer, request)
         if self.model.held & set(request.user_ids):
             with pytest.raises(LegalHold):
-                self.engine.forget(quoted)
+                self.engine.officer.forget(quoted)
             return
-        outcome = self.engine.forget(quoted)
+        outcome = self.engine.officer.forget(quoted)
         assert outcome.removed["interactions"] == self._removed(quoted, keys)
         self._check(outcome)
-        assert self.engine.forget(quoted) == replace(outcome, repeated=True)
+        assert self.engine.officer.forget(quoted) == replace(outcome, repeated=True)
 
     def _means_nothing(self, request: ForgetRequest, keys: frozenset[Key]) -> bool:
         return request.selection is not None and not keys
@@ -222,13 +222,15 @@ class Pair:
         assert outcome.state == "complete"
         assert all(map(self.is_complete, outcome.requests))
         self.requests = [*self.requests, *outcome.requests][-3:]
-        entries, verifier = self.engine.store.ledger(), Verifier.from_pem(self.engine.public_key())
+        entries, verifier = self.engine.store.ledger(), Verifier.from_pem(self.engine.officer.public_key())
         verify_chain(entries, verifier)
         assert LedgerFile(self.settings.ledger_file).read() == entries
         self.nothing_is_back()
 
     def is_complete(self, request_id: str) -> bool:
-        return check_receipt(self.engine.receipt(request_id), Verifier.from_pem(self.engine.public_key())).complete
+        return check_receipt(
+            self.engine.officer.receipt(request_id), Verifier.from_pem(self.engine.officer.public_key())
+        ).complete
 
     def nothing_is_back(self) -> None:
         """No byte is left of texts that were forgotten, their vectors, and ids of people who are gone."""

@@ -28,7 +28,7 @@ ASK = RecommendationRequest(CANARY, k=3)
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     engine = running(tmp_path / "home", log(), replica_wait_ms=0)
-    engine.join()
+    engine.attendance.join()
     yield engine
     engine.close()
 
@@ -46,20 +46,20 @@ def let_pass(monkeypatch: pytest.MonkeyPatch, milliseconds: int) -> None:
 
 
 def test_a_removal_elsewhere_is_followed_and_said_while_another_process_carries_it_out(engine: Engine) -> None:
-    assert not engine.attend()
+    assert not engine.attendance.attend()
     with FileLock(engine.settings.home / LOCK):  # it waits for this service's word
         forget_in_store(engine)
-        assert engine.attend()
+        assert engine.attendance.attend()
         assert said(engine).epoch == engine.store.erasure_epoch()
         engine.refresh()  # it gives up at once
-    assert not engine.attend()
+    assert not engine.attendance.attend()
 
 
 def test_a_removal_is_followed_while_one_is_carried_out_in_this_process(engine: Engine) -> None:
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with engine._turn:
+        with engine.officer.saga().turn.taken():
             held.set()
             done.wait(30)
 
@@ -68,34 +68,34 @@ def test_a_removal_is_followed_while_one_is_carried_out_in_this_process(engine: 
     assert held.wait(30)
     try:
         forget_in_store(engine)
-        assert engine.attend()
+        assert engine.attendance.attend()
         assert said(engine).epoch == engine.store.erasure_epoch()
         engine.refresh()
-        assert engine._saga().resume() == 0
+        assert engine.officer.saga().resume() == 0
     finally:
         done.set()
         thread.join()
     engine.refresh()
-    assert engine.pending() == []
+    assert engine.officer.pending() == []
 
 
 def test_what_is_not_finished_is_not_waited_for_but_a_new_request_waits_its_turn(engine: Engine) -> None:
     forget_in_store(engine)
     with FileLock(engine.settings.home / LOCK):
-        saga = engine._saga()
+        saga = engine.officer.saga()
         saga.turn._processes.timeout = 0.01
         assert saga.resume() == 0
         with pytest.raises(Busy):
             forget(saga, "user-1")
-    assert engine._saga().resume() == 1
+    assert engine.officer.saga().resume() == 1
 
 
 def test_an_answer_is_made_again_when_the_lease_was_over(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert engine.term() == 1
+    assert engine.attendance.term == 1
     let_pass(monkeypatch, LEASE_MS)
-    assert engine.term() is None
+    assert engine.attendance.term is None
     assert engine.recommend(ASK).provenance.known_user
-    assert engine.term() == 2
+    assert engine.attendance.term == 2
 
 
 def test_one_that_was_given_up_follows_first_and_joins_as_another(
@@ -109,7 +109,7 @@ def test_one_that_was_given_up_follows_first_and_joins_as_another(
     assert not engine.recommend(ASK).provenance.known_user
     assert said(engine).id != before
     assert said(engine).epoch >= engine.store.erasure_epoch()
-    assert engine.term() == 2
+    assert engine.attendance.term == 2
 
 
 def test_nothing_is_answered_where_the_store_does_not_take_the_sign_of_life(
@@ -117,10 +117,10 @@ def test_nothing_is_answered_where_the_store_does_not_take_the_sign_of_life(
 ) -> None:
     let_pass(monkeypatch, LEASE_MS)
     with monkeypatch.context() as patched:
-        patched.setattr(engine, "attend", lambda: False)  # another thread is at it, and is not done
+        patched.setattr(engine.attendance, "attend", lambda: False)  # another thread is at it, and is not done
         with pytest.raises(NotReady):
             engine.recommend(ASK)
-    assert engine.attend()
+    assert engine.attendance.attend()
     assert engine.recommend(ASK).items
 
 

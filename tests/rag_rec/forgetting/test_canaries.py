@@ -91,8 +91,10 @@ def plant_checkpoint(engine: Engine) -> None:
 def plant_interrupted_rewriting(engine: Engine) -> None:
     """The removal of somebody else was killed: half of a successor, and of a file of the unfinished build, is left."""
     with stopped_at(Point("rag_rec.index.generation:Generations._seal", 1), interrupt), pytest.raises(Interrupted):
-        forget(engine, "user-4")
-    build = next(path for path in engine.generations.building() if path not in engine.generations.leftovers())
+        forget(engine.officer, "user-4")
+    build = next(
+        path for path in engine.current.generations.building() if path not in engine.current.generations.leftovers()
+    )
     shard = build / "interactions" / f"{number_of(engine.store, CANARY):02d}.safetensors"
     shutil.copyfile(shard, shard.with_suffix(".rewritten"))
 
@@ -134,11 +136,11 @@ def test_nothing_is_left_of_a_person_who_was_everywhere(engine: Engine, tmp_path
     }
     assert all(kinds.values()), kinds
     assert (home / "rejects" / "source.jsonl").read_bytes().count(b"\n") == 4
-    assert forget(engine, CANARY).state == "complete"
+    assert forget(engine.officer, CANARY).state == "complete"
     assert places(home, sought) == set()
     assert (home / "rejects" / "source.jsonl").exists()
     engine.refresh()
-    assert engine.pending() == []  # nor that of the person whose removal was killed
+    assert engine.officer.pending() == []  # nor that of the person whose removal was killed
 
 
 def test_nothing_that_was_forgotten_of_a_person_is_left(engine: Engine) -> None:
@@ -146,16 +148,16 @@ def test_nothing_that_was_forgotten_of_a_person_is_left(engine: Engine) -> None:
     assert case.request.selection is not None
     sought = expectation(engine, case).marks
     assert places(engine.settings.home, sought)
-    forget(engine, CANARY, case.request.selection)
+    forget(engine.officer, CANARY, case.request.selection)
     assert places(engine.settings.home, sought) == set()
     assert places(engine.settings.home, marks_of(CANARY))
 
 
 def test_ledger_and_receipts_name_nobody(engine: Engine) -> None:
     gone = Selection(item_ids=frozenset({ITEMS[1].id}))
-    outcomes = [forget(engine, CANARY, gone), forget(engine, CANARY)]
-    engine.consent(CANARY)
-    texts = [engine.receipt(outcome.request_id) for outcome in outcomes]
+    outcomes = [forget(engine.officer, CANARY, gone), forget(engine.officer, CANARY)]
+    engine.officer.consent(CANARY)
+    texts = [engine.officer.receipt(outcome.request_id) for outcome in outcomes]
     texts += [entry.body for entry in engine.store.ledger()]
     assert len(texts) == 2 + 7
     assert [text for text in texts if CANARY in text or "only" in text] == []
@@ -166,7 +168,7 @@ def test_readers_who_are_idle_keep_nothing(engine: Engine) -> None:
     sought = marks(engine)
     with closing(sqlite3.connect(engine.settings.home / "store.sqlite3", isolation_level=None)) as reader:
         assert reader.execute("SELECT count(*) FROM interactions").fetchone()[0] > 30
-        forget(engine, CANARY)
+        forget(engine.officer, CANARY)
         assert places(engine.settings.home, sought) == set()
         assert reader.execute("SELECT count(*) FROM users WHERE id = ?", [CANARY]).fetchone() == (0,)
 
@@ -184,17 +186,17 @@ def test_a_reader_at_work_delays_a_removal_and_does_not_spoil_it(
         reader.execute("BEGIN")
         assert reader.execute("SELECT count(*) FROM users WHERE id = ?", [CANARY]).fetchone() == (1,)
         with pytest.raises(Unfinished, match="Another process is still reading"):
-            forget(engine, CANARY)
+            forget(engine.officer, CANARY)
         assert engine.store.user(CANARY) is None
-        (pending,) = engine.pending()
-        findings = findings_in(engine.receipt(pending.request_id))
+        (pending,) = engine.officer.pending()
+        findings = findings_in(engine.officer.receipt(pending.request_id))
         assert [each.layer for each in findings if each.status is Status.PENDING and each.layer not in LATER] == [
             LayerName.STORE
         ]
         assert all("store.sqlite3" in place for place in places(home, sought))  # the index files are rewritten
         reader.execute("COMMIT")
     engine.refresh()
-    assert engine.pending() == []
+    assert engine.officer.pending() == []
     assert places(home, sought) == set()
     engine.close()
 

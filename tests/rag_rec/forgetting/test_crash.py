@@ -95,9 +95,9 @@ def number_in(settings: Settings, user_id: str) -> int:
 def interrupted(settings: Settings, case: Case, point: Point) -> None:
     """Begin a request in this process and give up at a point."""
     engine = engine_of(settings)
-    request = confirmed(engine, case.request)
+    request = confirmed(engine.officer, case.request)
     with stopped_at(point, interrupt), pytest.raises(Interrupted):
-        engine.forget(request)
+        engine.officer.forget(request)
     engine.close()
 
 
@@ -117,9 +117,9 @@ def test_the_prepared_system_holds_the_people_everywhere(settings: Settings) -> 
 
 def test_a_removal_calls_every_place_at_which_it_is_interrupted(settings: Settings) -> None:
     engine = engine_of(settings)
-    request = confirmed(engine, WHOLE.request)
+    request = confirmed(engine.officer, WHOLE.request)
     with counted() as calls:
-        engine.forget(request)
+        engine.officer.forget(request)
     engine.close()
     assert set(calls) == set(PLACES)
     assert HALVES.keys() <= set(PLACES)
@@ -193,8 +193,8 @@ def test_a_whole_batch_is_interrupted_as_one(settings: Settings) -> None:
     expected = expected_of(settings, batch)
     interrupted(settings, batch, Point("rag_rec.forgetting.receipts.conclusion:write_receipt", 2))
     engine: Engine = engine_of(settings)
-    assert engine.pending() == []
-    outcome = engine.forget(ForgetRequest(CANARIES, confirm=batch.request.subject, plan=expected.plan))
+    assert engine.officer.pending() == []
+    outcome = engine.officer.forget(ForgetRequest(CANARIES, confirm=batch.request.subject, plan=expected.plan))
     engine.close()
     assert (outcome.repeated, outcome.state, len(outcome.requests)) == (True, "complete", 3)
 
@@ -206,19 +206,19 @@ def test_a_removal_that_cannot_be_finished_is_in_force_and_goes_as_far_as_it_can
     shard = generations.current().folder / "profiles" / f"{number:02d}.safetensors"
     content = shard.read_bytes()
     shard.write_bytes(content[:-1])
-    request = confirmed(engine, WHOLE.request)
+    request = confirmed(engine.officer, WHOLE.request)
     for _ in range(2):
         with pytest.raises(Unfinished, match=rf"in force.*{generations.current_id()}"):
-            engine.forget(request)
+            engine.officer.forget(request)
     assert not engine.recommend(RecommendationRequest(CANARIES[0])).provenance.known_user
-    (pending,) = engine.pending()
-    receipt = read_receipt(engine.receipt(pending.request_id))
+    (pending,) = engine.officer.pending()
+    receipt = read_receipt(engine.officer.receipt(pending.request_id))
     assert (receipt["state"], receipt["revision"]) == ("hidden", 1)
     assert open_in(receipt) == {LayerName.INDICES}  # the steps after it are done
     shard.write_bytes(content)
     engine.refresh()
-    assert engine.pending() == []
-    receipt = read_receipt(engine.receipt(pending.request_id))
+    assert engine.officer.pending() == []
+    receipt = read_receipt(engine.officer.receipt(pending.request_id))
     assert (receipt["state"], receipt["revision"], open_in(receipt)) == ("complete", 2, set())
     assert receipt["generation"]["after"] == file_digest(generations.current().folder / MANIFEST).sha256
     engine.close()
@@ -237,7 +237,7 @@ def test_a_damaged_index_that_is_not_in_use_does_not_keep_a_removal_back(setting
     shard = generations.root / old / "profiles" / f"{number:02d}.safetensors"
     shard.write_bytes(shard.read_bytes()[:-1])
     engine = engine_of(settings)
-    assert engine.forget(confirmed(engine, WHOLE.request)).state == "complete"
+    assert engine.officer.forget(confirmed(engine.officer, WHOLE.request)).state == "complete"
     assert generations.names() == [generations.current_id()]
     engine.close()
 
@@ -247,14 +247,14 @@ def test_a_full_disk_leaves_a_removal_in_force(settings: Settings, monkeypatch: 
         raise OSError(errno.ENOSPC, "No space left on device", str(settings.home / CANARIES[0]))
 
     engine = engine_of(settings)
-    request = confirmed(engine, WHOLE.request)
+    request = confirmed(engine.officer, WHOLE.request)
     with monkeypatch.context() as patched:
         patched.setattr("rag_rec.index.files_layer.erase_from_files", full)
         with pytest.raises(Unfinished, match=r"No space left on device$"):
-            engine.forget(request)
+            engine.officer.forget(request)
         engine.refresh()
-        assert len(engine.pending()) == 1
+        assert len(engine.officer.pending()) == 1
         with closing(engine_of(settings)) as started:  # no service is kept from answering
             assert not started.recommend(RecommendationRequest(CANARIES[0])).provenance.known_user
-    assert engine.forget(request).state == "complete"
+    assert engine.officer.forget(request).state == "complete"
     engine.close()

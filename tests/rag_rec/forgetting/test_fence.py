@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 
 def here(engine: Engine) -> object:
     """Forget in the process that is answering."""
-    return forget(engine, CANARY)
+    return forget(engine.officer, CANARY)
 
 
 def elsewhere(engine: Engine) -> object:
@@ -145,7 +145,7 @@ def test_an_export_under_way_shows_nobody_who_was_forgotten(
     found = engine.store.user(CANARY)
     with monkeypatch.context() as patched:
         patched.setattr(engine.store, "interactions", lambda *arguments: gate(engine.store, *arguments), raising=False)
-        work = gate.interrupt(lambda: engine.export(CANARY), lambda: removal(engine))
+        work = gate.interrupt(lambda: engine.officer.export(CANARY), lambda: removal(engine))
     assert found is not None
     with pytest.raises(UnknownUser):
         work.result()
@@ -158,7 +158,7 @@ def test_an_export_under_way_shows_no_interaction_that_was_forgotten(
     gone = Selection(item_ids=frozenset({ITEMS[1].id}))
     with monkeypatch.context() as patched:
         patched.setattr(engine.store, "interactions", lambda *arguments: gate(engine.store, *arguments), raising=False)
-        work = gate.interrupt(lambda: engine.export(CANARY), lambda: forget_in(engine.settings, CANARY, gone))
+        work = gate.interrupt(lambda: engine.officer.export(CANARY), lambda: forget_in(engine.settings, CANARY, gone))
     _, rows = work.result()
     assert len(rows) == 5
     assert ITEMS[1].id not in {row.interaction.item_id for row in rows}
@@ -222,7 +222,9 @@ def test_removals_beside_recommendations_let_nothing_old_through(engine: Engine)
         try:
             for turn, (user_id, selection) in enumerate([*parts, *wholes]):
                 outcome = (
-                    forget(engine, user_id, selection) if turn % 2 else forget_in(engine.settings, user_id, selection)
+                    forget(engine.officer, user_id, selection)
+                    if turn % 2
+                    else forget_in(engine.settings, user_id, selection)
                 )
                 asking.acknowledged = outcome.epoch_after
         finally:

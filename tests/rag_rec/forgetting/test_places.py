@@ -70,16 +70,16 @@ def opened() -> Iterator[ExitStack]:
 
 def serving(stack: ExitStack, settings: Settings) -> Engine:
     engine = stack.enter_context(closing(engine_of(settings)))
-    engine.join()
+    engine.attendance.join()
     return engine
 
 
 def forget(engine: Engine) -> ForgetOutcome:
-    return engine.forget(confirmed(engine, ForgetRequest.of(CANARY)))
+    return engine.officer.forget(confirmed(engine.officer, ForgetRequest.of(CANARY)))
 
 
 def layer(engine: Engine, request_id: str, wanted: LayerName) -> dict[str, object]:
-    lines = read_receipt(engine.receipt(request_id))["layers"]
+    lines = read_receipt(engine.officer.receipt(request_id))["layers"]
     return next(dict(line) for line in lines if line["layer"] == wanted)
 
 
@@ -94,7 +94,7 @@ def test_a_folder_that_is_down_keeps_the_receipt_open_until_it_is_back_and_clean
         line = layer(engine, outcome.request_id, wanted)
         assert line["status"] == Status.PENDING
         assert ":second" in str(line["why"])
-    assert not check_receipt(engine.receipt(outcome.request_id), open_signer(two.first).verifier).complete
+    assert not check_receipt(engine.officer.receipt(outcome.request_id), open_signer(two.first).verifier).complete
     engine.refresh()
     assert layer(engine, outcome.request_id, LayerName.INDICES)["status"] == Status.PENDING
     with closing(engine_of(two.second)) as other:
@@ -102,7 +102,7 @@ def test_a_folder_that_is_down_keeps_the_receipt_open_until_it_is_back_and_clean
         assert not other.live.holds(two.number)
         assert other.store.forget_record(outcome.request_id).state == "complete"  # type: ignore[union-attr]
     assert layer(engine, outcome.request_id, LayerName.INDICES)["status"] == Status.PROVEN
-    assert check_receipt(engine.receipt(outcome.request_id), open_signer(two.first).verifier).complete
+    assert check_receipt(engine.officer.receipt(outcome.request_id), open_signer(two.first).verifier).complete
 
 
 def test_the_service_that_remained_closes_the_request_when_the_other_folder_was_cleaned(
@@ -147,7 +147,10 @@ def test_a_folder_that_serves_cleans_itself_at_a_refresh(two: Two, opened: ExitS
 
 def test_everybody_who_was_forgotten_meanwhile_is_looked_for(two: Two, opened: ExitStack) -> None:
     engine = serving(opened, two.first)
-    requests = [engine.forget(confirmed(engine, ForgetRequest.of(name))) for name in (CANARY, "user-0", "user-1")]
+    requests = [
+        engine.officer.forget(confirmed(engine.officer, ForgetRequest.of(name)))
+        for name in (CANARY, "user-0", "user-1")
+    ]
     engine_of(two.second).close()
     engine.refresh()
     states = {engine.store.forget_record(each.request_id).state for each in requests}  # type: ignore[union-attr]
@@ -215,7 +218,7 @@ def test_a_retired_place_is_waited_for_no_more_and_named(two: Two, opened: ExitS
     assert "the disk was shredded" in str(line["why"])
     assert engine.store.forget_record(outcome.request_id).state == "complete"  # type: ignore[union-attr]
     assert "retirement" in [entry.kind for entry in engine.store.ledger()]
-    later = engine.forget(confirmed(engine, ForgetRequest.of("user-0")))
+    later = engine.officer.forget(confirmed(engine.officer, ForgetRequest.of("user-0")))
     assert later.state == "complete"
     # The disk is back after all: under another identity, and clean.
     with closing(engine_of(two.second)):

@@ -34,7 +34,7 @@ class Part:
 
 
 def ids_of_texts(engine: Engine) -> Selection:
-    _, rows = engine.export(CANARY)
+    _, rows = engine.officer.export(CANARY)
     return Selection(numbers=frozenset(row.number for row in rows if row.interaction.text))
 
 
@@ -50,7 +50,7 @@ PARTS = (
 
 def evidence_of(engine: Engine, strategy: Strategy) -> tuple[list[Any], int, bytes]:
     """What a prompt would show of the canary, line by line, what it costs, and the vectors it was chosen by."""
-    user, _ = engine.export(CANARY)
+    user, _ = engine.officer.export(CANARY)
     context = context_of(engine.live, user, number_of(engine.store, CANARY))
     found = engine.live.model.candidates(question(engine.live, context, None), 10)
     writer = PromptWriter(engine.live, engine.store, engine.settings)
@@ -70,13 +70,15 @@ def test_the_rest_equals_that_of_somebody_who_only_ever_had_it(tmp_path: Path, p
     rows = [*log(), *RICH]
     engine = running(tmp_path / "live", rows, evidence_tokens=60)
     whole = {strategy: evidence_of(engine, strategy) for strategy in Strategy}
-    forget(engine, CANARY, part.selection(engine))
+    forget(engine.officer, CANARY, part.selection(engine))
     if reopened:
         engine.close()
         engine = Engine.open(engine.settings, embedder=engine.embedder)
     kept = [row for row in rows if row.user_id != CANARY or not part.covers(row)]
     twin = running(tmp_path / "twin", kept, reader=engine.live.reader, evidence_tokens=60)
-    assert [row.interaction for row in engine.export(CANARY)[1]] == [row.interaction for row in twin.export(CANARY)[1]]
+    assert [row.interaction for row in engine.officer.export(CANARY)[1]] == [
+        row.interaction for row in twin.officer.export(CANARY)[1]
+    ]
     assert profile_of(engine) == profile_of(twin)
     for strategy in Strategy:
         mine = evidence_of(engine, strategy)

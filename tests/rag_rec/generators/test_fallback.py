@@ -143,7 +143,7 @@ def test_a_forgotten_person_leaves_no_prefix_behind(tmp_path: Path, encoder: Let
         engine = asking(settings, encoder, server)
         engine.recommend(REQUEST)
         engine.recommend(REQUEST)
-        forget(engine, "user-5")
+        forget(engine.officer, "user-5")
         engine.recommend(REQUEST)
         engine.close()
         engine = asking(settings, encoder, server)  # a process that has seen no removal

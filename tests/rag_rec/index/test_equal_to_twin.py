@@ -53,7 +53,7 @@ class Removal:
     items: frozenset[str] | None
 
     def carry_out(self, engine: Engine) -> None:
-        forget(engine, self.user_id, None if self.items is None else Selection(item_ids=self.items))
+        forget(engine.officer, self.user_id, None if self.items is None else Selection(item_ids=self.items))
 
     def covers(self, row: Interaction) -> bool:
         return row.user_id == self.user_id and (self.items is None or row.item_id in self.items)
@@ -154,7 +154,7 @@ def test_a_reopened_system_equals_its_twin(tmp_path: Path, dense_items_limit: in
         for t, i in enumerate(rng.permutation(len(ITEMS))[: rng.integers(3, 9)])
     ]
     engine = running(tmp_path / "live", log, dense_items_limit=dense_items_limit)
-    forget(engine, "user-3")
+    forget(engine.officer, "user-3")
     reader = engine.live.reader
     engine.close()
     reopened = Engine.open(engine.settings, embedder=engine.embedder)

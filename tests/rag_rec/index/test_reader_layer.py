@@ -68,13 +68,13 @@ def vars_of(digest: object) -> dict[str, object]:
 def test_the_figure_on_the_receipt_is_that_of_the_systems_own_reader(tmp_path: Path) -> None:
     engine = running(tmp_path / "home", [*crowd(), *log()])
     try:
-        built = engine.generations.current()
+        built = engine.current.generations.current()
         measured = engine.live.reader.membership
         assert measured is not None
         assert measured.generation == built.id
         assert measured.held_out >= 50
         assert measured.members > 3 * measured.held_out
-        receipt = engine.receipt(forget(engine, CANARY).request_id)
+        receipt = engine.officer.receipt(forget(engine.officer, CANARY).request_id)
         (line,) = (each for each in findings_in(receipt) if each.layer == LayerName.READER)
         assert line.status is Status.MEASURED
         assert line.detail == {
@@ -89,42 +89,42 @@ def test_the_figure_on_the_receipt_is_that_of_the_systems_own_reader(tmp_path: P
         assert f"{measured.auc:.3f}" in line.why
         assert "ML-100K" not in str(receipt)
         # the forget made a successor; its reader and the figure's origin are those of the build
-        assert engine.generations.current_id() != built.id
+        assert engine.current.generations.current_id() != built.id
         taken = build(engine.settings, reader=engine.live.reader)
-        assert finding(engine.generations, 10**9).detail["generation"] == built.id != taken.id
+        assert finding(engine.current.generations, 10**9).detail["generation"] == built.id != taken.id
         again = build(engine.settings)
-        assert finding(engine.generations, 10**9).detail["generation"] == again.id
-        assert finding(engine.generations, 0).status is Status.PROVEN
+        assert finding(engine.current.generations, 10**9).detail["generation"] == again.id
+        assert finding(engine.current.generations, 0).status is Status.PROVEN
     finally:
         engine.close()
 
 
 def test_a_reader_that_was_taken_over_keeps_its_figure_and_origin(engine: Engine) -> None:
-    found = finding(engine.generations, 0)
+    found = finding(engine.current.generations, 0)
     assert (found.layer, found.status) == (LayerName.READER, Status.MEASURED)
     assert ", perhaps fitted before" in found.why
     assert found.detail["generation"] == FIGURE.generation
     assert (found.detail["members"], found.detail["held_out"]) == (700, 150)
-    forget(engine, CANARY)  # makes a successor of the index
-    assert finding(engine.generations, 0).detail["generation"] == FIGURE.generation
+    forget(engine.officer, CANARY)  # makes a successor of the index
+    assert finding(engine.current.generations, 0).detail["generation"] == FIGURE.generation
 
 
 def test_a_figure_without_an_origin_is_not_taken_over(engine: Engine) -> None:
     build(engine.settings, reader=fitted_reader(replace(FIGURE, generation=None)))
-    assert finding(engine.generations, 0).status is Status.OUT_OF_SCOPE
+    assert finding(engine.current.generations, 0).status is Status.OUT_OF_SCOPE
 
 
 def test_the_built_in_reader_was_learned_from_nobody(engine: Engine) -> None:
     build(engine.settings)  # too few people to fit one
     for erased in (0, engine.store.epoch(), 10**9):
-        found = finding(engine.generations, erased)
+        found = finding(engine.current.generations, erased)
         assert found.status is Status.PROVEN
     assert "no person" in found.why
 
 
 def test_a_reader_of_too_few_people_is_out_of_scope_with_the_reason(engine: Engine) -> None:
     build(engine.settings, reader=fitted_reader(Membership(230, 0, generation="g")))
-    found = finding(engine.generations, 0)
+    found = finding(engine.current.generations, 0)
     assert found.status is Status.OUT_OF_SCOPE
     assert "too few people" in found.why
     assert (found.detail["members"], found.detail["held_out"]) == (230, 0)
@@ -134,23 +134,23 @@ def test_a_reader_of_too_few_people_is_out_of_scope_with_the_reason(engine: Engi
 def test_an_index_of_an_earlier_version_loads_and_says_that_nothing_was_measured(
     engine: Engine, written: object
 ) -> None:
-    change(engine.generations.current(), written)
-    found = finding(engine.generations, 0)
+    change(engine.current.generations.current(), written)
+    found = finding(engine.current.generations, 0)
     assert found.status is Status.OUT_OF_SCOPE
     assert "earlier version" in found.why
     assert "membership_inference_auc" not in found.detail
 
 
 def test_a_reader_of_a_damaged_or_missing_index(engine: Engine) -> None:
-    change(engine.generations.current(), {"members": 1, "held_out": 2, "auc": 7})
-    assert finding(engine.generations, 0).status is Status.OUT_OF_SCOPE
-    name = engine.generations.current_id()
-    (engine.generations.root / str(name) / MANIFEST).write_bytes(b"{")
-    found = finding(engine.generations, 0)
+    change(engine.current.generations.current(), {"members": 1, "held_out": 2, "auc": 7})
+    assert finding(engine.current.generations, 0).status is Status.OUT_OF_SCOPE
+    name = engine.current.generations.current_id()
+    (engine.current.generations.root / str(name) / MANIFEST).write_bytes(b"{")
+    found = finding(engine.current.generations, 0)
     assert (found.status, found.detail) == (Status.OUT_OF_SCOPE, {})
     assert "damaged" in found.why
-    (engine.generations.root / "CURRENT").unlink()
-    assert finding(engine.generations, 10).status is Status.PROVEN
+    (engine.current.generations.root / "CURRENT").unlink()
+    assert finding(engine.current.generations, 10).status is Status.PROVEN
 
 
 def test_no_figure_of_another_data_set_stands_in_the_product() -> None:

@@ -35,14 +35,14 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 def record_of(engine: Engine, user_id: str, scope: str = "user", after: int | None = None) -> ForgetRecord:
     """A request as if it had been accepted at the present epoch."""
     epoch = engine.store.epoch() + 1 if after is None else after
-    subject = engine._pseudonyms.user(user_id)
+    subject = engine.officer.system().pseudonyms.user(user_id)
     number = number_of(engine.store, user_id)
     return ForgetRecord("r", None, subject, "p", scope, ForgetState.HIDDEN, number, epoch - 1, epoch, 1000, 9000)
 
 
 def of(engine: Engine, name: str) -> Layer:
     """One layer of a system."""
-    return next(layer for layer in engine._system().layers if layer.name == name)
+    return next(layer for layer in engine.officer.system().layers if layer.name == name)
 
 
 def test_rows_that_are_left_are_found(engine: Engine) -> None:
@@ -56,7 +56,7 @@ def test_an_interaction_that_came_back_is_found(engine: Engine) -> None:
     record = record_of(engine, CANARY, "interactions")
     step = of(engine, LayerName.STORE)
     assert step.look([record])[0].status is Status.PROVEN
-    forget(engine, CANARY)
+    forget(engine.officer, CANARY)
     assert step.look([replace(record, user_number=None)])[0].status is Status.PROVEN
 
 
@@ -87,7 +87,7 @@ def test_the_newest_of_several_requests_about_one_person_counts(engine: Engine) 
 
 
 def test_partial_files_are_swept(engine: Engine) -> None:
-    folder = engine.generations.root / "building-1-abc" / "profiles"
+    folder = engine.current.generations.root / "building-1-abc" / "profiles"
     folder.mkdir(parents=True)
     (folder / "01.rewritten").write_bytes(b"somebody")
     step = of(engine, LayerName.TEMPORARY)
@@ -157,7 +157,7 @@ def test_without_memory_the_replicas_alone_count(engine: Engine) -> None:
 
 
 def test_prefixes_in_a_server_are_beyond_reach_and_said_so(engine: Engine) -> None:
-    forget(engine, CANARY)
+    forget(engine.officer, CANARY)
     settings = engine.settings.model_copy(update={"generator": "vllm"})
     record = record_of(engine, "user-1", "interactions", engine.store.epoch())
     (answers,) = AnswersLayer(engine.live, engine.store, None, settings).look([record])
@@ -178,13 +178,13 @@ PART = {
 
 
 def said(engine: Engine, request_id: str) -> dict[str, str]:
-    return {each.layer: each.why for each in findings_in(engine.receipt(request_id))}
+    return {each.layer: each.why for each in findings_in(engine.officer.receipt(request_id))}
 
 
 def test_a_receipt_says_of_each_layer_what_is_true_for_its_scope(engine: Engine) -> None:
-    part = said(engine, forget(engine, CANARY, Selection(item_ids=frozenset({ITEMS[1].id}))).request_id)
+    part = said(engine, forget(engine.officer, CANARY, Selection(item_ids=frozenset({ITEMS[1].id}))).request_id)
     assert engine.store.user(CANARY) is not None
-    whole = said(engine, forget(engine, "user-1").request_id)
+    whole = said(engine, forget(engine.officer, "user-1").request_id)
     for layer, sentence in PART.items():
         assert sentence in part[layer]
         assert sentence not in whole[layer]
@@ -194,7 +194,7 @@ def test_a_receipt_says_of_each_layer_what_is_true_for_its_scope(engine: Engine)
 
 
 def test_a_group_of_both_scopes_is_not_said_to_be_gone_entirely(engine: Engine) -> None:
-    forget(engine, "user-1")
+    forget(engine.officer, "user-1")
     part = record_of(engine, CANARY, "interactions", engine.store.epoch())
     group = [part, replace(part, user_number=None, scope="user")]
     for step in (of(engine, name) for name in (LayerName.STORE, LayerName.INDICES, LayerName.STATISTICS)):

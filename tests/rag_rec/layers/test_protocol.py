@@ -78,16 +78,16 @@ def notes(engine: Engine, tmp_path: Path) -> NotesLayer:
 
 
 def saga_with(engine: Engine, layer: Layer) -> Saga:
-    system = engine._system()
+    system = engine.officer.system()
     return Saga(replace(system, layers=[*system.layers, layer]))
 
 
 def said(engine: Engine, request_id: str) -> dict[str, Status]:
-    return {each.layer: each.status for each in findings_in(engine.receipt(request_id))}
+    return {each.layer: each.status for each in findings_in(engine.officer.receipt(request_id))}
 
 
 def test_every_layer_of_a_system_keeps_to_the_protocol(engine: Engine) -> None:
-    layers = engine._system().layers
+    layers = engine.officer.system().layers
     names = [layer.name for layer in layers]
     assert len(set(names)) == len(names)
     assert all((layer.state is None) == isinstance(layer, LaterLayer) for layer in layers)
@@ -96,7 +96,7 @@ def test_every_layer_of_a_system_keeps_to_the_protocol(engine: Engine) -> None:
 def test_the_dry_run_tells_of_it(engine: Engine, notes: NotesLayer) -> None:
     plan = saga_with(engine, notes).plan(ForgetRequest.of(CANARY))
     assert plan.beyond == {"notes": 1}
-    assert asdict(engine.plan(ForgetRequest.of(CANARY)))["beyond"] == {}
+    assert asdict(engine.officer.plan(ForgetRequest.of(CANARY)))["beyond"] == {}
 
 
 def test_the_removal_reaches_it_and_the_receipt_says_so(engine: Engine, notes: NotesLayer) -> None:
@@ -104,7 +104,7 @@ def test_the_removal_reaches_it_and_the_receipt_says_so(engine: Engine, notes: N
     assert (outcome.state, said(engine, outcome.request_id)["notes"]) == ("complete", Status.PROVEN)
     assert notes.told == ["prepared for 1"]
     assert "notes" in outcome.timings_ms
-    verdict = check_receipt(engine.receipt(outcome.request_id), Verifier.from_pem(engine.public_key()))
+    verdict = check_receipt(engine.officer.receipt(outcome.request_id), Verifier.from_pem(engine.officer.public_key()))
     assert (verdict.valid, verdict.complete, verdict.open) == (True, True, ())
 
 
@@ -138,7 +138,7 @@ def test_what_is_left_in_it_holds_a_request_back_from_its_state(
     saga = saga_with(engine, notes)
     outcome = forget(saga, CANARY)
     assert (outcome.state, said(engine, outcome.request_id)["notes"]) == (reached, Status.PENDING)
-    verdict = check_receipt(engine.receipt(outcome.request_id), Verifier.from_pem(engine.public_key()))
+    verdict = check_receipt(engine.officer.receipt(outcome.request_id), Verifier.from_pem(engine.officer.public_key()))
     assert (verdict.valid, verdict.complete, verdict.open) == (True, False, ("notes",))
     assert saga.resume() == 0
     notes.works = True

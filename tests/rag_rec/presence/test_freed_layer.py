@@ -58,7 +58,7 @@ def listed(process: int, epoch: int, name: str = "child") -> ServiceProcess:
 
 
 def freed(engine: Engine, request_id: str) -> Finding:
-    return next(each for each in findings_in(engine.receipt(request_id)) if each.layer is LayerName.FREED)
+    return next(each for each in findings_in(engine.officer.receipt(request_id)) if each.layer is LayerName.FREED)
 
 
 def test_it_is_pending_while_a_process_runs_that_began_before(store: Store, child: subprocess.Popen[bytes]) -> None:
@@ -128,37 +128,39 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 
 def test_a_request_is_complete_and_its_receipt_says_what_is_final_later(engine: Engine) -> None:
-    outcome = forget(engine, CANARY)
+    outcome = forget(engine.officer, CANARY)
     assert outcome.state == "complete"
     assert freed(engine, outcome.request_id).status is Status.PENDING
-    (record,) = engine.forget_records(outcome.request_id)
+    (record,) = engine.officer.forget_records(outcome.request_id)
     told = Outlook.of(record)
     assert told.waits_for == () and [each.layer for each in told.later] == [LayerName.FREED]
     assert "restart the services" in told.words()["final later"][0]
 
 
-def test_a_later_revision_says_that_the_processes_have_ended(engine: Engine, child: subprocess.Popen[bytes]) -> None:
+def test_a_later_revision_says_that_the_processes_have_ended(
+    engine: Engine, child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (own,) = engine.store.processes()
     engine.store.put_process(replace(own, id="child", process=child.pid, born=born(child.pid)))
     engine.store.drop_processes([own.id])
-    engine._process = None
-    request_id = forget(engine, CANARY).request_id
-    engine._keep_up()
-    receipt = engine.receipt(request_id)
+    monkeypatch.setattr(engine.attendance, "remain", lambda: None)
+    request_id = forget(engine.officer, CANARY).request_id
+    engine.refresh()
+    receipt = engine.officer.receipt(request_id)
     assert freed(engine, request_id).status is Status.PENDING
     end(child)
-    engine._keep_up()
+    engine.refresh()
     assert freed(engine, request_id).status is Status.PROVEN
-    assert read_receipt(engine.receipt(request_id))["revision"] == read_receipt(receipt)["revision"] + 1
-    assert engine.forget_records(request_id)[0].state is ForgetState.COMPLETE
-    engine._keep_up()
+    assert read_receipt(engine.officer.receipt(request_id))["revision"] == read_receipt(receipt)["revision"] + 1
+    assert engine.officer.forget_records(request_id)[0].state is ForgetState.COMPLETE
+    engine.refresh()
     assert engine.store.processes() == []
 
 
 def test_a_service_that_others_took_off_the_list_goes_on_it_again(engine: Engine) -> None:
     (own,) = engine.store.processes()
     engine.store.drop_processes([own.id])
-    engine._keep_up()
+    engine.refresh()
     assert engine.store.processes() == [own]
 
 
@@ -167,14 +169,14 @@ def test_a_service_that_closes_says_that_it_ends_and_a_program_does_not(tmp_path
         engine = running(tmp_path / str(joins), log())
         settings = engine.settings
         if joins:
-            engine.join()
+            engine.attendance.join()
         engine.close()
         with closing(store_of(settings)) as store:
             assert [each.ended for each in store.processes()] == [joins]
 
 
 def test_where_no_process_is_left_the_command_brings_receipts_up_to_date(engine: Engine) -> None:
-    request_id = forget(engine, CANARY).request_id
+    request_id = forget(engine.officer, CANARY).request_id
     engine.store.drop_processes([each.id for each in engine.store.processes()])
     saga = open_saga(engine.settings, engine.store)
     assert saga.look_later() == 0  # nothing is known to have ended

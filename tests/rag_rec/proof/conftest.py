@@ -20,7 +20,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A system that has forgotten somebody, closed."""
     more = [Interaction(f"more-{n}", ITEMS[n].id, DAY * n, "like", text=f"words {n}") for n in range(3)]
     engine = running(tmp_path_factory.mktemp("home"), [*log(), *more], reader=Reader.default())
-    forget(engine, CANARY)
+    forget(engine.officer, CANARY)
     engine.close()
     return engine.settings.home
 

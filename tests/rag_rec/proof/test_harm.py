@@ -69,7 +69,7 @@ def twin_of(engine: Engine) -> Twin:
 
 
 def report_of(engine: Engine, before: Before, users: list[str]) -> HarmReport:
-    forget_all(engine, *users)
+    forget_all(engine.officer, *users)
     return assess(before, engine.live, twin_of(engine))
 
 
@@ -168,7 +168,7 @@ def test_the_figures_are_those_of_the_lists(engine: Engine) -> None:
 
 def test_a_removal_that_went_wrong_is_told_from_the_twin(engine: Engine) -> None:
     before = photographed(engine, GONE)
-    forget_all(engine, *GONE)
+    forget_all(engine.officer, *GONE)
     twin = twin_of(engine)
     reader = engine.live.reader
     engine.live.model.reader = replace(reader, fine_weights=-reader.fine_weights)

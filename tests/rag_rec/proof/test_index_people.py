@@ -86,7 +86,7 @@ def test_every_difference_of_the_files_is_found(
 
 
 def test_a_difference_on_the_disk_is_found(engine: Engine, twin: Twin) -> None:
-    user, folder = some_user(engine), engine.generations.current().folder
+    user, folder = some_user(engine), engine.current.generations.current().folder
     people = read_shard(folder, shard_of(user), engine.live.items.rows())
     with_another_value(people, user)
     write_shard(folder, shard_of(user), people)
@@ -120,7 +120,7 @@ def test_a_row_that_the_store_does_not_have_is_found_whoever_has_changed_since(
 
 def test_a_forgotten_person_in_a_file_is_found(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     user = number_of(engine.store, "more-1")
-    forget(engine, "more-1")
+    forget(engine.officer, "more-1")
     twin = build_twin(engine.live, engine.store, engine.settings, engine.embedder)
     kept = np.zeros(1, dtype=engine.live.people.history(0).dtype)
     plant_in_files(monkeypatch, user, lambda people, number: people.adopt(number, kept))
@@ -162,7 +162,7 @@ def test_a_shard_is_read_again_when_the_generation_has_been_replaced(
         if shard == shard_of(user):
             times.append(folder)
             if len(times) == 1:
-                forget(engine, "more-2")
+                forget(engine.officer, "more-2")
                 twin.live.follow()
         return people
 
@@ -180,7 +180,7 @@ def test_files_that_vanish_while_they_are_read_are_read_again(
     def vanished_once(folder: Path, shard: int, items: Any) -> People:
         times.append(shard)
         if len(times) == 1:
-            forget(engine, "more-2")
+            forget(engine.officer, "more-2")
             raise CorruptIndex("gone")
         return read_shard(folder, shard, items)
 
@@ -190,7 +190,7 @@ def test_files_that_vanish_while_they_are_read_are_read_again(
 
 
 def test_damaged_files_are_an_error(engine: Engine, twin: Twin) -> None:
-    folder = engine.generations.current().folder
+    folder = engine.current.generations.current().folder
     (folder / "profiles" / "07.safetensors").unlink()
     with pytest.raises(CorruptIndex):
         compare(engine.live, twin)

@@ -47,7 +47,7 @@ def test_a_system_that_forgot_equals_its_twin(engine: Engine, twin: Twin) -> Non
 
 def test_a_sparse_system_equals_its_twin(tmp_path: Path) -> None:
     engine = running(tmp_path, log(), dense_items_limit=0, reader=Reader.default())
-    forget(engine, CANARY)
+    forget(engine.officer, CANARY)
     found = compare(engine.live, build_twin(engine.live, engine.store, engine.settings, engine.embedder))
     assert found.equal
     assert [row.check for row in found.rows] == [check for check in CHECKS if not check.startswith("inverse")]

@@ -88,7 +88,7 @@ def test_profiles_follow_a_changed_text_of_an_item(engine: Engine) -> None:
 
 def test_a_twin_follows_the_store(engine: Engine) -> None:
     twin = twin_of(engine)
-    forget(engine, CANARY)
+    forget(engine.officer, CANARY)
     engine.add_interactions("user-1", [Interaction("user-1", ITEMS[9].id, 300 * DAY, "like")])
     with twin.level(engine.live):
         assert twin.live.epoch == engine.live.epoch == engine.store.epoch()
@@ -152,18 +152,18 @@ def test_an_index_that_a_removal_replaces_meanwhile_is_read_again(
     def replaced_once(*args: Any) -> ItemSpace:
         times.append(1)
         if len(times) == 1:
-            forget(engine, CANARY)
+            forget(engine.officer, CANARY)
             raise CorruptIndex("gone")
         return load(*args)
 
     monkeypatch.setattr(ItemSpace, "load", replaced_once)
     twin = twin_of(engine)
     assert len(times) == 2
-    assert twin.live.generation.id == engine.generations.current_id()
+    assert twin.live.generation.id == engine.current.generations.current_id()
 
 
 def test_a_damaged_index_is_an_error(engine: Engine) -> None:
-    current = engine.generations.current()
+    current = engine.current.generations.current()
     (current.folder / "items" / "index" / "vectors.safetensors").unlink()
     with pytest.raises(CorruptIndex):
         twin_of(engine)

@@ -435,32 +435,32 @@ def test_one_that_is_destroyed_ranks_no_more_even_if_the_next_cannot_follow(
 def test_a_request_waits_for_a_service_that_still_has_the_old_adapter(copied: Settings) -> None:
     settings = copied.model_copy(update={"replica_wait_ms": 0})
     with closing(engine_of(settings)) as engine:
-        engine.join()
+        engine.attendance.join()
         (service,) = engine.store.replicas()
         used = CompactStore(settings.compact).current()
         assert used is not None and service.adapters == (used.adapter,)
         request = forget_in(settings, "user-3").request_id
         new = retrain(settings)
         assert open_saga(settings, engine.store).settle() == 0
-        (waiting,) = engine.pending()
+        (waiting,) = engine.officer.pending()
         assert waiting.request_id == request
         engine.refresh()
         assert engine.store.replicas()[0].adapters == (new,)
-        assert engine.pending() == []
+        assert engine.officer.pending() == []
 
 
 def test_a_service_on_the_list_has_what_was_current_after_it_came(copied: Settings) -> None:
     with closing(engine_of(copied)) as engine:
         forget_in(copied, "user-3")
         new = retrain(copied)
-        engine.join()
+        engine.attendance.join()
         assert engine.ranker.generator.backend.adapter == new  # type: ignore[attr-defined]
         assert engine.store.replicas()[0].adapters == (new,)
 
 
 def test_a_broken_generator_does_not_keep_back_a_removal(copied: Settings) -> None:
     with closing(engine_of(copied)) as engine:
-        engine.join()
+        engine.attendance.join()
         (copied.compact / "CURRENT").write_text("{")
         forget_in(copied, "user-3")
         with pytest.raises(CorruptIndex):

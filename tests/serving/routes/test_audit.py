@@ -4,7 +4,7 @@ import pytest
 
 from serving.auth import fingerprint
 from tests.serving.conftest import KEYS, Api
-from tests.serving.fake_engine import subject_of
+from tests.serving.fake_officer import subject_of
 
 
 def test_lists_what_was_done_by_whom(api: Api) -> None:

@@ -13,7 +13,7 @@ from rag_rec.layers.records import ForgetState
 from serving.forget_schemas import RequestsQuery
 from serving.limits import Limits
 from tests.serving.conftest import error_code
-from tests.serving.fake_engine import subject_of
+from tests.serving.fake_officer import subject_of
 
 if TYPE_CHECKING:
     from tests.serving.conftest import Api
@@ -27,7 +27,7 @@ def confirmed(api: Api, body: dict[str, Any], confirm: str = "u1") -> Any:
 
 
 def test_a_dry_run_says_what_would_go(api: Api, engine: FakeEngine) -> None:
-    engine.hold("u1", "case 17")
+    engine.officer.hold("u1", "case 17")
     plan = api.call("DELETE", "/v1/users/u1?dry_run=true").json()
     assert (plan["scope"], plan["users"], plan["interactions"]) == ("user", 1, 2)
     assert (plan["adapters"], plan["held"]) == (["a1"], ["case 17"])
@@ -65,7 +65,7 @@ def test_the_same_request_again_gives_the_same_answer(api: Api, engine: FakeEngi
 
 @pytest.mark.parametrize("query", ["", "confirm=u1", "plan=PLAN", "confirm=u2&plan=PLAN", "confirm=&plan=PLAN"])
 def test_a_removal_quotes_subject_and_plan(api: Api, engine: FakeEngine, query: str) -> None:
-    plan = engine.plan(ForgetRequest.of("u1")).plan
+    plan = engine.officer.plan(ForgetRequest.of("u1")).plan
     response = api.call("DELETE", f"/v1/users/u1?{query.replace('PLAN', plan)}")
     assert response.status_code in (409, 422)
     assert error_code(response) in ("confirmation_required", "invalid_input")
@@ -79,7 +79,7 @@ def test_a_plan_of_something_else_is_refused(api: Api, engine: FakeEngine) -> No
 
 
 def test_a_legal_hold_is_a_conflict(api: Api, engine: FakeEngine) -> None:
-    engine.hold("u1", "case 17")
+    engine.officer.hold("u1", "case 17")
     response = api.forget("u1")
     assert (response.status_code, error_code(response)) == (409, "legal_hold")
     assert "u1" in engine.users
@@ -200,7 +200,7 @@ def test_the_requests_of_a_person_are_found_by_the_id_that_the_person_had(api: A
 
 
 def test_a_removal_that_could_not_be_finished_says_so(api: Api, engine: FakeEngine) -> None:
-    plan = engine.plan(ForgetRequest.of("u1")).plan
+    plan = engine.officer.plan(ForgetRequest.of("u1")).plan
     engine.failure = Unfinished("The request is in force, and will be taken up again.")
     response = api.call("DELETE", f"/v1/users/u1?confirm=u1&plan={plan}")
     assert (response.status_code, error_code(response)) == (503, "unfinished")
@@ -230,14 +230,14 @@ def test_the_key_of_the_receipts_is_for_everybody(api: Api) -> None:
 def test_a_proof_holds_up_nothing(api: Api, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     request = api.forget("u1").json()["request_id"]
     proving, go_on = threading.Event(), threading.Event()
-    prove = engine.prove
+    prove = engine.officer.prove
 
     def slow(request_id: str, *_: Any) -> Any:
         proving.set()
         assert go_on.wait(30)
         return prove(request_id)
 
-    monkeypatch.setattr(engine, "prove", slow)
+    monkeypatch.setattr(engine.officer, "prove", slow)
     proof = api.start("POST", f"/v1/forget/{request}/prove")
     assert proving.wait(30)
     engine.users["u2"] = User("u2")
@@ -249,7 +249,7 @@ def test_a_proof_holds_up_nothing(api: Api, engine: FakeEngine, monkeypatch: pyt
 
 
 def test_a_removal_under_way_holds_up_no_recommendation(api: Api, engine: FakeEngine) -> None:
-    plan = engine.plan(ForgetRequest.of("u1")).plan
+    plan = engine.officer.plan(ForgetRequest.of("u1")).plan
     assert engine.entered.acquire(timeout=30)
     gate = engine.gate = threading.Event()
     removal = api.start("DELETE", f"/v1/users/u1?confirm=u1&plan={plan}")

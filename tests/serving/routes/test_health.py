@@ -8,7 +8,7 @@ from rag_rec.domain import Provenance, Recommendation, Source, Strategy
 from rag_rec.generators.condition import Condition, Standing, in_words
 from rag_rec.layers.records import ForgetState
 from tests.serving.conftest import error_code
-from tests.serving.fake_engine import subject_of
+from tests.serving.fake_officer import subject_of
 
 if TYPE_CHECKING:
     from tests.serving.conftest import Api

@@ -6,7 +6,7 @@ import pytest
 
 from rag_rec.domain import User
 from tests.serving.conftest import error_code
-from tests.serving.fake_engine import subject_of
+from tests.serving.fake_officer import subject_of
 
 if TYPE_CHECKING:
     from tests.serving.conftest import Api
@@ -36,7 +36,7 @@ def test_a_hold_has_a_reason(api: Api, engine: FakeEngine, body: dict[str, Any])
 
 
 def test_a_removal_of_a_user_whose_id_ends_in_hold_lifts_no_hold(api: Api, engine: FakeEngine) -> None:
-    engine.hold("u1", "case 17")
+    engine.officer.hold("u1", "case 17")
     assert api.call("DELETE", "/v1/users/u1/hold?dry_run=true").status_code == 422
     assert api.call("DELETE", "/v1/users/u1/hold?confirm=u1/hold&plan=p").status_code == 422
     assert "u1" in engine.held
@@ -44,7 +44,7 @@ def test_a_removal_of_a_user_whose_id_ends_in_hold_lifts_no_hold(api: Api, engin
 
 def test_an_encoded_slash_is_part_of_the_id(api: Api, engine: FakeEngine) -> None:
     engine.users |= {name: User(name) for name in ("a/b", "a/b/hold", "a/b/export")}
-    engine.hold("a/b", "case 17")
+    engine.officer.hold("a/b", "case 17")
     for user_id in ("a%2Fb%2Fhold", "a%2fb%2fhold"):
         engine.users["a/b/hold"] = User("a/b/hold")
         plan = api.call("DELETE", f"/v1/users/{user_id}?dry_run=true").json()["plan"]

@@ -80,14 +80,14 @@ def test_where_nothing_was_killed_nothing_is_examined(settings: Settings) -> Non
 
 def test_an_answer_that_says_otherwise_is_found(engine: Engine) -> None:
     expected = expectation(engine, WHOLE)
-    outcome = engine.forget(quoted(WHOLE, expected))
+    outcome = engine.officer.forget(quoted(WHOLE, expected))
     found = examine_living(engine, WHOLE, expected, replace(outcome, repeated=True))
     assert found == Examination(incomplete=["answered as complete, repeated: True"])
 
 
 def test_what_a_service_leaves_is_found(engine: Engine) -> None:
     expected = expectation(engine, WHOLE)
-    outcome = engine.forget(quoted(WHOLE, expected))
+    outcome = engine.officer.forget(quoted(WHOLE, expected))
     (engine.settings.home / "copy").write_bytes(b"..." + CANARIES[0].encode())
     assert examine_living(engine, WHOLE, expected, outcome).left_behind == ["bytes in copy"]
 
@@ -95,7 +95,7 @@ def test_what_a_service_leaves_is_found(engine: Engine) -> None:
 def test_what_goes_on_after_an_interruption_is_whole(engine: Engine) -> None:
     expected, met = expectation(engine, WHOLE), list[str]()
     with stopped_at(Point(LAST, 1), lambda: met.append("before")), stopped_at(Point(LAST, 1, "after"), met.clear):
-        outcome = engine.forget(quoted(WHOLE, expected))
+        outcome = engine.officer.forget(quoted(WHOLE, expected))
     assert met == []
     assert examine_living(engine, WHOLE, expected, outcome) == Examination()
 

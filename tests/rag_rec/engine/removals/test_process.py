@@ -49,13 +49,13 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     fill(settings, log())
     build(settings)
     engine = engine_with(settings.home, RemovalProcess(settings, begin))
-    engine.join()
+    engine.attendance.join()
     yield engine
     engine.close()
 
 
 def process_of(engine: Engine) -> BaseProcess:
-    removals = engine._removals
+    removals = engine.officer._removals
     assert removals is not None
     assert removals._running is not None
     return removals._running[0]
@@ -87,48 +87,48 @@ class Recorder:
 
 
 def test_people_and_parts_of_people_are_forgotten_there(engine: Engine) -> None:
-    part = forget(engine, CANARY, Selection(item_ids=frozenset({ITEMS[1].id})))
-    whole = forget(engine, CANARY)
-    batch = forget_all(engine, "user-0", "user-1")
+    part = forget(engine.officer, CANARY, Selection(item_ids=frozenset({ITEMS[1].id})))
+    whole = forget(engine.officer, CANARY)
+    batch = forget_all(engine.officer, "user-0", "user-1")
     assert (part.removed["interactions"], whole.removed["interactions"], batch.removed["users"]) == (1, 5, 2)
     for outcome in (part, whole, batch):
         assert outcome.state == ForgetState.COMPLETE
         assert not outcome.repeated
         assert set(outcome.timings_ms) >= {"accept", *LayerName}
-    assert engine.prove(batch.requests[0])["equal"]
+    assert engine.officer.prove(batch.requests[0])["equal"]
     assert process_of(engine).is_alive()
 
 
 def test_the_memory_that_answers_is_asked_and_follows(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = Recorder(monkeypatch, engine)
-    forget(engine, CANARY)
+    forget(engine.officer, CANARY)
     assert {"prepare", "follow", "sound", "agrees", "holds"} <= set(recorder.called)
     assert not engine.recommend(RecommendationRequest(CANARY, k=3)).provenance.known_user
 
 
 def test_a_repeated_command_gives_the_same_receipt(engine: Engine) -> None:
-    command = confirmed(engine, ForgetRequest.of(CANARY))
-    first = engine.forget(command)
-    receipt = engine.receipt(first.request_id)
-    again = engine.forget(command)
+    command = confirmed(engine.officer, ForgetRequest.of(CANARY))
+    first = engine.officer.forget(command)
+    receipt = engine.officer.receipt(first.request_id)
+    again = engine.officer.forget(command)
     assert again.repeated
     assert again.request_id == first.request_id
-    assert engine.receipt(first.request_id) == receipt
+    assert engine.officer.receipt(first.request_id) == receipt
 
 
 def test_errors_are_the_same(engine: Engine) -> None:
-    plan = engine.plan(ForgetRequest.of(CANARY)).plan
+    plan = engine.officer.plan(ForgetRequest.of(CANARY)).plan
     with pytest.raises(ConfirmationRequired, match="ask for a dry run"):
-        engine.forget(ForgetRequest.of(CANARY))
+        engine.officer.forget(ForgetRequest.of(CANARY))
     with pytest.raises(UnknownUser, match="no user with this id"):
-        engine.forget(ForgetRequest.of("nobody", None, "nobody", plan))
+        engine.officer.forget(ForgetRequest.of("nobody", None, "nobody", plan))
     with pytest.raises(PlanChanged, match="ask for a dry run"):
-        engine.forget(ForgetRequest.of("user-0", None, "user-0", plan))
-    engine.hold(CANARY, "a court case")
+        engine.officer.forget(ForgetRequest.of("user-0", None, "user-0", plan))
+    engine.officer.hold(CANARY, "a court case")
     with pytest.raises(LegalHold, match="a court case"):
-        engine.forget(ForgetRequest.of(CANARY, None, CANARY, plan))
+        engine.officer.forget(ForgetRequest.of(CANARY, None, CANARY, plan))
     assert engine.store.user(CANARY) is not None
-    assert engine.pending() == []
+    assert engine.officer.pending() == []
 
 
 def test_an_error_that_nobody_expected_is_told_without_its_text(
@@ -137,13 +137,13 @@ def test_an_error_that_nobody_expected_is_told_without_its_text(
     def fail(*_: object) -> None:
         raise ValueError(CANARY)
 
-    command = confirmed(engine, ForgetRequest.of(CANARY))
+    command = confirmed(engine.officer, ForgetRequest.of(CANARY))
     monkeypatch.setattr(Live, "prepare", fail)
     with pytest.raises(RagRecError, match="unexpected error") as caught:
-        engine.forget(command)
+        engine.officer.forget(command)
     assert CANARY not in str(caught.value)
     monkeypatch.undo()
-    assert engine.forget(command).state == ForgetState.COMPLETE
+    assert engine.officer.forget(command).state == ForgetState.COMPLETE
 
 
 @pytest.mark.parametrize("fatal", ["prepare", "follow", "sound", "agrees", "holds"])
@@ -151,16 +151,16 @@ def test_whenever_it_is_killed_the_removal_is_finished_here(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, fatal: str
 ) -> None:
     Recorder(monkeypatch, engine, fatal)
-    outcome = forget(engine, CANARY)
+    outcome = forget(engine.officer, CANARY)
     assert outcome.state == ForgetState.COMPLETE
     assert not outcome.repeated
     assert len(engine.store.forget_records()) == 1
     assert engine.store.user(CANARY) is None
-    assert engine.prove(outcome.request_id)["equal"]
+    assert engine.officer.prove(outcome.request_id)["equal"]
 
 
 def test_signs_of_life_are_no_outcome(engine: Engine) -> None:
-    done = Done(forget(engine, CANARY))
+    done = Done(forget(engine.officer, CANARY))
     ours, theirs = Pipe()
     with ours, theirs:
         for message in (Alive(), Alive(), done):
@@ -174,7 +174,7 @@ def test_one_that_falls_silent_is_done_without(engine: Engine, monkeypatch: pyte
     assert pid is not None
     monkeypatch.setattr("rag_rec.engine.removals.process.SILENCE_SECONDS", 0.5)
     os.kill(pid, signal.SIGSTOP)
-    assert forget(engine, CANARY).state == ForgetState.COMPLETE
+    assert forget(engine.officer, CANARY).state == ForgetState.COMPLETE
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
@@ -182,10 +182,10 @@ def test_one_that_falls_silent_is_done_without(engine: Engine, monkeypatch: pyte
 def test_one_that_was_killed_is_started_again(engine: Engine) -> None:
     killed = process_of(engine)
     kill(engine)
-    forget(engine, CANARY)
-    assert engine._removals is not None
-    assert engine._removals._running is None
-    forget(engine, "user-0")
+    forget(engine.officer, CANARY)
+    assert engine.officer._removals is not None
+    assert engine.officer._removals._running is None
+    forget(engine.officer, "user-0")
     assert process_of(engine) is not killed
     assert process_of(engine).is_alive()
 
@@ -196,8 +196,8 @@ def test_one_that_does_not_start_is_done_without(tmp_path: Path) -> None:
     build(settings)
     engine = engine_with(settings.home, RemovalProcess(settings, begin_and_end))
     try:
-        assert forget(engine, CANARY).state == ForgetState.COMPLETE
-        assert forget(engine, "user-0").state == ForgetState.COMPLETE
+        assert forget(engine.officer, CANARY).state == ForgetState.COMPLETE
+        assert forget(engine.officer, "user-0").state == ForgetState.COMPLETE
     finally:
         engine.close()
 
@@ -242,11 +242,11 @@ def test_a_memory_that_cannot_follow_leaves_the_removal_in_force(
     def fail(_: Live) -> None:
         raise NotReady("It is not there.")
 
-    command = confirmed(engine, ForgetRequest.of(CANARY))
+    command = confirmed(engine.officer, ForgetRequest.of(CANARY))
     with monkeypatch.context() as patched:
         patched.setattr(Live, "follow", fail)
         with pytest.raises(RagRecError, match=r"The request is in force.*It is not there"):
-            engine.forget(command)
+            engine.officer.forget(command)
         assert engine.store.user(CANARY) is None
     engine.refresh()
-    assert engine.pending() == []
+    assert engine.officer.pending() == []

@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -53,7 +53,7 @@ def working(settings: Settings) -> Iterator[tuple[Connection, Future[None]]]:
 def test_an_order_is_carried_out_by_questions_to_the_memory(engine: Engine) -> None:
     asked = []
     with working(engine.settings) as (connection, _):
-        send(connection, Order(confirmed(engine, ForgetRequest.of(CANARY)), None))
+        send(connection, Order(confirmed(engine.officer, ForgetRequest.of(CANARY)), None))
         while isinstance(message := receive(connection), Question):
             asked.append(message.method)
             send(connection, _reply(message, engine.live))
@@ -66,7 +66,7 @@ def test_an_order_is_carried_out_by_questions_to_the_memory(engine: Engine) -> N
 def test_it_says_now_and_then_that_it_is_at_work(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rag_rec.engine.removals.worker.BEAT_SECONDS", 0.01)
     with working(engine.settings) as (connection, _):
-        send(connection, Order(confirmed(engine, ForgetRequest.of(CANARY)), None))
+        send(connection, Order(confirmed(engine.officer, ForgetRequest.of(CANARY)), None))
         message = receive(connection)
         while not isinstance(message, Alive):  # its first question waits for an answer meanwhile
             message = receive(connection)
@@ -101,7 +101,7 @@ def test_an_error_that_nobody_expected_is_logged_by_its_kind_alone(
 
 def test_a_service_that_ends_before_acceptance_has_asked_for_nothing(engine: Engine) -> None:
     with working(engine.settings) as (connection, done):
-        send(connection, Order(confirmed(engine, ForgetRequest.of(CANARY)), None))
+        send(connection, Order(confirmed(engine.officer, ForgetRequest.of(CANARY)), None))
         question = receive(connection)
         assert isinstance(question, Question)
         assert question.method == "prepare"
@@ -112,7 +112,7 @@ def test_a_service_that_ends_before_acceptance_has_asked_for_nothing(engine: Eng
 
 def test_a_service_that_ends_after_acceptance_leaves_a_removal_in_force(engine: Engine) -> None:
     with working(engine.settings) as (connection, done):
-        send(connection, Order(confirmed(engine, ForgetRequest.of(CANARY)), None))
+        send(connection, Order(confirmed(engine.officer, ForgetRequest.of(CANARY)), None))
         assert isinstance(receive(connection), Question)
         send(connection, Reply(None))
         question = receive(connection)
@@ -122,7 +122,7 @@ def test_a_service_that_ends_after_acceptance_leaves_a_removal_in_force(engine: 
         done.result(PATIENCE)
     assert engine.store.user(CANARY) is None
     engine.refresh()
-    assert engine.pending() == []
+    assert engine.officer.pending() == []
 
 
 def test_a_remote_memory_answers_as_the_memory_does(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +134,8 @@ def test_a_remote_memory_answers_as_the_memory_does(engine: Engine, monkeypatch:
         while isinstance(message := receive(ours), Question):
             send(ours, _reply(message, engine.live))
 
-    with ThreadPoolExecutor(1) as thread:
+    with ThreadPoolExecutor(1) as thread, ExitStack() as stack:
+        stack.callback(send, theirs, Reply(None))  # ends the thread, whatever fails
         thread.submit(answer)
         memory = RemoteMemory(_Line(theirs))
         assert memory.epoch == engine.live.epoch
@@ -147,9 +148,8 @@ def test_a_remote_memory_answers_as_the_memory_does(engine: Engine, monkeypatch:
         assert memory.holds(number)
         assert not memory.holds(10**6)
         with monkeypatch.context() as patched, pytest.raises(RagRecError, match="unexpected error"):
-            patched.setattr(engine, "_live", None)  # an error that is none of ours
+            patched.setattr(engine.current, "live", None)  # an error that is none of ours
             memory.agrees(number)
-        send(theirs, Reply(None))  # ends the thread
     ours.close()
     with pytest.raises(NotReady, match="The service ended"):
         memory.follow()

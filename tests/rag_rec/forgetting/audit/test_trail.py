@@ -47,20 +47,20 @@ def settings(tmp_path: Path) -> Settings:
 def test_every_action_of_a_privacy_officer_is_in_the_ledger_with_its_actor(settings: Settings) -> None:
     engine = running(settings.home, log())
     with acting(OFFICER):
-        engine.hold(CANARY, "a case")
-        engine.release(CANARY)
-        engine.export(CANARY)
-        plan = engine.plan(ForgetRequest.of(CANARY)).plan
-        done = engine.forget(ForgetRequest.of(CANARY, None, CANARY, plan))
-        engine.consent(CANARY)
-        engine.prove(done.request_id)
-    found = engine.audit()
+        engine.officer.hold(CANARY, "a case")
+        engine.officer.release(CANARY)
+        engine.officer.export(CANARY)
+        plan = engine.officer.plan(ForgetRequest.of(CANARY)).plan
+        done = engine.officer.forget(ForgetRequest.of(CANARY, None, CANARY, plan))
+        engine.officer.consent(CANARY)
+        engine.officer.prove(done.request_id)
+    found = engine.officer.audit()
     assert [each.action for each in found] == ["hold", "release", "export", "forget", "consent", "prove"]
     assert all(each.actor == OFFICER.document() for each in found)
     subject = open_pseudonyms(settings).user(CANARY)
     assert [each.subject for each in found] == [*[subject] * 5, None]
     assert [each.request for each in found] == [None, None, None, done.request_id, None, done.request_id]
-    assert engine.audit(after=found[0].sequence, limit=2) == found[1:3]
+    assert engine.officer.audit(after=found[0].sequence, limit=2) == found[1:3]
     assert CANARY not in orjson.dumps([asdict(each) for each in found]).decode()
     compare(verified(engine.store, settings), LedgerFile(settings.ledger_file).read(), settings.ledger_file)
     engine.close()
@@ -68,11 +68,11 @@ def test_every_action_of_a_privacy_officer_is_in_the_ledger_with_its_actor(setti
 
 def test_what_was_refused_is_no_action(settings: Settings) -> None:
     engine = running(settings.home, log())
-    engine.hold(CANARY, "a case")
-    plan = engine.plan(ForgetRequest.of(CANARY)).plan
+    engine.officer.hold(CANARY, "a case")
+    plan = engine.officer.plan(ForgetRequest.of(CANARY)).plan
     with pytest.raises(LegalHold):
-        engine.forget(ForgetRequest.of(CANARY, None, CANARY, plan))
-    assert [each.action for each in engine.audit()] == ["hold"]
+        engine.officer.forget(ForgetRequest.of(CANARY, None, CANARY, plan))
+    assert [each.action for each in engine.officer.audit()] == ["hold"]
     engine.close()
 
 
@@ -97,7 +97,7 @@ def test_on_the_command_line_the_actor_is_the_user_of_the_operating_system(setti
 def test_words_name_the_actor(settings: Settings) -> None:
     engine = running(settings.home, log())
     with acting(OFFICER):
-        engine.export(CANARY)
+        engine.officer.export(CANARY)
     engine.close()
     shown = CliRunner().invoke(build_app(), ["audit", "list"], env={"RAGREC_HOME": str(settings.home)}).stdout
     assert "0123456789abcdef" in shown

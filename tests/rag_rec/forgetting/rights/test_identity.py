@@ -30,10 +30,10 @@ def now() -> int:
 
 def test_a_person_who_consents_begins_anew(engine: Engine) -> None:
     old = log()[-6:]
-    forget(engine, CANARY)
+    forget(engine.officer, CANARY)
     with pytest.raises(Forgotten):
         engine.put_user(User(CANARY))
-    opened = engine.consent(CANARY)
+    opened = engine.officer.consent(CANARY)
     assert opened.identity == 2
     assert opened.consented is not None
     engine.put_user(User(CANARY, {"age": 40}))
@@ -42,16 +42,16 @@ def test_a_person_who_consents_begins_anew(engine: Engine) -> None:
     fresh = engine.add_interactions(CANARY, [Interaction(CANARY, ITEMS[8].id, now(), "like")])
     assert (fresh.accepted, fresh.suppressed) == (1, 0)
     assert engine.recommend(RecommendationRequest(CANARY)).provenance.known_user
-    assert engine.consent(CANARY) == opened
-    forget(engine, CANARY)
-    assert engine.consent(CANARY).identity == 3
+    assert engine.officer.consent(CANARY) == opened
+    forget(engine.officer, CANARY)
+    assert engine.officer.consent(CANARY).identity == 3
 
 
 def test_consents_and_holds_are_in_the_ledger_without_names(engine: Engine) -> None:
-    engine.hold("user-1", "case 7")
-    engine.release("user-1")
-    forget(engine, CANARY)
-    engine.consent(CANARY)
+    engine.officer.hold("user-1", "case 7")
+    engine.officer.release("user-1")
+    forget(engine.officer, CANARY)
+    engine.officer.consent(CANARY)
     entries = engine.store.ledger()
     assert [entry.kind for entry in entries] == ["hold", "release", "erasure", "receipt", "consent"]
     text = "".join(entry.body for entry in entries)
@@ -61,9 +61,9 @@ def test_consents_and_holds_are_in_the_ledger_without_names(engine: Engine) -> N
 
 
 def test_holds_are_listed_by_pseudonym(engine: Engine) -> None:
-    hold = engine.hold("user-1", "case 7")
-    assert engine.holds() == [hold]
-    assert hold.subject == engine._pseudonyms.user("user-1")
+    hold = engine.officer.hold("user-1", "case 7")
+    assert engine.officer.holds() == [hold]
+    assert hold.subject == engine.officer.system().pseudonyms.user("user-1")
 
 
 def test_another_key_does_not_free_a_person_who_is_held(tmp_path: Path) -> None:
@@ -80,11 +80,11 @@ def test_another_key_does_not_free_a_person_who_is_held(tmp_path: Path) -> None:
 
 def test_what_cannot_be_recorded_is_refused(engine: Engine) -> None:
     with pytest.raises(InvalidInput, match="reason"):
-        engine.hold("user-1", "  ")
+        engine.officer.hold("user-1", "  ")
     with pytest.raises(UnknownUser):
-        engine.hold("nobody", "case 7")
+        engine.officer.hold("nobody", "case 7")
     with pytest.raises(UnknownUser):
-        engine.release("user-1")
+        engine.officer.release("user-1")
     with pytest.raises(UnknownUser):
-        engine.consent("user-1")
+        engine.officer.consent("user-1")
     assert engine.store.ledger() == []
