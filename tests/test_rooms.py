@@ -20,7 +20,7 @@ PACKAGES = ("rag_rec", "indexer", "serving")
 FLOORS = (
     ("clock", "domain", "errors", "evaluation", "events", "layers", "progress"),
     ("catalogue", "identity", "settings"),
-    ("artifacts", "validation"),
+    ("artifacts", "influence", "validation"),
     ("evidence", "store", "vectors"),
     ("candidates", "home", "presence"),
     ("index",),

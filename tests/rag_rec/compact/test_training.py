@@ -11,42 +11,13 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from rag_rec.compact.adapter import trained_weights
-from rag_rec.compact.sequences import TokenSequence, Windows
 from rag_rec.compact.training import AdapterSettings, AdapterTraining, sampled_loss
 from rag_rec.errors import InvalidInput
+from tests.rag_rec.compact.circling import CPU, FIRST_ITEM, KNOWN, a_base, windows
 
-ITEMS = 20
-FIRST_ITEM = 5
-KNOWN = FIRST_ITEM + ITEMS
-SPARE = 7
-CPU = torch.device("cpu")
 SETTINGS = AdapterSettings(epochs=4, rate=1e-2, dropout=0.2, batch=4, context=8)
-
-
-def a_base() -> LlamaForCausalLM:
-    torch.manual_seed(1)
-    config = LlamaConfig(
-        vocab_size=KNOWN + SPARE,
-        hidden_size=16,
-        intermediate_size=40,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        max_position_embeddings=64,
-        tie_word_embeddings=False,
-    )
-    return LlamaForCausalLM(config)
-
-
-def windows(settings: AdapterSettings) -> Windows:
-    """People who go round the items in order, from different ones on."""
-    people = [
-        TokenSequence(np.array([0]), FIRST_ITEM + (start + np.arange(4 + start % 9)) % ITEMS) for start in range(24)
-    ]
-    return Windows(people, settings.context, settings.batch, padding=1, seed=settings.seed)
 
 
 def training_of(settings: AdapterSettings) -> AdapterTraining:

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn import functional
+
+from rag_rec.compact.adapter import Deltas
+from rag_rec.compact.likelihood import Likelihood
+from rag_rec.compact.sequences import NO_TARGET
+from rag_rec.compact.training import AdapterSettings, AdapterTraining
+from rag_rec.influence.curvature import Samples
+from rag_rec.influence.removal import Effort, Trained, removal_step
+from rag_rec.influence.vectors import add
+from tests.rag_rec.compact.circling import CPU, KNOWN, a_base, windows
+
+SETTINGS = AdapterSettings(epochs=40, rate=1e-2, dropout=0.0, batch=4, context=8)
+GONE, KEPT, STRANGERS = range(2), range(2, 18), range(18, 24)
+
+
+def samples(people: range) -> list[Samples]:
+    return Likelihood(a_base(), KNOWN).samples(windows(SETTINGS, people).batches(0))
+
+
+def trained(people: range) -> Deltas:
+    training = AdapterTraining(a_base(), windows(SETTINGS, people), KNOWN, SETTINGS, CPU)
+    for _ in range(SETTINGS.epochs):
+        training.epoch(lambda _: None)
+    return training.deltas()
+
+
+def mean_loss(deltas: Deltas, people: range) -> float:
+    return float(torch.cat([batch.losses(deltas) for batch in samples(people)]).mean())
+
+
+@pytest.fixture(scope="module")
+def deltas() -> Deltas:
+    return trained(range(18))
+
+
+def test_the_losses_are_those_of_the_whole_model(deltas: Deltas) -> None:
+    base = a_base()
+    base.requires_grad_(False)
+    weights = {name: weight + deltas.get(name, torch.zeros(())) for name, weight in base.named_parameters()}
+    for batch, found in zip(windows(SETTINGS).batches(0), samples(range(24)), strict=True):
+        logits = functional_call(base, weights, (torch.from_numpy(batch.tokens),)).logits[..., :KNOWN]
+        targets = torch.from_numpy(batch.targets)
+        expected: Tensor = functional.cross_entropy(logits[targets != NO_TARGET], targets[targets != NO_TARGET])
+        assert float(found.losses(deltas).mean()) == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_a_removal_step_makes_people_less_likely_and_spares_the_others(deltas: Deltas) -> None:
+    """One step of a network that is not quadratic goes a part of the way; that it goes all of it where the loss is, the
+    tests of the removal show."""
+    count = sum(len(batch.targets) for batch in samples(range(18)))
+    step = removal_step(Trained(deltas, deltas, 0.0, count), samples(GONE), samples(KEPT), Effort(1e-3, 20)).vector
+    after, again = add(deltas, step), trained(KEPT)
+    gone = [mean_loss(each, GONE) for each in (deltas, after, again)]
+    kept = [mean_loss(each, KEPT) for each in (deltas, after)]
+    assert gone[0] + 0.1 < gone[1] < gone[2]
+    assert abs(kept[1] - kept[0]) < 0.1 * (gone[1] - gone[0])

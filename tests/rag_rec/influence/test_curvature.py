@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from rag_rec.errors import InvalidInput
+from rag_rec.influence.curvature import GaussNewton, Samples, total_gradient
+from rag_rec.influence.vectors import Vector
+from tests.rag_rec.influence.models import dense, drawn, flat, network, shaped
+
+ROWS, TARGETS = drawn(seed=1, rows=12, width=4, classes=3)
+
+
+@pytest.fixture
+def weights() -> Vector:
+    draws = torch.Generator().manual_seed(2)
+    return {
+        "u": torch.randn(5, 4, generator=draws, dtype=torch.float64),
+        "w": torch.randn(3, 5, generator=draws, dtype=torch.float64),
+    }
+
+
+def test_products_are_those_of_the_matrix_whatever_the_batches(weights: Vector) -> None:
+    batches = [network(ROWS[:5], TARGETS[:5]), network(ROWS[5:], TARGETS[5:])]
+    matrix = dense(weights, batches)
+    vector = torch.randn(35, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    product = GaussNewton(weights, batches).product(shaped(vector, weights))
+    assert torch.allclose(flat(product), matrix @ vector, atol=1e-12)
+
+
+def test_a_gradient_is_that_of_the_sum_of_the_losses(weights: Vector) -> None:
+    leaves = {name: tensor.clone().requires_grad_(True) for name, tensor in weights.items()}
+    loss = network(ROWS, TARGETS).losses(leaves).sum()
+    expected = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
+    found = total_gradient(weights, [network(ROWS[:7], TARGETS[:7]), network(ROWS[7:], TARGETS[7:])])
+    assert torch.allclose(flat(found), flat(expected), atol=1e-12)
+
+
+def test_without_a_target_there_is_no_curvature(weights: Vector) -> None:
+    with pytest.raises(InvalidInput, match="at least one"):
+        GaussNewton(weights, [network(ROWS[:0], TARGETS[:0])])
+
+
+def test_products_of_a_language_model_are_those_of_its_matrix() -> None:
+    torch.manual_seed(4)
+    config = LlamaConfig(
+        vocab_size=7,
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=8,
+    )
+    model = LlamaForCausalLM._from_config(config, attn_implementation="eager")  # type: ignore[no-untyped-call]
+    model.train(mode=False)
+    tokens, targets = torch.tensor([[1, 2, 3], [4, 5, 6]]), torch.tensor([2, 3, 5, 0])
+    name = "model.layers.0.self_attn.q_proj.weight"
+    weights = {name: dict(model.named_parameters())[name].detach().clone()}
+
+    def logits(moved: Vector) -> torch.Tensor:
+        answer = torch.func.functional_call(model, dict(moved), (), {"input_ids": tokens, "use_cache": False})
+        return torch.as_tensor(answer.logits[:, 1:].reshape(4, 7))
+
+    batch = Samples(logits, targets)
+    vector = {name: torch.randn(8, 8, generator=torch.Generator().manual_seed(5))}
+    expected = dense(weights, [batch]) @ flat(vector)
+    assert torch.allclose(flat(GaussNewton(weights, [batch]).product(vector)), expected, atol=1e-6)
