@@ -2,7 +2,7 @@
 
 Protocol: histories of positives in order of time. The last positive of each user is the test answer, the second to
 last the validation answer; the rank of an answer is over the full catalogue without the items already known. Every
-setting, and every number of the reader, is fitted on validation answers and earlier ones with statistics that lack
+setting, and every number of the reranker, is fitted on validation answers and earlier ones with statistics that lack
 them; then each method is asked once for the test answers, with statistics of everything but these.
 
 Usage: ``python -m benchmarks.candidates [--datasets ml-1m,ml-100k] [--keep] [--users 6100] [--threads 1]``
@@ -28,9 +28,9 @@ from rag_rec.candidates.features import FINE
 from rag_rec.candidates.fitting import Choices
 from rag_rec.candidates.model import CandidateModel, Comparison
 from rag_rec.candidates.query import Query
-from rag_rec.candidates.reader import Reader
+from rag_rec.candidates.reranker import Reranker
 from rag_rec.candidates.statistics import REGULARISATION
-from rag_rec.candidates.training import KnownProfiles, ReaderSettings, fit_fine, gather
+from rag_rec.candidates.training import KnownProfiles, RerankerSettings, fit_fine, gather
 from rag_rec.evaluation.ranking import MISSED, Ranks, ndcg
 from rag_rec.settings import Settings
 
@@ -76,10 +76,10 @@ def _baseline(method: Method, validation: Known, test: Known) -> Row:
 def our_rows(run: Run) -> list[Row]:
     """Our model: linear, with a network, and with neighbours by profile as well."""
     started = time.perf_counter()
-    settings = reader_settings(run)
-    reader, choices = _choices(run, settings)
+    settings = reranker_settings(run)
+    reranker, choices = _choices(run, settings)
     test = run.questions(1)
-    compared = _comparisons(candidate_model(run, test, reader, settings), test)
+    compared = _comparisons(candidate_model(run, test, reranker, settings), test)
     rows = []
     for name, hidden, neighbours, seeds in (
         ("rag-rec", settings.hidden, False, SEEDS),
@@ -89,15 +89,15 @@ def our_rows(run: Run) -> list[Row]:
         chosen = choices if neighbours else _without_neighbours(choices)
         by_seed = []
         for seed in seeds:
-            fitted = fit_fine(reader, chosen, replace(settings, hidden=hidden, neighbours=neighbours, seed=seed))
+            fitted = fit_fine(reranker, chosen, replace(settings, hidden=hidden, neighbours=neighbours, seed=seed))
             by_seed.append(_ranks(fitted, compared, test, neighbours=neighbours))
         rows.append(_told(_our_row(name, by_seed, compared, test, settings), started))
     return rows
 
 
-def reader_settings(run: Run) -> ReaderSettings:
+def reranker_settings(run: Run) -> RerankerSettings:
     """Lambda of EASE is chosen on validation by what EASE alone reaches with it."""
-    settings = ReaderSettings(dense=run.dense, least_positives=run.benchmark.least - 1, neighbours=True)
+    settings = RerankerSettings(dense=run.dense, least_positives=run.benchmark.least - 1, neighbours=True)
     if not run.dense:
         return settings
     validation = Known.of(run.questions(2), run.threads, seed=0)
@@ -108,18 +108,20 @@ def reader_settings(run: Run) -> ReaderSettings:
     return replace(settings, regularisation=max(reached, key=lambda value: reached[value]))
 
 
-def _choices(run: Run, settings: ReaderSettings) -> tuple[Reader, Choices]:
-    """Examples of everything but the test answers, as :func:`rag_rec.candidates.training.fit_reader` makes them."""
+def _choices(run: Run, settings: RerankerSettings) -> tuple[Reranker, Choices]:
+    """Examples of everything but the test answers, as :func:`rag_rec.candidates.training.fit_reranker` makes them."""
     least = run.benchmark.least
     before = [(user, rows[:-1] if len(rows) >= least else rows) for user, rows in run.benchmark.histories]
     return gather(before, run.vectors, run.benchmark.n_items, settings)
 
 
-def candidate_model(run: Run, test: Questions, reader: Reader, settings: ReaderSettings) -> CandidateModel:
+def candidate_model(run: Run, test: Questions, reranker: Reranker, settings: RerankerSettings) -> CandidateModel:
     """Our model over the statistics of what is known."""
     statistics = test.statistics(dense=run.dense, regularisation=settings.regularisation)
     profiles = KnownProfiles(test.known, run.vectors)
-    return CandidateModel(statistics, lambda: run.vectors, profiles, profiles.history, replace(reader, neighbours=True))
+    return CandidateModel(
+        statistics, lambda: run.vectors, profiles, profiles.history, replace(reranker, neighbours=True)
+    )
 
 
 def _comparisons(model: CandidateModel, test: Questions) -> list[Comparison]:
@@ -137,19 +139,19 @@ def queries(model: CandidateModel, test: Questions) -> list[Query]:
     ]
 
 
-def _ranks(reader: Reader, compared: list[Comparison], test: Questions, *, neighbours: bool) -> Ranks:
+def _ranks(reranker: Reranker, compared: list[Comparison], test: Questions, *, neighbours: bool) -> Ranks:
     """Ranks of the answers in the order that the candidate model gives."""
     found = np.full(len(compared), MISSED)
     for place, (comparison, answer) in enumerate(zip(compared, test.answers.tolist(), strict=True)):
         fine = comparison.fine if neighbours else _silenced(comparison.fine)
-        order = comparison.items[np.lexsort((comparison.items, -np.round(reader.fine_scores(fine), 9)))]
+        order = comparison.items[np.lexsort((comparison.items, -np.round(reranker.fine_scores(fine), 9)))]
         at = np.flatnonzero(order == answer)
         found[place] = at[0] if len(at) else MISSED
     return found
 
 
 def _our_row(
-    name: str, by_seed: list[Ranks], compared: list[Comparison], test: Questions, settings: ReaderSettings
+    name: str, by_seed: list[Ranks], compared: list[Comparison], test: Questions, settings: RerankerSettings
 ) -> Row:
     proposed = zip(compared, test.answers.tolist(), strict=True)
     reach = float(np.mean([answer in comparison.items for comparison, answer in proposed]))

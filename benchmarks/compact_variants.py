@@ -32,7 +32,7 @@ from benchmarks.methods.membership import attacks
 from benchmarks.methods.semantic_ids import LEVELS, SemanticIds, semantic_base
 from benchmarks.methods.validation import CANDIDATES, SEED, Floats, Integers, Row, Validation
 from benchmarks.report import RESULTS, write_results
-from rag_rec.candidates.reader import Reader
+from rag_rec.candidates.reranker import Reranker
 from rag_rec.compact.base import BaseSettings
 from rag_rec.compact.training import AdapterSettings
 
@@ -85,7 +85,7 @@ NAMES: Final = (
 
 def rows_of(name: str, validation: Validation, epochs: int) -> Iterator[Row]:
     """The rows of one of :data:`NAMES`."""
-    fixed = {BASE: base_rows, READER: reader_rows, BUCKETS: bucket_rows}
+    fixed = {BASE: base_rows, READER: reranker_rows, BUCKETS: bucket_rows}
     if name in fixed:
         return fixed[name](validation)
     if name == SEMANTIC:
@@ -138,22 +138,22 @@ def semantic_rows(validation: Validation, epochs: int) -> Iterator[Row]:
     }
 
 
-def reader_rows(validation: Validation) -> Iterator[Row]:
+def reranker_rows(validation: Validation) -> Iterator[Row]:
     """The candidate model: what everything is held against.
 
-    Its numbers are also attacked with those of a reader of the other half as the reference, which is the strongest of
+    Its numbers are also attacked with those of a reranker of the other half as the reference, which is the strongest of
     these attacks: it takes out everything but who was learned from.
     """
     started = time.process_time()
     fitted = validation.halved
     seconds = time.process_time() - started
     lists, others = fitted.splits[0], validation.fit(~validation.members)
-    reached = lists.log_probability(lists.scores(fitted.reader))
-    opposite = others.splits[0].log_probability(others.splits[0].scores(others.reader))
+    reached = lists.log_probability(lists.scores(fitted.reranker))
+    opposite = others.splits[0].log_probability(others.splits[0].scores(others.reranker))
     against = attacks(reached, opposite, validation.members[lists.users], SEED)
     yield {
         "name": READER,
-        "parameters": _numbers(fitted.reader),
+        "parameters": _numbers(fitted.reranker),
         **validation.accuracy(validation.asked[1]),
         **_listwise_attacks(validation, lists, reached),
         **{name.replace("calibrated", "other half"): value for name, value in against.items() if "calibrated" in name},
@@ -162,12 +162,12 @@ def reader_rows(validation: Validation) -> Iterator[Row]:
 
 
 def bucket_rows(validation: Validation) -> Iterator[Row]:
-    """A language model that reads bucket tokens. For the attack it learns from members, as does the reader below."""
+    """A language model that reads bucket tokens. For the attack it learns from members, as does the reranker below."""
     settings = BucketSettings(candidates=CANDIDATES)
     started = time.process_time()
-    full = BucketReader.fit(validation.fitted, validation.reader, settings)
+    full = BucketReader.fit(validation.fitted, validation.reranker, settings)
     seconds = time.process_time() - started
-    attacked = BucketReader.fit(validation.halved, validation.reader, settings)
+    attacked = BucketReader.fit(validation.halved, validation.reranker, settings)
     lists = validation.halved.splits[0]
     yield {
         "name": BUCKETS,
@@ -200,9 +200,9 @@ def _attacked(validation: Validation, histories: list[Integers], trained: Traine
 def _listwise_attacks(validation: Validation, lists: CandidateLists, reached: Floats) -> Row:
     """Attacks by the log-probability of each user's last known positive, with statistics that lack it.
 
-    The reference is the built-in reader, whose numbers were learned from nobody.
+    The reference is the built-in reranker, whose numbers were learned from nobody.
     """
-    reference = lists.log_probability(lists.scores(Reader.default()))
+    reference = lists.log_probability(lists.scores(Reranker.default()))
     return attacks(reached, reference, validation.members[lists.users], SEED)
 
 
@@ -211,9 +211,11 @@ def _how(trained: Trained, settings: AdapterSettings) -> Row:
     return {"training cpu s": round(trained.seconds, 1), **fields}
 
 
-def _numbers(reader: Reader) -> int:
-    networks = sum(getattr(network, name).size for network in reader.networks for name in network.__dataclass_fields__)
-    return int(networks) + 3 * (reader.coarse_weights.size + reader.fine_weights.size)  # weight, mean and scale
+def _numbers(reranker: Reranker) -> int:
+    networks = sum(
+        getattr(network, name).size for network in reranker.networks for name in network.__dataclass_fields__
+    )
+    return int(networks) + 3 * (reranker.coarse_weights.size + reranker.fine_weights.size)  # weight, mean and scale
 
 
 def main() -> None:

@@ -25,10 +25,10 @@ from rag_rec.domain import RecommendationRequest, Source
 from rag_rec.engine.engine import Engine
 from rag_rec.generators.causal_model import CausalModel
 from rag_rec.generators.item_tokens import ItemTokenEncoder
-from rag_rec.generators.language_model import Care, LanguageModel
+from rag_rec.generators.language_model import LanguageModel, RankingOptions
 from rag_rec.generators.passthrough import Passthrough
 from rag_rec.generators.protocol import Encoded, Encoder, Prompt
-from rag_rec.generators.wanted import wanted
+from rag_rec.generators.spec import wanted
 from rag_rec.recommend.fusion import Gate
 from rag_rec.recommend.opening import open_generator
 from rag_rec.recommend.source import FixedRanking
@@ -43,7 +43,7 @@ def measured(settings: Settings, users: int, rounds: int) -> list[dict[str, obje
     opened = open_generator(settings, target)
     opened.backend.use_adapter(target.adapter)
     encoder = _Recorder(opened.encoder)
-    asked = LanguageModel(encoder, opened.backend, Care(encoder.least_mass))
+    asked = LanguageModel(encoder, opened.backend, RankingOptions(encoder.least_mass))
     without = Engine.open(settings, ranking=FixedRanking(Passthrough(), None))
     with_llm = Engine.open(settings, ranking=FixedRanking(asked, Gate(use=True, weight=1.0)))
     requests = [RecommendationRequest(f"{user}", k=10) for user in range(1, users + 1)]

@@ -31,7 +31,7 @@ from benchmarks.random_models import Size, instruction_model, item_model
 from benchmarks.report import Row, write_results
 from benchmarks.rounds import Contender, take_rounds
 from benchmarks.simulated_prompts import catalogue, prompts
-from rag_rec.generators.language_model import Care, LanguageModel
+from rag_rec.generators.language_model import LanguageModel, RankingOptions
 from rag_rec.generators.letters import LetterEncoder
 from rag_rec.generators.local import LocalBackend
 from rag_rec.generators.prompts import SYSTEM
@@ -143,7 +143,7 @@ def _asking(folder: Path, options: argparse.Namespace, stack: ExitStack) -> list
     model = instruction_model(folder / "instruction", texts, size, SEED)
     backend = stack.enter_context(closing(LocalBackend.open(model, most_batch=BATCH)))
     encoder = LetterEncoder.open(str(model))
-    one_pass = OnePass(LanguageModel(encoder, backend, Care(least_mass=ANY_MASS)), asked)
+    one_pass = OnePass(LanguageModel(encoder, backend, RankingOptions(least_mass=ANY_MASS)), asked)
     tokenizer = AutoTokenizer.from_pretrained(model)
     json_users = asked[: options.json_users]
     scores = JsonScores(json_scores.Writer(bare_model(backend), tokenizer), json_users)

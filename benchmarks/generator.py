@@ -1,9 +1,9 @@
 """Accuracy and fairness of the candidates' order, of the LLM's, and of their fusion, over N = 50 candidates.
 
-Protocol: that of ``benchmarks.candidates``. The reader, the adapter and the weight of the fusion are learned without
+Protocol: that of ``benchmarks.candidates``. The reranker, the adapter and the weight of the fusion are learned without
 the test answers: an adapter trained without the last two positives of each user gives, on the second to last ones, the
-weight and the decision of the gate; then a reader and an adapter learned without the last one are asked once. Adapters
-are trained by the product's own code and kept under ``.bench``.
+weight and the decision of the gate; then a reranker and an adapter learned without the last one are asked once.
+Adapters are trained by the product's own code and kept under ``.bench``.
 
 Usage: ``python -m benchmarks.generator [--datasets ml-1m,ml-100k,amazon-books,amazon-games] [--keep] [--prepare]``
 """
@@ -18,13 +18,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.candidates import Run, candidate_model, dataset_parser, queries, reader_settings, runs
+from benchmarks.candidates import Run, candidate_model, dataset_parser, queries, reranker_settings, runs
 from benchmarks.data import NAMES, user_groups
 from benchmarks.methods.compact_generator import Recipe, Trained, generator, prompt_of, trained
 from benchmarks.methods.fairness import by_activity, item_side, user_side
 from benchmarks.methods.ranking import Questions, interval
 from benchmarks.report import earlier, write_results
-from rag_rec.candidates.training import ReaderSettings, fit_fine, gather
+from rag_rec.candidates.training import RerankerSettings, fit_fine, gather
 from rag_rec.compact.base import BaseSettings
 from rag_rec.compact.training import AdapterSettings
 from rag_rec.evaluation import bootstrap
@@ -59,7 +59,7 @@ class Asked:
 def rows_of(run: Run, recipe: Recipe) -> list[Row]:
     """The rows of one set: candidates, llm, fused."""
     started = time.perf_counter()
-    settings = reader_settings(run)
+    settings = reranker_settings(run)
     made = {hidden: trained(run.benchmark, run.vectors, run.questions(hidden), recipe) for hidden in (2, 1)}
     gate = fit_gate(_asked(run, 2, settings, made[2]).trials, seed=0)
     test = _asked(run, 1, settings, made[1])
@@ -80,14 +80,14 @@ def prepare(run: Run, recipe: Recipe) -> None:
         trained(run.benchmark, run.vectors, run.questions(hidden), recipe)
 
 
-def _asked(run: Run, hidden: int, settings: ReaderSettings, made: Trained) -> Asked:
-    """Candidates and opinions; the reader is fitted on what comes before the answers."""
+def _asked(run: Run, hidden: int, settings: RerankerSettings, made: Trained) -> Asked:
+    """Candidates and opinions; the reranker is fitted on what comes before the answers."""
     questions = run.questions(hidden)
     least = run.benchmark.least
     before = [(user, rows[:-hidden] if len(rows) >= least else rows) for user, rows in run.benchmark.histories]
     settings = replace(settings, neighbours=False, least_positives=max(2, least - hidden))
-    reader, choices = gather(before, run.vectors, run.benchmark.n_items, settings)
-    model = candidate_model(run, questions, fit_fine(reader, choices, settings), settings)
+    reranker, choices = gather(before, run.vectors, run.benchmark.n_items, settings)
+    model = candidate_model(run, questions, fit_fine(reranker, choices, settings), settings)
     items = np.full((len(questions.asked), N), -1, dtype=np.int64)
     scores = np.full(items.shape, -np.inf)
     for place, query in enumerate(queries(model, questions)):

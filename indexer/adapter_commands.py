@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from indexer.compact_training import Context, Device, DeviceOption, Epochs, HeldOut, Rank, changed, train
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.adapters.policy import NEVER, AdapterPolicy
 from rag_rec.clock import iso
 from rag_rec.commands.app import command
@@ -43,7 +43,7 @@ def retrain(
 
     settings = Settings()
     check_system(settings)
-    before = settings_in_use(CompactStore(settings.compact), choose_device(device.value), settings.seed)
+    before = settings_in_use(AdapterStore(settings.compact), choose_device(device.value), settings.seed)
     adapter = {"epochs": epochs, "rank": rank, "context": context, "held_out": held_out}
     done = train(
         "adapter retrain", settings, changed(before, {}, adapter), lambda builder: Retraining(builder).remove()
@@ -57,12 +57,12 @@ def retrain(
 def list_adapters() -> Mapping[str, Any]:
     """The adapters: whom each saw, in numbers, how many forget requests wait for it, and until when it may rank."""
     settings = Settings()
-    compact = CompactStore(settings.compact)
+    compact = AdapterStore(settings.compact)
     with closing(existing_store_of(settings)) as store:
         return _listed(settings, compact, store)
 
 
-def _listed(settings: Settings, compact: CompactStore, store: Store) -> Mapping[str, Any]:
+def _listed(settings: Settings, compact: AdapterStore, store: Store) -> Mapping[str, Any]:
     used, policy = compact.current(), AdapterPolicy(store, settings)
     debts = Counter(debt.adapter for debt in store.debts())
     adapters = [

@@ -1,7 +1,7 @@
 """Builds an index generation from the store, verifies it, and publishes it.
 
-A build reads the store at one epoch and writes a folder that nobody reads yet. Interrupted, the same build finds what
-it has already written and goes on. Users who change meanwhile are replayed by whoever loads the generation; users who
+A build reads the store at one epoch and writes a folder that is not in use yet. Interrupted, the same build finds what
+it has already written and goes on. Users who change meanwhile are replayed when the generation is loaded; users who
 are forgotten meanwhile are taken out of the folder before it is published.
 """
 
@@ -24,7 +24,7 @@ from rag_rec.artifacts.destruction import destroy
 from rag_rec.artifacts.digests import digest_files
 from rag_rec.artifacts.immutable import BUILDING
 from rag_rec.artifacts.private import make_private_folder
-from rag_rec.candidates.reader import Reader
+from rag_rec.candidates.reranker import Reranker
 from rag_rec.engine.tending import occupied
 from rag_rec.errors import InvalidInput, needs
 from rag_rec.events.history import History
@@ -90,8 +90,8 @@ def building_folder(generations: Generations, plan: Plan) -> Path:
 class Builder:
     """Builds generations of one store.
 
-    ``reader`` is taken over instead of being fitted, where one is given; so are vectors, from ``source`` instead of the
-    current generation.
+    ``reranker`` is taken over instead of being fitted, where one is given; so are vectors, from ``source`` instead of
+    the current generation.
     """
 
     store: Store
@@ -99,7 +99,7 @@ class Builder:
     settings: Settings
     embedder: Embedder
     progress: Progress
-    reader: Reader | None = None
+    reranker: Reranker | None = None
     source: Generation | None = None
 
     def build(self, *, fresh: bool) -> Generation:
@@ -150,24 +150,24 @@ class Builder:
         target = folder / "reader"
         if target.is_dir():
             return
-        reader = self._fit(histories, items) if self.reader is None else self.reader.taken_over()
+        reranker = self._fit(histories, items) if self.reranker is None else self.reranker.taken_over()
         unfinished = folder / "reader-unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         make_private_folder(unfinished)
-        reader.save(unfinished)
+        reranker.save(unfinished)
         unfinished.rename(target)
 
-    def _fit(self, histories: Mapping[int, History], items: FlatIndex) -> Reader:
+    def _fit(self, histories: Mapping[int, History], items: FlatIndex) -> Reranker:
         with needs("llm"):
-            from rag_rec.candidates.training import ReaderSettings, fit_reader  # noqa: PLC0415 - imports torch
+            from rag_rec.candidates.training import RerankerSettings, fit_reranker  # noqa: PLC0415 - imports torch
 
         rule, events = self.settings.positive_rule, self.store.events()
         positives = [(user, rule.positives(history, events)) for user, history in histories.items()]
         vectors = items.vectors(items.numbers())
-        how = ReaderSettings(dense=len(vectors) <= self.settings.dense_items_limit, seed=self.settings.seed)
+        how = RerankerSettings(dense=len(vectors) <= self.settings.dense_items_limit, seed=self.settings.seed)
         self.progress.stage("reader", 100)
         told = Percent(self.progress)
-        return fit_reader(positives, vectors, len(vectors), how, told.share, self._user_id)
+        return fit_reranker(positives, vectors, len(vectors), how, told.share, self._user_id)
 
     def _user_id(self, number: int) -> str:
         """The caller's id of a user; of one who has just been removed, none that anybody has."""
@@ -180,12 +180,12 @@ class Builder:
         with self.generations.writing():
             self._take_out_forgotten(plan.epoch)
             manifest = _manifest(folder, plan, items, histories)
-            generation = self.generations.publish(folder, replace(manifest, reader_fitted=self.reader is None))
+            generation = self.generations.publish(folder, replace(manifest, reader_fitted=self.reranker is None))
             self.generations.prune(KEPT_GENERATIONS)
         return generation
 
     def _take_out_forgotten(self, since: int) -> None:
-        """Remove users of whom something was forgotten while the build was running, in case that removal was killed."""
+        """Remove users with something forgotten while the build was running, in case that removal was killed."""
         erase_from_files(self.generations, forgotten_since(self.store, since))
 
 

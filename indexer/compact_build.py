@@ -1,8 +1,8 @@
 """Builds the compact generator from the store and the current index, and puts it to use.
 
 The base is made from the catalogue, and taken over where the catalogue is as it was. The adapter is trained on what
-people liked, always from the start: an adapter never descends from another, so nobody who has been forgotten lives on
-in one. A build that is interrupted goes on after the last epoch that it finished, unless somebody was forgotten
+people liked, always from the start: an adapter never descends from another, so no forgotten person lives on
+in one. A build that is interrupted goes on after the last epoch that it finished, unless a person was forgotten
 meanwhile.
 """
 
@@ -22,7 +22,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.adapters.published import CompactFolder
 from rag_rec.adapters.publishing import Publisher, forgotten_since
 from rag_rec.artifacts.private import FILE_MODE, make_private_folder
@@ -83,9 +83,9 @@ class CompactBuilder:
     how: CompactSettings = field(default_factory=CompactSettings)
 
     @property
-    def compact(self) -> CompactStore:
+    def compact(self) -> AdapterStore:
         """Where it is published."""
-        return CompactStore(self.settings.compact)
+        return AdapterStore(self.settings.compact)
 
     def build(self, *, fresh: bool = False) -> Compact:
         """Build a base if need be, train an adapter, publish both and put them to use.
@@ -96,7 +96,7 @@ class CompactBuilder:
         Raises:
             NotReady: there is no index yet, or it was built with another embedding model.
             InvalidInput: nobody has liked anything yet, or the settings do not fit.
-            Busy: another build is running, or somebody was forgotten during this one; run it again.
+            Busy: another build is running, or a person was forgotten during this one; run it again.
         """
         with _alone(self.compact), occupied(self.settings, self.store) as place:
             self.progress.stage("read items and people", 0)
@@ -226,7 +226,7 @@ class CompactBuilder:
 
 
 @contextmanager
-def _alone(compact: CompactStore) -> Iterator[None]:
+def _alone(compact: AdapterStore) -> Iterator[None]:
     make_private_folder(compact.root)
     try:
         with FileLock(compact.root / ".build.lock", timeout=0, mode=FILE_MODE):

@@ -19,7 +19,7 @@ from indexer.compact_training import (
     train,
     trained_with,
 )
-from rag_rec.adapters.folder import CompactStore, InUse
+from rag_rec.adapters.folder import AdapterStore, InUse
 from rag_rec.adapters.published import CompactFolder
 from rag_rec.adapters.publishing import activate as put_to_use
 from rag_rec.commands.app import command
@@ -72,7 +72,7 @@ def list_adapters() -> Mapping[str, Any]:
     """The bases and adapters there are, oldest first."""
     settings = Settings()
     check_system(settings)
-    compact = CompactStore(settings.compact)
+    compact = AdapterStore(settings.compact)
     used = compact.current()
     bases = [compact.open_base(digest) for digest in compact.base_digests()]
     adapters = [compact.open_adapter(digest) for digest in compact.adapter_digests()]
@@ -94,10 +94,10 @@ def activate(
 ) -> Mapping[str, Any]:
     """Put an adapter to use, with the newest base that it fits. A running service takes it up by itself.
 
-    An adapter that saw somebody who was forgotten is refused, and is destroyed when it is in use no more.
+    An adapter that saw a forgotten person is refused, and is destroyed when it is in use no more.
     """
     settings = Settings()
-    compact = CompactStore(settings.compact)
+    compact = AdapterStore(settings.compact)
     with closing(existing_store_of(settings)) as store:
         chosen = _chosen(compact, adapter)
         saga = open_saga(settings, store)
@@ -117,7 +117,7 @@ def _how(settings: Settings, device: Device) -> CompactSettings:
     return CompactSettings(base, adapter, choose_device(device.value))
 
 
-def _chosen(compact: CompactStore, adapter: str) -> InUse:
+def _chosen(compact: AdapterStore, adapter: str) -> InUse:
     if adapter == "none":
         base, _ = compact.open_current()
         return InUse(base.digest)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.adapters.published import CompactFolder
 from rag_rec.commands.printing import Answer
 from rag_rec.engine.tending import open_saga
@@ -122,7 +122,7 @@ def _gate(settings: Settings, store: Store, progress: Progress, embedder: Embedd
         return f"not measured: {reason}"
 
 
-def _summary(compact: CompactStore, digest: str) -> Mapping[str, Any]:
+def _summary(compact: AdapterStore, digest: str) -> Mapping[str, Any]:
     from rag_rec.compact.adapter import served_rank  # noqa: PLC0415 - imports torch
 
     adapter = compact.open_adapter(digest)

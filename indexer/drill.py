@@ -23,8 +23,8 @@ from indexer.sources.files import File
 from indexer.sources.jsonl import JsonlSource
 from indexer.system_copy import SystemCopy, back_up
 from rag_rec.clock import now_ms
+from rag_rec.copies.forgotten_check import returned
 from rag_rec.copies.restore import restore
-from rag_rec.copies.returned import returned
 from rag_rec.domain import Interaction, RecommendationRequest, User
 from rag_rec.engine.engine import Engine
 from rag_rec.errors import BrokenLedger, Forgotten, InvalidInput, RagRecError
@@ -72,7 +72,7 @@ class Canary:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt to bring somebody back, whether the system held, and what was seen."""
+    """One attempt to bring a person back, whether the system held, and what was seen."""
 
     attempt: str
     held: bool
@@ -89,7 +89,7 @@ class Drill:
         self._home = copy.settings.home
 
     def run(self) -> Iterator[Attempt]:
-        """Plant somebody, forget them, and try to bring them back by every way there is.
+        """Plant a person, forget the person, and try to bring the person back by every way there is.
 
         Raises:
             InvalidInput: the system has no items.

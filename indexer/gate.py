@@ -3,8 +3,8 @@
 The newest positive of a sample of users is hidden, statistics are counted without it, and both the candidate model and
 the LLM rank the candidates that come out. Where the LLM has an adapter, the sample is made of the people whose newest
 item the adapter was not trained on. Where the LLM has no answer that can be relied on, the candidates' order counts,
-as it does in service. The reader is the one in use; it has been fitted on these choices too, which can only favour the
-candidates' own order.
+as it does in service. The reranker is the one in use; it has been fitted on these choices too, which can only favour
+the candidates' own order.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rag_rec.events.history import History
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.language_model import LanguageModel
 from rag_rec.generators.protocol import Prompt
-from rag_rec.index.live import Live
+from rag_rec.index.serving_state import ServingState
 from rag_rec.progress.protocol import Progress
 from rag_rec.recommend.fusion import Floats, Gate, Trials, fit_gate
 from rag_rec.recommend.prompting import Context, PromptWriter
@@ -49,9 +49,9 @@ class Sample:
     Attributes:
         share: of the users, see :func:`is_held_out`.
         seed: of that sample.
-        changed: users of whom something has changed since the adapter was trained. They are not asked for an item
+        changed: users with a change since the adapter was trained. They are not asked for an item
             that they had liked before: it may have been learned.
-        shortened: users of whom something was removed since then. They are not asked: what is now their newest
+        shortened: users with a removal since then. They are not asked: what is now their newest
             positive was not the newest, and has been learned.
     """
 
@@ -71,7 +71,7 @@ class Question:
     positives: History
     answer: int
 
-    def query(self, live: Live) -> Query:
+    def query(self, live: ServingState) -> Query:
         """What the candidate model is asked."""
         rest = self.positives
         return Query(rest, live.met(self.history), None, None, self.user, int(rest["time"][-1]))
@@ -80,7 +80,9 @@ class Question:
 class GateMeasurement:
     """Measures one generator on the live state."""
 
-    def __init__(self, live: Live, store: Store, settings: Settings, model: LanguageModel, progress: Progress) -> None:
+    def __init__(
+        self, live: ServingState, store: Store, settings: Settings, model: LanguageModel, progress: Progress
+    ) -> None:
         self._live = live
         self._store = store
         self._settings = settings
@@ -159,7 +161,7 @@ class GateMeasurement:
         count = len(live.items)
         dense = count <= self._settings.dense_items_limit
         statistics = Statistics.build(known.items(), count, dense=dense)
-        return CandidateModel(statistics, live.items.vectors, None, None, live.reader)
+        return CandidateModel(statistics, live.items.vectors, None, None, live.reranker)
 
     def _prompt(self, question: Question, found: CandidateList) -> Prompt:
         """The prompt that the service would write, had the newest positive not happened yet."""

@@ -9,13 +9,13 @@ from typing import Any
 import typer
 
 from indexer.gate import GateMeasurement, Sample
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.commands.app import command
 from rag_rec.errors import InvalidInput
-from rag_rec.generators.wanted import Wanted, wanted
+from rag_rec.generators.spec import GeneratorSpec, wanted
 from rag_rec.home.opening import existing_store_of
 from rag_rec.index.generation import Generations
-from rag_rec.index.live import Live
+from rag_rec.index.serving_state import ServingState
 from rag_rec.progress.protocol import Progress
 from rag_rec.progress.shown import Shown
 from rag_rec.recommend.fusion import Gate, gate_path
@@ -59,7 +59,7 @@ def measure(settings: Settings, store: Store, progress: Progress, embedder: Embe
         raise InvalidInput("There is no LLM to measure: run `rag-rec compact build`, or set RAGREC_GENERATOR.")
     embedder = embedder or open_embedder(settings.embedding_model, settings.embedding_threads)
     progress.stage("load the index", 0)
-    live = Live.load(Generations(settings.generations).current(), store, settings, embedder)
+    live = ServingState.load(Generations(settings.generations).current(), store, settings, embedder)
     with closing(open_generator(settings, target)) as model:
         model.backend.use_adapter(target.adapter)
         measurement = GateMeasurement(live, store, settings, model, progress)
@@ -68,11 +68,11 @@ def measure(settings: Settings, store: Store, progress: Progress, embedder: Embe
     return measured
 
 
-def _sample(settings: Settings, target: Wanted, store: Store) -> Sample:
+def _sample(settings: Settings, target: GeneratorSpec, store: Store) -> Sample:
     """The people whose newest item the adapter was not trained on; everybody where there is no adapter."""
     if target.adapter is None:
         return Sample()
-    manifest = CompactStore(settings.compact).open_adapter(target.adapter.name).manifest
+    manifest = AdapterStore(settings.compact).open_adapter(target.adapter.name).manifest
     share = float(manifest.settings.get("held_out", 0.0))
     if not share:
         raise InvalidInput("The adapter was trained on everybody's newest item: build it with a held-out share.")

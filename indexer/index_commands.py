@@ -41,7 +41,7 @@ def rebuild(
 ) -> Mapping[str, Any]:
     """Build a generation from the store as `build` does, verify it, and make it current.
 
-    Counts, profiles, clusters and the reader are made anew. A vector is taken over where the same model embedded the
+    Counts, profiles, clusters and the reranker are made anew. A vector is taken over where the same model embedded the
     same text, and the files are as they were written.
     """
     return _build("index rebuild", fresh=embed_again)

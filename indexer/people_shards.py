@@ -56,7 +56,7 @@ class PeopleWriter:
             advance(len(users))
 
     def _write(self, folder: Path, shard: int, people: People) -> None:
-        """Write a shard without those of whom something was forgotten meanwhile; whoever loads it replays them."""
+        """Write a shard without those with something forgotten meanwhile; the process that loads it replays them."""
         with self.generations.writing():
             for user in forgotten_since(self.store, self.epoch):
                 people.remove(user)
@@ -99,7 +99,7 @@ class PeopleWriter:
 
 
 def forgotten_since(store: Store, epoch: int) -> dict[int, int]:
-    """Users of whom something was forgotten after an epoch, and the epoch of the latest such removal."""
+    """Users with something forgotten after an epoch, and the epoch of the latest such removal."""
     return {change.number: change.epoch for change in store.changes(epoch) if change.kind is ChangeKind.FORGET}
 
 

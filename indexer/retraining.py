@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from indexer.compact_build import CompactBuilder, CompactSettings
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.adapters.removal import Removal
 from rag_rec.compact.base import BaseSettings
 from rag_rec.compact.training import AdapterSettings
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     _: type[Removal] = Retraining
 
 
-def settings_in_use(compact: CompactStore, device: str, seed: int) -> CompactSettings:
+def settings_in_use(compact: AdapterStore, device: str, seed: int) -> CompactSettings:
     """With what the base and the adapter in use were made.
 
     Args:

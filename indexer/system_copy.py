@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from indexer.build import Builder
-from rag_rec.candidates.reader import Reader
+from rag_rec.candidates.reranker import Reranker
 from rag_rec.copies.backup import write_backup
 from rag_rec.engine.engine import Engine
 from rag_rec.home.keys import open_pseudonyms, open_signer
@@ -31,7 +31,7 @@ class SystemCopy:
         settings: of the copy: everything lies under its home, and no LLM is asked.
         embedder: the system's.
         progress: told of its builds.
-        source: the system's index generation, whose vectors and reader are taken over instead of being made anew.
+        source: the system's index generation, whose vectors and reranker are taken over instead of being made anew.
     """
 
     settings: Settings
@@ -41,7 +41,7 @@ class SystemCopy:
 
     @classmethod
     def under(cls, folder: Path, settings: Settings, embedder: Embedder, progress: Progress) -> Self:
-        """A copy without any data yet. The keys are the system's: it has to recognise whom the system recognises."""
+        """A copy without any data yet. The keys are the system's: it has to recognise the same people."""
         open_pseudonyms(settings), open_signer(settings)  # makes them, where the system has not needed them yet
         own = {"home": folder / "home", "store_url": None, "ledger_copy": None, "generator": "passthrough"}
         copied = settings.model_copy(update=own)
@@ -53,10 +53,10 @@ class SystemCopy:
 
     def build(self) -> None:
         """Build an index of the copy's store."""
-        reader = Reader.load(self.source.folder / "reader", self.source.fitted_in) if self.source else None
+        reranker = Reranker.load(self.source.folder / "reader", self.source.fitted_in) if self.source else None
         generations = generations_of(self.settings)
         with self.store() as store:
-            Builder(store, generations, self.settings, self.embedder, self.progress, reader, self.source).build(
+            Builder(store, generations, self.settings, self.embedder, self.progress, reranker, self.source).build(
                 fresh=False
             )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rag_rec.candidates.reader import Reader
+from rag_rec.candidates.reranker import Reranker
 from rag_rec.errors import CorruptIndex
 from rag_rec.events.history import History
 from rag_rec.evidence.clusters import InterestClusters
@@ -34,14 +34,14 @@ def verify_generation(generation: Generation, store: Store) -> Mapping[str, int]
 def verify_content(folder: Path, store: Store, epoch: int) -> Mapping[str, int]:
     """Check that a folder can be loaded and holds what the store held at ``epoch``.
 
-    Users and items that changed since are left out of the comparison; whoever loads the folder replays them.
+    Users and items that changed since are left out of the comparison; the process that loads the folder replays them.
 
     Raises:
         CorruptIndex: it cannot, or it does not.
     """
     items = FlatIndex.load(folder / "items" / "index")
     InterestClusters.load(folder / "items" / CLUSTERS)
-    Reader.load(folder / "reader")
+    Reranker.load(folder / "reader")
     people = read_people(folder, items)
     changes = store.changes(epoch)
     changed_items = {change.number for change in changes if change.kind is ChangeKind.ITEM}

@@ -3,7 +3,7 @@
 Everything here is frozen and does no I/O. Identifiers given by the caller are strings (``id``). Inside, rows are
 addressed by small integers: an item's *number* is dense (0, 1, 2, ... in order of first insertion, never reused, never
 a gap), so that it doubles as a matrix column; a user's and an interaction's *number* only ever grows and is never
-reused, so that a number of a forgotten person can never come to mean somebody else.
+reused, so that a number of a forgotten person can never come to mean another person.
 
 Times are integers: milliseconds since 1970-01-01 UTC.
 """

@@ -16,8 +16,8 @@ from rag_rec.domain import Item, Recommendation, RecommendationRequest, Strategy
 from rag_rec.engine.engine import Engine
 from rag_rec.errors import InvalidInput, needs
 from rag_rec.evidence import strategy as evidence_strategy
-from rag_rec.index.live import Live
-from rag_rec.recommend.recollection import recollect
+from rag_rec.index.serving_state import ServingState
+from rag_rec.recommend.evidence_pool import evidence_pool
 from rag_rec.vectors.protocol import Vectors
 
 with needs("explain"):
@@ -55,13 +55,13 @@ class EvidenceRetriever(BaseRetriever):
             if self.engine.live is live and live.erasures == erasures:
                 return documents
 
-    def _documents(self, live: Live, vector: Vectors) -> list[Document]:
+    def _documents(self, live: ServingState, vector: Vectors) -> list[Document]:
         found = self.engine.store.user(self.user_id)
         if found is None:
             return []
         number, settings = found[0], self.engine.settings
         history, vectors = live.people.recall(number)
-        memory = recollect(live, history, vectors, settings.positive_rule)
+        memory = evidence_pool(live, history, vectors, settings.positive_rule)
         chosen = evidence_strategy(self.strategy).select(memory.rows, vector, self.budget or settings.evidence_tokens)
         rows = memory.history[chosen]
         stored = self.engine.store.interactions(number, rows["interaction"].tolist()) if len(rows) else []
@@ -69,7 +69,7 @@ class EvidenceRetriever(BaseRetriever):
         return [_evidence(live, row, texts[number]) for row in rows if (number := int(row["interaction"])) in texts]
 
 
-def _evidence(live: Live, row: Any, text: str | None) -> Document:
+def _evidence(live: ServingState, row: Any, text: str | None) -> Document:
     """One interaction as a document. ``row`` is a row of a history."""
     item = live.items.catalogue.item(int(row["item"]))
     value = float(row["value"])

@@ -23,8 +23,8 @@ class ProtectedRoute(APIRoute):
     """A route that needs an API key. ``role`` is what the key needs; None is any role.
 
     ``lane`` names the threads that answer it: beyond their limit requests are refused before anything else is done
-    (:mod:`serving.gate`); None is never refused there. Removals wait until the answers of a ``personal`` one have left
-    (:mod:`serving.barrier`).
+    (:mod:`serving.overload`); None is never refused there. Removals wait until the answers of a ``personal`` one have
+    left (:mod:`serving.barrier`).
     """
 
     role: Role | None = None

@@ -1,4 +1,4 @@
-"""Query and answer of the audit trail, as OpenAPI documents them. None names anybody."""
+"""Query and answer of the audit trail, as OpenAPI documents them. None names a person."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ActorAnswer(Answer):
 
 
 class ActionAnswer(Answer):
-    """What somebody did."""
+    """What an actor did."""
 
     sequence: Annotated[int, Field(description="Number of the entry in the ledger, which is signed.")]
     time: Milliseconds

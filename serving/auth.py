@@ -45,7 +45,7 @@ class Keyring:
         """
         if not keys:
             raise InvalidInput(
-                "No API key is configured, so nobody could call the service: set RAGREC_API_KEYS to JSON such as "
+                "No API key is configured, so no one could call the service: set RAGREC_API_KEYS to JSON such as "
                 '{"KEY": ["recommend", "ingest"]}, where KEY is what `openssl rand -hex 24` prints; or set '
                 "RAGREC_API_KEYS_FILE, and run `rag-rec key new`."
             )

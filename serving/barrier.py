@@ -72,7 +72,7 @@ class Barrier:
             if not passage.limit.expired():
                 raise
             raise AnswerVoid(
-                "The answer was begun before somebody was forgotten, and took too long; ask again."
+                "The answer was begun before a person was forgotten, and took too long; ask again."
             ) from None
         finally:
             passage.leave()

@@ -1,4 +1,4 @@
-"""Bodies of answers about removals, as OpenAPI documents them. None names anybody."""
+"""Bodies of answers about removals, as OpenAPI documents them. None names a person."""
 
 from __future__ import annotations
 

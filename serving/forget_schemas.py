@@ -1,4 +1,4 @@
-"""Bodies and queries of requests that forget somebody, or say that somebody may not be forgotten."""
+"""Bodies and queries of requests that forget somebody, or say that a person may not be forgotten."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Limits:
         answer_wait_seconds: expected wait for a thread beyond which recommendations and explanations are refused.
         change_wait_seconds: the same for changes.
         refresh_seconds: how often the service looks for a newly published index generation.
-        attend_seconds: how often it looks whether somebody was forgotten elsewhere.
+        attend_seconds: how often it looks whether a person was forgotten elsewhere.
         stay_seconds: how often it says that it still runs.
         drain_seconds: how long a stopping service waits for requests under way.
         handover_seconds: how long a stopping service asks callers to connect anew, which another one answers, before

@@ -14,8 +14,8 @@ from prometheus_client.registry import Collector
 from rag_rec.domain import Recommendation
 from rag_rec.errors import BrokenLedger, Busy, RagRecError, Unfinished, WrongKey
 from rag_rec.forgetting.request import ForgetOutcome
-from serving.clock import ForgetClock
 from serving.connections import Connections
+from serving.forget_clock import ForgetClock
 from serving.lanes import Lane
 
 if TYPE_CHECKING:  # it brings the numerical libraries, which --help does not need
@@ -144,7 +144,7 @@ class StatusCollector(Collector):
             status.ledger_copy_lag,
         )
         yield CounterMetricFamily(
-            "ragrec_suppressed_events", "Events refused because somebody had been forgotten.", status.suppressed
+            "ragrec_suppressed_events", "Events refused because a person had been forgotten.", status.suppressed
         )
         yield CounterMetricFamily(
             "ragrec_removal_process_losses",

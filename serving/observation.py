@@ -20,7 +20,7 @@ from rag_rec.errors import InvalidInput
 from serving.addresses import keep_slashes
 from serving.barrier import PASSAGE
 from serving.errors import FAILED, REQUEST_ID, AnswerVoid, MalformedRequest, error_response
-from serving.protocol import WAY_OUT
+from serving.http_connection import WAY_OUT
 from serving.service import Service
 
 UNMATCHED = "unmatched"
@@ -62,7 +62,7 @@ class Observation:
                 if passage.entered:
                     await _sent(scope)
         except ClientDisconnect:
-            return  # nobody is there to answer to
+            return  # the caller is gone
         except AnswerVoid as error:
             scope[FAILED] = error.code
             if watch.begun:

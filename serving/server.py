@@ -17,8 +17,8 @@ import uvicorn
 
 from rag_rec.errors import InvalidInput, RagRecError
 from serving.app import ROUTERS, create_app
-from serving.gate import Gate
-from serving.protocol import ServiceProtocol
+from serving.http_connection import ServiceProtocol
+from serving.overload import Gate
 from serving.reading import BUFFER_BYTES, CleanReading
 from serving.service import Service
 

@@ -15,9 +15,9 @@ from rag_rec.errors import NotReady, RagRecError
 from rag_rec.settings import Settings
 from serving.auth import Keyring
 from serving.barrier import Barrier
-from serving.clock import names_of
 from serving.connections import Connections
 from serving.disclosure import Disclosure, folder_of, of_disk
+from serving.forget_clock import names_of
 from serving.lanes import Lane
 from serving.limits import Limits
 from serving.logs import Log, place_of
@@ -74,7 +74,7 @@ class Service:
     def disclose(self, error: BaseException, request_id: str) -> RagRecError:
         """The error that a caller sees. What the caller does not see is in the log, under the request's number.
 
-        The text of an error that nobody expected may quote personal data: its place is logged, and not the text.
+        The text of an error that was not expected may quote personal data: its place is logged, and not the text.
         """
         shown = self._disclosure.of(error)
         if isinstance(error, OSError) and of_disk(error) is not None:

@@ -1,7 +1,7 @@
 """Keeps several service processes running on one listening socket, and replaces them one at a time.
 
 Each worker is a whole service: a replica with a memory of its own, on the same data folder. The supervisor binds the
-socket once and holds nothing of anybody. A worker that ends is started again, later with each failure in a row. On
+socket once and holds nothing of people. A worker that ends is started again, later with each failure in a row. On
 SIGHUP, and when they are old enough, workers are replaced: the new one is ready before the old one is told to end. On
 SIGTERM or SIGINT all of them end in order.
 """

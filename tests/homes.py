@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from indexer.build import Builder
-from rag_rec.candidates.reader import Reader
+from rag_rec.candidates.reranker import Reranker
 from rag_rec.domain import Interaction, Item, User
 from rag_rec.engine.engine import Engine
 from rag_rec.home.opening import store_of
@@ -50,10 +50,10 @@ def fill(settings: Settings, interactions: Sequence[Interaction], items: Sequenc
     store.close()
 
 
-def build(settings: Settings, *, fresh: bool = False, reader: Reader | None = None) -> Generation:
+def build(settings: Settings, *, fresh: bool = False, reranker: Reranker | None = None) -> Generation:
     """Build and publish a generation."""
     store = store_of(settings)
-    builder = Builder(store, generations_of(settings), settings, HashEmbedder(), Silent(), reader)
+    builder = Builder(store, generations_of(settings), settings, HashEmbedder(), Silent(), reranker)
     try:
         return builder.build(fresh=fresh)
     finally:
@@ -66,10 +66,10 @@ def engine_of(settings: Settings) -> Engine:
 
 
 def running(
-    home: Path, interactions: Sequence[Interaction], *, reader: Reader | None = None, **changes: object
+    home: Path, interactions: Sequence[Interaction], *, reranker: Reranker | None = None, **changes: object
 ) -> Engine:
     """A system with these interactions, built and opened."""
     settings = settings_for(home, **changes)
     fill(settings, interactions)
-    build(settings, reader=reader)
+    build(settings, reranker=reranker)
     return engine_of(settings)

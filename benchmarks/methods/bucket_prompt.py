@@ -1,10 +1,10 @@
 """A language model that reads what the statistics know: every candidate is written as a few bucket tokens.
 
-The prompt is ``<bos>``, then for each candidate, best first, a token for its place, one for the bucket of the reader's
-score, one for the bucket of each source's score, and ``<chosen>``. The score of a candidate is the logit of its
-``<chosen>`` before that token, so all scores come from one forward pass and nothing is generated. No item and no person
-has a token: the parameters can only learn how to read scores. They are trained with a softmax over lists whose
-statistics lack the answer, as the reader is (:mod:`rag_rec.candidates.fitting`).
+The prompt is ``<bos>``, then for each candidate, best first, a token for its place, one for the bucket of the
+reranker's score, one for the bucket of each source's score, and ``<chosen>``. The score of a candidate is the logit of
+its ``<chosen>`` before that token, so all scores come from one forward pass and nothing is generated. No item and no
+person has a token: the parameters can only learn how to read scores. They are trained with a softmax over lists whose
+statistics lack the answer, as the reranker is (:mod:`rag_rec.candidates.fitting`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.methods.candidate_lists import CandidateLists, FittedLists
 from rag_rec.candidates.features import FINE
-from rag_rec.candidates.training import ReaderSettings, fit_fine
+from rag_rec.candidates.training import RerankerSettings, fit_fine
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -38,7 +38,7 @@ class BucketSettings:
 
     Attributes:
         candidates: in a prompt.
-        sources: fine features that show, besides the reader's score.
+        sources: fine features that show, besides the reranker's score.
         buckets: of each score, with equally many candidates in each.
         width, layers, heads: of the model.
         epochs, batch, rate, dropout, decay: of the training; the rate falls along a cosine.
@@ -60,7 +60,7 @@ class BucketSettings:
 
     @property
     def line(self) -> int:
-        """Tokens of a candidate: place, reader's score, sources' scores, ``<chosen>``."""
+        """Tokens of a candidate: place, reranker's score, sources' scores, ``<chosen>``."""
         return 3 + len(self.sources)
 
     @property
@@ -105,15 +105,15 @@ class BucketReader:
     fitted: FittedLists
 
     @classmethod
-    def fit(cls, fitted: FittedLists, reader: ReaderSettings, settings: BucketSettings) -> Self:
+    def fit(cls, fitted: FittedLists, reranker: RerankerSettings, settings: BucketSettings) -> Self:
         """Train on the lists of the members whose answer is among the best candidates.
 
-        The reader's scores that show in them are those of a reader fitted on other people: on its own examples it
+        The reranker's scores that show in them are those of a reranker fitted on other people: on its own examples it
         looks better than it is.
         """
         examples = fitted.examples()
         return cls.train(
-            fitted, *examples.best(crossed_scores(fitted, examples, reader), settings.candidates), settings
+            fitted, *examples.best(crossed_scores(fitted, examples, reranker), settings.candidates), settings
         )
 
     @classmethod
@@ -127,7 +127,7 @@ class BucketReader:
 
     @property
     def parameters(self) -> int:
-        """Numbers learned from people, besides the reader's."""
+        """Numbers learned from people, besides the reranker's."""
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     @torch.no_grad()
@@ -140,17 +140,17 @@ class BucketReader:
 
     def answers(self, lists: CandidateLists) -> Floats:
         """Log-probability of the answer of each list, float64 [q]; see :meth:`CandidateLists.log_probability`."""
-        best, scores = lists.best(lists.scores(self.fitted.reader), self.prompts.settings.candidates)
+        best, scores = lists.best(lists.scores(self.fitted.reranker), self.prompts.settings.candidates)
         return best.log_probability(self.log_probabilities(best, scores))
 
 
-def crossed_scores(fitted: FittedLists, lists: CandidateLists, settings: ReaderSettings) -> Floats:
-    """Scores float64 [q, c] of each list by a reader that was fitted on the other half of the people."""
+def crossed_scores(fitted: FittedLists, lists: CandidateLists, settings: RerankerSettings) -> Floats:
+    """Scores float64 [q, c] of each list by a reranker that was fitted on the other half of the people."""
     even = lists.users % 2 == 0
     scores = np.zeros(lists.items.shape)
     for judged in (even, ~even):
-        reader = fit_fine(fitted.reader, lists.part(~judged).choices(), settings)
-        scores[judged] = lists.part(judged).scores(reader)
+        reranker = fit_fine(fitted.reranker, lists.part(~judged).choices(), settings)
+        scores[judged] = lists.part(judged).scores(reranker)
     return scores
 
 

@@ -1,6 +1,6 @@
-"""The lists that the reader orders, with the features of every item and the place of the answer.
+"""The lists that the reranker orders, with the features of every item and the place of the answer.
 
-Statistics never hold the answers. Whoever the reader may learn from can be restricted, so that an attack on its
+Statistics never hold the answers. Whoever the reranker may learn from can be restricted, so that an attack on its
 numbers can be measured.
 """
 
@@ -18,10 +18,10 @@ from rag_rec.candidates.features import FINE
 from rag_rec.candidates.fitting import Choices
 from rag_rec.candidates.model import CLOSER_LOOK, SCORE_DECIMALS, CandidateModel
 from rag_rec.candidates.query import Query
-from rag_rec.candidates.reader import Reader
+from rag_rec.candidates.reranker import Reranker
 from rag_rec.candidates.training import (
     Example,
-    ReaderSettings,
+    RerankerSettings,
     Split,
     count_splits,
     fit_coarse,
@@ -76,13 +76,13 @@ class CandidateLists:
         return CandidateLists(self.users[rows], self.items[rows], self.features[rows], self.answers[rows])
 
     def choices(self) -> Choices:
-        """What a reader is fitted on: the lists that hold their answer."""
+        """What a reranker is fitted on: the lists that hold their answer."""
         found = self.part(self.answers >= 0)
         return Choices(found.features, found.answers, found.items >= 0)
 
-    def scores(self, reader: Reader) -> Floats:
-        """Log-probabilities that a reader gives, float64 [q, c], -inf where there is no candidate."""
-        scores = np.stack([reader.fine_scores(row) for row in self.features])
+    def scores(self, reranker: Reranker) -> Floats:
+        """Log-probabilities that a reranker gives, float64 [q, c], -inf where there is no candidate."""
+        scores = np.stack([reranker.fine_scores(row) for row in self.features])
         scores[self.items < 0] = -np.inf
         shifted = scores - scores.max(axis=1, keepdims=True)
         return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
@@ -107,15 +107,15 @@ class CandidateLists:
 
 @dataclass(frozen=True, slots=True)
 class FittedLists:
-    """A reader, what it was fitted on, and the same lists of people it was not fitted on.
+    """A reranker, what it was fitted on, and the same lists of people it was not fitted on.
 
     Attributes:
-        reader: fitted on members only.
+        reranker: fitted on members only.
         splits: the lists of everybody, by how many positives are hidden.
         members: by position of the user.
     """
 
-    reader: Reader
+    reranker: Reranker
     splits: list[CandidateLists]
     members: Mask
 
@@ -128,30 +128,30 @@ def fit_lists(
     known: Sequence[tuple[int, History]],
     vectors: npt.NDArray[np.float32],
     n_items: int,
-    settings: ReaderSettings,
+    settings: RerankerSettings,
     members: Mask,
 ) -> FittedLists:
-    """As :func:`rag_rec.candidates.training.fit_reader`, but the reader learns from members alone.
+    """As :func:`rag_rec.candidates.training.fit_reranker`, but the reranker learns from members alone.
 
-    The statistics are everybody's, so that members and others differ by nothing but the reader's numbers.
+    The statistics are everybody's, so that members and others differ by nothing but the reranker's numbers.
     """
-    reader, splits = Reader.default(), []
+    reranker, splits = Reranker.default(), []
     for hidden in range(1, count_splits(known, settings) + 1):
         split = make_split(known, vectors, n_items, hidden, settings)
         if hidden == 1:
-            reader = fit_coarse(_of_members(split, members), settings)
-        split.model.reader = reader
+            reranker = fit_coarse(_of_members(split, members), settings)
+        split.model.reranker = reranker
         splits.append(CandidateLists.collect(split.model, split.examples))
-    fitted = FittedLists(reader, splits, members)
-    return replace(fitted, reader=fit_fine(reader, fitted.examples().choices(), settings))
+    fitted = FittedLists(reranker, splits, members)
+    return replace(fitted, reranker=fit_fine(reranker, fitted.examples().choices(), settings))
 
 
 def asked_lists(
-    questions: Questions, vectors: npt.NDArray[np.float32], reader: Reader, settings: ReaderSettings
+    questions: Questions, vectors: npt.NDArray[np.float32], reranker: Reranker, settings: RerankerSettings
 ) -> CandidateLists:
     """The lists of the questions of a benchmark, whose statistics hold everything but the answers."""
     statistics = questions.statistics(dense=settings.dense, regularisation=settings.regularisation)
-    model = CandidateModel(statistics, lambda: vectors, None, None, reader)
+    model = CandidateModel(statistics, lambda: vectors, None, None, reranker)
     return CandidateLists.collect(model, list(_examples(questions)))
 
 

@@ -23,7 +23,7 @@ from benchmarks.data import Benchmark
 from benchmarks.home import BENCH
 from benchmarks.methods.compact_model import catalogue_base, train
 from benchmarks.methods.ranking import Questions
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.adapters.published import CompactFolder
 from rag_rec.compact.adapter import write_adapter
 from rag_rec.compact.base import Base, BaseSettings
@@ -32,7 +32,7 @@ from rag_rec.compact.vocabulary import Vocabulary
 from rag_rec.domain import Candidate, Item, User
 from rag_rec.events.history import History
 from rag_rec.generators.item_tokens import ItemTokenEncoder
-from rag_rec.generators.language_model import Care, LanguageModel
+from rag_rec.generators.language_model import LanguageModel, RankingOptions
 from rag_rec.generators.local import LocalBackend
 from rag_rec.generators.protocol import EvidenceLine, Prompt
 from rag_rec.vectors.protocol import Vectors
@@ -63,7 +63,7 @@ class Trained:
 
 def trained(benchmark: Benchmark, vectors: Vectors, questions: Questions, recipe: Recipe) -> Trained:
     """Train a base on the catalogue and an adapter on what is known, or take what the same arguments gave before."""
-    store = CompactStore(BENCH / "compact" / benchmark.name)
+    store = AdapterStore(BENCH / "compact" / benchmark.name)
     note = store.root / f"{_key(questions, recipe)}.json"
     source = _source(vectors)
     kept = _kept(note, source)
@@ -83,7 +83,9 @@ def trained(benchmark: Benchmark, vectors: Vectors, questions: Questions, recipe
 def generator(made: Trained, evidence: int) -> LanguageModel:
     """The generator with its adapter, in this process."""
     backend = LocalBackend.open(made.base.folder, adapter=made.adapter.folder, device="cpu")
-    return LanguageModel(ItemTokenEncoder(Vocabulary.load(made.base.folder), evidence), backend, Care(ANY_MASS))
+    return LanguageModel(
+        ItemTokenEncoder(Vocabulary.load(made.base.folder), evidence), backend, RankingOptions(ANY_MASS)
+    )
 
 
 def prompt_of(history: History, items: npt.NDArray[np.int64], scores: npt.NDArray[np.float64]) -> Prompt:
@@ -93,12 +95,12 @@ def prompt_of(history: History, items: npt.NDArray[np.int64], scores: npt.NDArra
     return Prompt(User("user"), evidence, candidates, lambda item_id: Item(item_id, ""))
 
 
-def _base(store: CompactStore, benchmark: Benchmark, vectors: Vectors, recipe: Recipe) -> CompactFolder:
+def _base(store: AdapterStore, benchmark: Benchmark, vectors: Vectors, recipe: Recipe) -> CompactFolder:
     base = catalogue_base(benchmark, vectors, recipe.base)
     return store.publish_base(base.write, epoch=0, settings=asdict(recipe.base), counts=base.counts())
 
 
-def _adapter(store: CompactStore, base: CompactFolder, questions: Questions, recipe: Recipe) -> CompactFolder:
+def _adapter(store: AdapterStore, base: CompactFolder, questions: Questions, recipe: Recipe) -> CompactFolder:
     loaded, how = Base.load(base.folder), recipe.adapter
     histories = [history["item"].astype(np.int64) for history in questions.known]
     deltas = train(loaded, histories, how, told=partial(_tell, how.epochs)).deltas

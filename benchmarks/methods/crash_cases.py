@@ -12,8 +12,8 @@ import numpy as np
 
 from indexer.build import Builder
 from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints, TrainingState
-from rag_rec.adapters.folder import CompactStore
-from rag_rec.candidates.reader import Reader
+from rag_rec.adapters.folder import AdapterStore
+from rag_rec.candidates.reranker import Reranker
 from rag_rec.domain import Interaction
 from rag_rec.engine.engine import Engine
 from rag_rec.forgetting.request import ForgetRequest
@@ -117,12 +117,12 @@ def prepare(home: Path) -> Settings:
     """Make the system: two generations, an unfinished build, a checkpoint of a training, and a first removal."""
     settings = settings_for(home)
     fill(settings, list(_log()))
-    build(settings, reader=Reader.default())
+    build(settings, reranker=Reranker.default())
     engine = engine_of(settings)
     engine.officer.forget(confirmed(engine.officer, ForgetRequest.of(GONE)))
     engine.add_interactions("user-0", [Interaction("user-0", "item-9", 400 * DAY, "like")])
     engine.close()
-    build(settings, reader=Reader.default())
+    build(settings, reranker=Reranker.default())
     _leave_unfinished(settings)
     return settings
 
@@ -184,9 +184,9 @@ def _leave_unfinished(settings: Settings) -> None:
     """What interrupted jobs leave: a build among the people, and a checkpoint of a training."""
     store = store_of(settings)
     store.append([Interaction("user-1", "item-10", 401 * DAY, "like")])
-    builder = Builder(store, generations_of(settings), settings, HashEmbedder(), StopAmongPeople(), Reader.default())
+    builder = Builder(store, generations_of(settings), settings, HashEmbedder(), StopAmongPeople(), Reranker.default())
     with suppress(Stopped):
         builder.build(fresh=True)
-    training = CompactStore(settings.compact).training
+    training = AdapterStore(settings.compact).training
     Checkpoints(training, "any").save(Checkpoint(TrainingState(1, 0.5, {}), store.epoch()))
     store.close()

@@ -28,7 +28,7 @@ LAYERS: Final = (
     "rag_rec.places.temporary_layer:TemporaryLayer",
     "rag_rec.adapters.layer:AdapterLayer",
     "rag_rec.index.memory_layers:AnswersLayer",
-    "rag_rec.index.reader_layer:ReaderLayer",
+    "rag_rec.index.reranker_layer:ReaderLayer",
     "rag_rec.layers.stated:StatedLayer",
     "rag_rec.presence.freed_layer:FreedLayer",
 )
@@ -53,14 +53,14 @@ FILES: Final = (
     "rag_rec.index.shards:write_arrays",
     "rag_rec.index.erasing:overwrite",
     "rag_rec.index.erasing:_replace",
-    "rag_rec.adapters.folder:CompactStore.discard_training",
+    "rag_rec.adapters.folder:AdapterStore.discard_training",
 )
 RECEIPT: Final = (
-    "rag_rec.forgetting.receipts.conclusion:Notary.issue",
+    "rag_rec.forgetting.receipts.conclusion:ReceiptIssuer.issue",
     "rag_rec.forgetting.receipts.conclusion:write_receipt",
     "rag_rec.store.requests:Requests.extend_ledger",
     "rag_rec.store.requests:write_records",
-    "rag_rec.forgetting.receipts.conclusion:Notary.copy_ledger",
+    "rag_rec.forgetting.receipts.conclusion:ReceiptIssuer.copy_ledger",
     "rag_rec.forgetting.ledger.file:LedgerFile._append",
 )
 PLACES: Final = (

@@ -17,7 +17,7 @@ def attacks(likelihood: Floats, reference: Floats, members: Mask, seed: int) -> 
 
     Args:
         likelihood: log-likelihood of each person's data under the parameters, float64 [people].
-        reference: the same under parameters that have seen nobody.
+        reference: the same under parameters that have seen no person.
         members: who was learned from.
         seed: of the bootstrap.
     """

@@ -1,4 +1,5 @@
-"""What all variants of the compact generator are asked: validation answers among candidates that one reader ordered."""
+"""What all variants of the compact generator are asked: validation answers among candidates that one reranker
+ordered."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from benchmarks.methods.candidate_lists import CandidateLists, FittedLists, aske
 from benchmarks.methods.compact_model import Bases
 from benchmarks.methods.membership import half
 from benchmarks.methods.ranking import Questions, questions, ranks
-from rag_rec.candidates.training import ReaderSettings
+from rag_rec.candidates.training import RerankerSettings
 from rag_rec.evaluation.ranking import ndcg
 from rag_rec.events.history import History
 from rag_rec.recommend.fusion import Trials, fit_gate
@@ -56,10 +57,10 @@ class Validation:
         return Bases(self.benchmark, self.vectors)
 
     @cached_property
-    def reader(self) -> ReaderSettings:
-        """How the reader is fitted."""
+    def reranker(self) -> RerankerSettings:
+        """How the reranker is fitted."""
         dense = self.benchmark.n_items <= Settings().dense_items_limit
-        return ReaderSettings(dense=dense, least_positives=max(2, self.benchmark.least - 2))
+        return RerankerSettings(dense=dense, least_positives=max(2, self.benchmark.least - 2))
 
     @cached_property
     def known(self) -> list[tuple[int, History]]:
@@ -69,12 +70,12 @@ class Validation:
 
     @cached_property
     def fitted(self) -> FittedLists:
-        """The reader that learned from everybody."""
+        """The reranker that learned from everybody."""
         return self.fit(np.ones(len(self.known), dtype=np.bool_))
 
     @cached_property
     def halved(self) -> FittedLists:
-        """The reader that learned from members only."""
+        """The reranker that learned from members only."""
         return self.fit(self.members)
 
     @property
@@ -88,14 +89,14 @@ class Validation:
         return [self.histories[user] for user in self.questions.asked.tolist()]
 
     def fit(self, members: npt.NDArray[np.bool_]) -> FittedLists:
-        """A reader that learned from some."""
-        return fit_lists(self.known, self.vectors, self.benchmark.n_items, self.reader, members)
+        """A reranker that learned from some."""
+        return fit_lists(self.known, self.vectors, self.benchmark.n_items, self.reranker, members)
 
     @cached_property
     def asked(self) -> tuple[CandidateLists, Floats]:
         """The best candidates of every question, in order, and their log-probabilities."""
-        lists = asked_lists(self.questions, self.vectors, self.fitted.reader, self.reader)
-        return lists.best(lists.scores(self.fitted.reader), CANDIDATES)
+        lists = asked_lists(self.questions, self.vectors, self.fitted.reranker, self.reranker)
+        return lists.best(lists.scores(self.fitted.reranker), CANDIDATES)
 
     def accuracy(self, llm: Floats) -> Row:
         """NDCG@10 of log-probabilities [questions, candidates], alone and fused."""

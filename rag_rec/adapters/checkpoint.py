@@ -111,7 +111,7 @@ def from_before(folder: Path, epoch: int) -> list[Path]:
 
 
 def _epoch_of(path: Path) -> int:
-    """Up to which change of the store the people of a checkpoint were read; -1 where nobody can tell."""
+    """Up to which change of the store the people of a checkpoint were read; -1 where that is unknown."""
     try:
         with safe_open(path, framework="numpy") as file:
             return int(orjson.loads((file.metadata() or {})["checkpoint"])["epoch"])

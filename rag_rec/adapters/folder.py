@@ -37,7 +37,7 @@ class InUse:
     adapter: str | None = None
 
 
-class CompactStore(Publication):
+class AdapterStore(Publication):
     """All bases and adapters under one folder."""
 
     def __init__(self, root: Path) -> None:
@@ -150,7 +150,7 @@ class CompactStore(Publication):
                 Checkpoints(self.training, "").clear(before)
 
     def training_from_before(self, epoch: int) -> list[Path]:
-        """Checkpoints of people who were read before an epoch, and other files there of which nobody can tell."""
+        """Checkpoints of people who were read before an epoch, and other files there of unknown age."""
         if not self.training.is_dir():
             return []
         with self.writing():  # one that is just being written cannot be read
@@ -163,7 +163,7 @@ class CompactStore(Publication):
 
         Args:
             keep: how many stay.
-            outdated: whether somebody was forgotten after an epoch. Adapters from before that go, however new.
+            outdated: whether a person was forgotten after an epoch. Adapters from before that go, however new.
 
         Returns:
             The digests of those gone.

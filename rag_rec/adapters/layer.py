@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.adapters.lineage import adapter_in_use, adapters_that_saw, ensure_lineage, unrecorded
 from rag_rec.adapters.memory import lingering, wait_for_release
 from rag_rec.adapters.policy import serves_until
@@ -33,7 +33,7 @@ class AdapterLayer(QuietLayer):
     name = LayerName.ADAPTER
     state = ForgetState.UNLEARNED
 
-    def __init__(self, store: Store, compact: CompactStore, settings: Settings, place: str | None = None) -> None:
+    def __init__(self, store: Store, compact: AdapterStore, settings: Settings, place: str | None = None) -> None:
         self._store = store
         self._compact = compact
         self._settings = settings
@@ -75,7 +75,7 @@ class AdapterFindings:
     many they are.
     """
 
-    def __init__(self, store: Store, compact: CompactStore, settings: Settings, place: str | None = None) -> None:
+    def __init__(self, store: Store, compact: AdapterStore, settings: Settings, place: str | None = None) -> None:
         self._store = store
         self._compact = compact
         self._settings = settings
@@ -109,7 +109,7 @@ class AdapterFindings:
 
     @cached_property
     def _unrecorded(self) -> list[int]:
-        """Epochs of the adapters of which nobody can tell whom they saw."""
+        """Epochs of the adapters of which it is unknown whom they saw."""
         return [self._compact.epoch_of_adapter(name) for name in unrecorded(self._store, self._compact)]
 
     @cached_property

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.presence.awaited import adapters_elsewhere
 from rag_rec.presence.replicas import is_running
 from rag_rec.store.protocol import Store
@@ -14,10 +14,10 @@ from rag_rec.store.protocol import Store
 POLL_SECONDS: Final = 0.02
 
 
-def lingering(store: Store, compact: CompactStore, place: str | None = None) -> set[str]:
+def lingering(store: Store, compact: AdapterStore, place: str | None = None) -> set[str]:
     """Digests of the adapters that running services have in memory and that are on no disk any more.
 
-    Nobody can tell any more whom such an adapter saw. Only its digest is left.
+    It is unknown whom such an adapter saw. Only its digest is left.
     """
     services = [replica for replica in store.replicas() if is_running(replica)]
     held = {adapter for service in services for adapter in service.adapters}
@@ -27,7 +27,7 @@ def lingering(store: Store, compact: CompactStore, place: str | None = None) -> 
 
 def wait_for_release(
     store: Store,
-    compact: CompactStore,
+    compact: AdapterStore,
     wait_ms: int,
     pause: Callable[[float], None] = time.sleep,
     place: str | None = None,
@@ -37,7 +37,7 @@ def wait_for_release(
     Args:
         store: knows what the services have in memory.
         compact: the adapters on disk.
-        wait_ms: milliseconds after which nobody is waited for any more.
+        wait_ms: milliseconds after which no process is waited for any more.
         pause: waits for so many seconds.
         place: the id of this folder, if it is a place.
     """

@@ -29,7 +29,7 @@ class AdapterPolicy:
         self._limits: dict[str, int] = {}  # of the oldest debt: as long as an adapter has any, its limit stays
 
     def limit(self, adapter: str) -> int | None:
-        """Until when an adapter may rank, in milliseconds since 1970 UTC; None while it owes nothing to anybody."""
+        """Until when an adapter may rank, in milliseconds since 1970 UTC; None while it owes nothing."""
         requests = {debt.request_id for debt in self._store.debts() if debt.adapter == adapter}
         if not requests:
             self._limits.pop(adapter, None)

@@ -1,6 +1,6 @@
 """Publishes an adapter of any model: its folder, its manifest and whom it saw; and never one that saw the forgotten.
 
-What was learned from people is written under the lock of the folder, after a look whether somebody was forgotten since
+What was learned from people is written under the lock of the folder, after a look whether a person was forgotten since
 they were read. A removal takes the same lock to sweep: either it finds what was written, or nothing is written. ::
 
     with publisher.writing(epoch):
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from rag_rec.adapters.folder import CompactStore, InUse
+from rag_rec.adapters.folder import AdapterStore, InUse
 from rag_rec.adapters.lineage import outdated, owing, unrecorded
 from rag_rec.adapters.published import CompactFolder
 from rag_rec.adapters.removal import destroy_unused
@@ -51,7 +51,7 @@ class Publisher:
         discard: removes what was measured of adapters that are gone.
     """
 
-    adapters: CompactStore
+    adapters: AdapterStore
     store: Store
     place: Holder
     discard: Discard
@@ -61,18 +61,18 @@ class Publisher:
         """Hold the lock to write what was learned from people who were read at a change of the store.
 
         Raises:
-            Busy: somebody was forgotten since, or the lock stays taken. Checkpoints of the training are destroyed.
+            Busy: a person was forgotten since, or the lock stays taken. Checkpoints of the training are destroyed.
         """
         with self.adapters.writing():
             if forgotten_since(self.store, epoch):
                 self.adapters.discard_training()
-                raise Busy("Somebody was forgotten while the adapter was trained: run the same command again.")
+                raise Busy("A person was forgotten while the adapter was trained: run the same command again.")
             yield
 
     def put_to_use(self, base: str, adapter: CompactFolder, seen: Mapping[int, int]) -> None:
         """Record whom an adapter saw, and make it and a base that it fits the ones in use.
 
-        The adapters that are not needed any more go, and those that know somebody who was forgotten, be it this one.
+        The adapters that are not needed any more go, and those that know a forgotten person, be it this one.
 
         Args:
             base: digest of the base.
@@ -97,29 +97,29 @@ class Publisher:
         self.discard(gone, self.adapters.adapter_digests())
 
 
-def activate(store: Store, compact: CompactStore, chosen: InUse, place: str | None = None) -> None:
+def activate(store: Store, compact: AdapterStore, chosen: InUse, place: str | None = None) -> None:
     """Make a base, and an adapter that fits it, the ones in use. An adapter that was in use before is destroyed if it
-    saw somebody who was forgotten: it could never come back.
+    saw a forgotten person: it could never come back.
 
     Raises:
-        InvalidInput: the adapter saw, or may have seen, somebody who was forgotten; or as
-            :meth:`rag_rec.adapters.folder.CompactStore.set_current`.
+        InvalidInput: the adapter saw, or may have seen, a forgotten person; or as
+            :meth:`rag_rec.adapters.folder.AdapterStore.set_current`.
         CorruptIndex: a file is missing or does not match its digest.
     """
     with compact.writing():
         if chosen.adapter is not None and _saw_forgotten(store, compact, chosen.adapter):
             raise InvalidInput(
-                "This adapter saw somebody who was forgotten since: run `rag-rec adapter retrain`, or activate `none`."
+                "This adapter saw a forgotten person since: run `rag-rec adapter retrain`, or activate `none`."
             )
         compact.set_current(chosen.base, chosen.adapter)
     destroy_unused(compact, store, place)
 
 
 def forgotten_since(store: Store, epoch: int) -> bool:
-    """Whether anything of anybody was removed from the store after a change."""
+    """Whether anything of a person was removed from the store after a change."""
     return any(change.kind is ChangeKind.FORGET for change in store.changes(epoch))
 
 
-def _saw_forgotten(store: Store, compact: CompactStore, adapter: str) -> bool:
+def _saw_forgotten(store: Store, compact: AdapterStore, adapter: str) -> bool:
     doubtful = adapter in unrecorded(store, compact) and outdated(store, compact, adapter)
     return doubtful or adapter in owing(store)

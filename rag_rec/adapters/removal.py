@@ -1,10 +1,11 @@
-"""How forgotten people leave the adapters: the seam for ways of removal, and the end of adapters that nobody uses."""
+"""How forgotten people leave the adapters: the seam for ways of removal, and the end of adapters that are not in
+use."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from rag_rec.adapters.folder import CompactStore, InUse
+from rag_rec.adapters.folder import AdapterStore, InUse
 from rag_rec.adapters.lineage import outdated, owing, unrecorded
 from rag_rec.artifacts.destruction import destroy
 from rag_rec.errors import CorruptIndex
@@ -28,18 +29,18 @@ class Removal(Protocol):
         """Whether nothing is left."""
 
     def remove(self) -> str:
-        """Publish the adapter, record its lineage, put it to use, and destroy those that owe anybody to go.
+        """Publish the adapter, record its lineage, put it to use, and destroy those that owe a request to go.
 
         Returns:
             Its digest.
 
         Raises:
-            Busy: somebody was forgotten meanwhile, or another training is running.
+            Busy: a person was forgotten meanwhile, or another training is running.
         """
 
 
-def destroy_unused(compact: CompactStore, store: Store, place: str | None = None) -> list[str]:
-    """Overwrite and remove the adapters that are not in use and saw, or may have seen, somebody who was forgotten, and
+def destroy_unused(compact: AdapterStore, store: Store, place: str | None = None) -> list[str]:
+    """Overwrite and remove the adapters that are not in use and saw, or may have seen, a forgotten person, and
     what is left of adapters whose writing was cut short. Then drop the debts of those that are gone.
 
     Nothing is destroyed as long as it is not known which one is in use. The debts of an adapter that another place
@@ -62,7 +63,7 @@ def destroy_unused(compact: CompactStore, store: Store, place: str | None = None
     return gone
 
 
-def _destroy(compact: CompactStore, store: Store, debtors: set[str]) -> list[str]:
+def _destroy(compact: AdapterStore, store: Store, debtors: set[str]) -> list[str]:
     with compact.writing():
         try:
             used = compact.current() or InUse("")

@@ -23,7 +23,7 @@ NARROW_LIMIT = 2**29
 
 
 class CountMatrix(Protocol):
-    """Integer counts [n, n]. One writer; any number of readers at the same time."""
+    """Integer counts [n, n]. One writer; any number of rerankers at the same time."""
 
     @property
     def size(self) -> int:
@@ -147,7 +147,7 @@ Row = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]
 class SparseCounts:
     """Counts as one pair of arrays for each row: columns ascending, and values, none of them zero.
 
-    A row is replaced as a whole, so that a concurrent reader sees it before or after a change and never in between.
+    A row is replaced as a whole, so that a concurrent reranker sees it before or after a change and never in between.
     """
 
     def __init__(self, rows: list[Row]) -> None:

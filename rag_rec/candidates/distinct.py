@@ -1,4 +1,4 @@
-"""One item for each text: two items that read the same are the same to the reader of the list."""
+"""One item for each text: two items that read the same are the same to the reranker of the list."""
 
 from __future__ import annotations
 

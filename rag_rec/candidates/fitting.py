@@ -1,4 +1,4 @@
-"""Fits the reader: a softmax over each query's candidates, of which exactly one was chosen (listwise, cross-entropy).
+"""Fits the reranker: a softmax over each query's candidates, of which exactly one was chosen (listwise, cross-entropy).
 
 The softmax over candidates is ListNet's top-one loss with a single relevant item (Cao et al., "Learning to Rank: From
 Pairwise Approach to Listwise Approach", ICML 2007).
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from rag_rec.candidates.reader import Network, Standard, Weights
+from rag_rec.candidates.reranker import Network, Standard, Weights
 
 Progress = Callable[[float], None]
 

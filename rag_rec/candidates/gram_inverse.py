@@ -53,7 +53,7 @@ class _Prepared:
 class GramInverse:
     """P for a catalogue of n items, float64 [n, n].
 
-    One writer, any number of readers: P is never changed in place but replaced by one assignment, so that a reader
+    One writer, any number of rerankers: P is never changed in place but replaced by one assignment, so that a reranker
     who has fetched :attr:`matrix` keeps a consistent one. :meth:`prepare` and :meth:`discard` may be called by any
     thread at any time.
     """
@@ -158,7 +158,7 @@ class GramInverse:
         self.rebuilds += 1
 
     def grow(self, size: int) -> None:
-        """Add items that nobody has interacted with: their part of P is I / lambda."""
+        """Add items without an interaction: their part of P is I / lambda."""
         old = len(self.matrix)
         if size <= old:
             return

@@ -1,7 +1,7 @@
-"""What the reader remembers of the people it was fitted on: membership inference against people kept out of the fit.
+"""What the reranker remembers of the people it was fitted on: membership inference against people kept out of the fit.
 
 A share of the people is kept out, by a hash of their ids. Their interactions are counted in the statistics like
-anybody's, so that they differ from the others in nothing but the reader's numbers. The attack knows the reader, the
+anybody's, so that they differ from the others in nothing but the reranker's numbers. The attack knows the reranker, the
 statistics and a person's choices, and asks how likely the reader finds these choices.
 """
 
@@ -17,14 +17,15 @@ import numpy.typing as npt
 from scipy.special import log_softmax
 
 from rag_rec.candidates.fitting import Choices
-from rag_rec.candidates.reader import Reader
+from rag_rec.candidates.reranker import Reranker
 from rag_rec.evaluation.held_out import is_held_out
 from rag_rec.evaluation.membership import LEAST_PEOPLE, Membership
 
 WANTED: Final = 500
 """People to keep out where there are enough: an AUC near .5 is then known to about .027 each way."""
 MOST_SHARE: Final = 0.2
-"""Largest share to keep out. The reader learns from so many fewer examples; ``docs/design.md`` says what that costs."""
+"""Largest share to keep out. The reranker learns from so many fewer examples; ``docs/design.md`` says what that
+costs."""
 MOST_ATTACKED: Final = 1500
 """Members who are attacked: more would hardly narrow an interval that the people kept out determine."""
 MARGIN: Final = 1.2
@@ -33,7 +34,7 @@ MARGIN: Final = 1.2
 
 @dataclass(frozen=True)
 class HeldOutPeople:
-    """The people from whose choices the reader does not learn.
+    """The people from whose choices the reranker does not learn.
 
     Attributes:
         share: of the people; 0 keeps no one out.
@@ -51,7 +52,7 @@ class HeldOutPeople:
     def choose(
         cls, asked: int, numbers: Sequence[int], user_id: Callable[[int], str] | None, seed: int
     ) -> HeldOutPeople:
-        """As many as give a narrow interval, and no more than the reader can do without.
+        """As many as give a narrow interval, and no more than the reranker can do without.
 
         Args:
             asked: about how many people choices are collected of.
@@ -78,14 +79,14 @@ class HeldOutPeople:
         return self._known[position]
 
     def learned(self, choices: Choices) -> npt.NDArray[np.bool_]:
-        """Which choices the reader learns from, bool [choices]."""
+        """Which choices the reranker learns from, bool [choices]."""
         return np.array([not self.holds(person) for person in choices.people.tolist()], dtype=np.bool_)
 
-    def attack(self, reader: Reader, choices: Choices) -> Membership:
-        """What an attack on a fitted reader tells of the people behind the choices.
+    def attack(self, reranker: Reranker, choices: Choices) -> Membership:
+        """What an attack on a fitted reranker tells of the people behind the choices.
 
         Args:
-            reader: fitted on the choices of everybody who is not kept out.
+            reranker: fitted on the choices of everybody who is not kept out.
             choices: of members and of people kept out.
         """
         members = self.learned(choices)
@@ -94,16 +95,16 @@ class HeldOutPeople:
             return Membership(len(people), len(outside))
         drawn = np.random.default_rng(self.seed).permutation(people)[:MOST_ATTACKED]
         asked = choices.part(np.isin(choices.people, np.concatenate([drawn, outside])))
-        everybody, likely = _by_person(asked, _log_likelihoods(reader, asked))
-        _, usual = _by_person(asked, _log_likelihoods(Reader.default(), asked))
+        everybody, likely = _by_person(asked, _log_likelihoods(reranker, asked))
+        _, usual = _by_person(asked, _log_likelihoods(Reranker.default(), asked))
         return Membership.measure(likely, usual, ~np.isin(everybody, outside), self.seed)
 
 
-def _log_likelihoods(reader: Reader, choices: Choices) -> npt.NDArray[np.float64]:
+def _log_likelihoods(reranker: Reranker, choices: Choices) -> npt.NDArray[np.float64]:
     """Log-probability of what was chosen among the candidates, float64 [choices]."""
     return np.array(
         [
-            log_softmax(np.where(valid, reader.fine_scores(features.astype(np.float64)), -np.inf))[chosen]
+            log_softmax(np.where(valid, reranker.fine_scores(features.astype(np.float64)), -np.inf))[chosen]
             for features, valid, chosen in zip(choices.features, choices.valid, choices.chosen, strict=True)
         ]
     )

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from rag_rec.candidates.features import Features
 from rag_rec.candidates.query import CandidateList, Query
-from rag_rec.candidates.reader import Reader
+from rag_rec.candidates.reranker import Reranker
 from rag_rec.candidates.similarity import TextSimilarity
 from rag_rec.candidates.statistics import Statistics
 from rag_rec.events.history import History
@@ -56,7 +56,7 @@ class CandidateModel:
     """Proposes items for a user.
 
     ``item_vectors`` returns the present matrix of unit item vectors, float32 [n, d]; ``profiles`` holds users' profile
-    vectors by user number, and ``neighbour_history`` gives a user's positive history, from memory. ``reader`` may be
+    vectors by user number, and ``neighbour_history`` gives a user's positive history, from memory. ``reranker`` may be
     replaced at any time. Any number of threads may ask while one changes the statistics.
     """
 
@@ -66,10 +66,10 @@ class CandidateModel:
         item_vectors: ItemVectors,
         profiles: ProfileSearch | None,
         neighbour_history: NeighbourHistory | None,
-        reader: Reader,
+        reranker: Reranker,
     ) -> None:
         self.statistics = statistics
-        self.reader = reader
+        self.reranker = reranker
         self._item_vectors = item_vectors
         self._profiles = profiles
         self._neighbour_history = neighbour_history
@@ -103,24 +103,24 @@ class CandidateModel:
     def compare(self, query: Query, n: int = CLOSER_LOOK) -> Comparison:
         """The coarse step: the ``n`` items worth a closer look, and their features. The query must have a positive."""
         features = self.features()
-        return self._compare(query, features, _eligible(query, features.n_items), n, self.reader)
+        return self._compare(query, features, _eligible(query, features.n_items), n, self.reranker)
 
     def _compare(
-        self, query: Query, features: Features, eligible: npt.NDArray[np.int64], n: int, reader: Reader
+        self, query: Query, features: Features, eligible: npt.NDArray[np.int64], n: int, reranker: Reranker
     ) -> Comparison:
         view = features.view(query)
-        coarse = reader.coarse_scores(view.coarse)
+        coarse = reranker.coarse_scores(view.coarse)
         items = eligible[_best(coarse[eligible], n)]
-        neighbours = self._neighbours(query) if reader.neighbours else []
+        neighbours = self._neighbours(query) if reranker.neighbours else []
         return Comparison(items, view.coarse, features.fine(view, items, neighbours))
 
     def _personal(self, query: Query, features: Features, eligible: npt.NDArray[np.int64], n: int) -> CandidateList:
-        reader = self.reader
-        compared = self._compare(query, features, eligible, max(n, CLOSER_LOOK), reader)
-        scores = _log_softmax(reader.fine_scores(compared.fine))
+        reranker = self.reranker
+        compared = self._compare(query, features, eligible, max(n, CLOSER_LOOK), reranker)
+        scores = _log_softmax(reranker.fine_scores(compared.fine))
         order = _order(scores, compared.items)[:n]
         chosen = compared.items[order]
-        sources = reader.sources(compared.coarse[chosen], compared.coarse[compared.items])
+        sources = reranker.sources(compared.coarse[chosen], compared.coarse[compared.items])
         return CandidateList(chosen.astype(np.int32), scores[order], sources)
 
     def _popular(self, query: Query, eligible: npt.NDArray[np.int64], n: int) -> CandidateList:

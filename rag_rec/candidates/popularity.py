@@ -19,7 +19,7 @@ PERIOD_MS = 28 * 24 * 3600 * 1000
 class Popularity:
     """Integer counts by item and period.
 
-    Periods are numbered from 1970; only the range that ever occurred is stored. One writer, any number of readers.
+    Periods are numbered from 1970; only the range that ever occurred is stored. One writer, any number of rerankers.
     """
 
     def __init__(self, size: int) -> None:

@@ -38,7 +38,7 @@ class CandidateList:
 
     Attributes:
         items: item numbers, int32 [m].
-        scores: log-probability of each among the candidates that the reader compared, float64 [m].
+        scores: log-probability of each among the candidates that the reranker compared, float64 [m].
         sources: for each item the one to three sources that speak most for it, strongest first.
         personal: whether the user's own history decided the order; if not, it is what is popular.
     """

@@ -7,7 +7,7 @@ Recommendation", RecSys 2017; Garg et al., "Sequence and Time Aware Neighborhood
 SIGIR 2019), with the match measured around each place and not over a whole session.
 
 Votes are rounded to integers before they are added up, so that they do not depend on the order in which histories are
-stored: whoever leaves takes their votes along and leaves nobody else's changed.
+stored: a person who leaves takes their votes along and changes no other person's.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Slot:
 
 
 class Sequences:
-    """All sequences. One writer, any number of readers.
+    """All sequences. One writer, any number of rerankers.
 
     A sequence is recognised by the number of its first interaction, which no other user's can have.
     """

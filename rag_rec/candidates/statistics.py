@@ -166,7 +166,7 @@ class Statistics:
             self.inverse.flush()
 
     def grow(self, n_items: int) -> None:
-        """Add items that nobody has chosen yet. Readers see the new size last."""
+        """Add items that were not chosen yet. Readers see the new size last."""
         for matrix in self._matrices().values():
             matrix.grow(n_items)
         self.popularity.grow(n_items)

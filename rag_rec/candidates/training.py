@@ -1,10 +1,10 @@
-"""Makes examples from people's own histories and fits the reader on them.
+"""Makes examples from people's own histories and fits the reranker on them.
 
-The last positive of a history is hidden, statistics are counted without it, and the reader learns to find it again;
+The last positive of a history is hidden, statistics are counted without it, and the reranker learns to find it again;
 then the same one position earlier. So no example has seen its own answer.
 
 Some people may be kept out of the fit (:mod:`rag_rec.candidates.leakage`): their interactions are counted like
-anybody's, but the reader does not learn from their choices, so that what it remembers of the others can be measured.
+anybody's, but the reranker does not learn from their choices, so that what it remembers of the others can be measured.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from rag_rec.candidates.fitting import COARSE_LINEAR, Choices, Progress, fit_lin
 from rag_rec.candidates.leakage import HeldOutPeople
 from rag_rec.candidates.model import CLOSER_LOOK, CandidateModel
 from rag_rec.candidates.query import Query
-from rag_rec.candidates.reader import Reader
+from rag_rec.candidates.reranker import Reranker
 from rag_rec.candidates.statistics import REGULARISATION, Statistics
 from rag_rec.events.history import History
 from rag_rec.vectors.profile import profile_vector
 
 LEAST_EXAMPLES: Final = 200
-"""With fewer examples than this the built-in reader is used: a fitted one would be worse."""
+"""With fewer examples than this the built-in reranker is used: a fitted one would be worse."""
 
 
 @dataclass(frozen=True, slots=True)
-class ReaderSettings:
-    """How to fit a reader.
+class RerankerSettings:
+    """How to fit a reranker.
 
     Attributes:
         examples: how many examples to aim for. Few people give enough only by several of their last positives.
@@ -41,7 +41,7 @@ class ReaderSettings:
         coarse_queries: queries that the coarse step is fitted on.
         coarse_items: items that the coarse step compares in a query, drawn where there are more.
         least_positives: users with fewer positives than this give no example.
-        hidden: width of a network; 0 for a linear reader.
+        hidden: width of a network; 0 for a linear reranker.
         networks: how many networks are averaged.
         neighbours: whether neighbours by profile vote. It costs a search, and helped on no benchmark set beyond noise.
         dense, regularisation: as in :meth:`Statistics.build`.
@@ -102,15 +102,15 @@ class KnownProfiles:
         return self.histories[position]
 
 
-def fit_reader(  # noqa: PLR0913 - the data, how, and who is kept out
+def fit_reranker(  # noqa: PLR0913 - the data, how, and who is kept out
     histories: Sequence[tuple[int, History]],
     item_vectors: npt.NDArray[np.float32],
     n_items: int,
-    settings: ReaderSettings | None = None,
+    settings: RerankerSettings | None = None,
     progress: Progress | None = None,
     user_id: Callable[[int], str] | None = None,
-) -> Reader:
-    """Fit a reader on positive histories; the built-in one where there are too few.
+) -> Reranker:
+    """Fit a reranker on positive histories; the built-in one where there are too few.
 
     Args:
         histories: (user number, positive history) of everybody.
@@ -122,25 +122,25 @@ def fit_reader(  # noqa: PLR0913 - the data, how, and who is kept out
             of the others is measured (:class:`rag_rec.candidates.leakage.HeldOutPeople`).
 
     Returns:
-        The same reader for the same arguments on the same machine.
+        The same reranker for the same arguments on the same machine.
     """
-    settings = settings or ReaderSettings()
+    settings = settings or RerankerSettings()
     able = _able(histories, settings)
     if able < LEAST_EXAMPLES:
-        return Reader.default()
+        return Reranker.default()
     numbers = [number for number, _ in histories]
     apart = HeldOutPeople.choose(min(able, settings.queries), numbers, user_id, settings.seed)
     steps = _Steps(progress, count_splits(histories, settings))
-    reader, choices = gather(histories, item_vectors, n_items, settings, steps.collecting, apart)
+    reranker, choices = gather(histories, item_vectors, n_items, settings, steps.collecting, apart)
     learned = apart.learned(choices)
     if learned.sum() < LEAST_EXAMPLES:  # so few answers passed the coarse step that there is nothing to learn
-        return Reader.default()
+        return Reranker.default()
     everything = choices if learned.all() else choices.part(learned)
-    fitted = fit_fine(reader, everything, settings, steps.fitting)
+    fitted = fit_fine(reranker, everything, settings, steps.fitting)
     return replace(fitted, membership=apart.attack(fitted, choices) if user_id else None)
 
 
-def count_splits(histories: Sequence[tuple[int, History]], settings: ReaderSettings) -> int:
+def count_splits(histories: Sequence[tuple[int, History]], settings: RerankerSettings) -> int:
     """How many splits give about as many examples as the settings aim for."""
     able = max(1, min(_able(histories, settings), settings.queries))
     return min(settings.splits, -(-settings.examples // able))
@@ -150,24 +150,24 @@ def gather(  # noqa: PLR0913 - the data, how, and who is kept out
     histories: Sequence[tuple[int, History]],
     item_vectors: npt.NDArray[np.float32],
     n_items: int,
-    settings: ReaderSettings,
+    settings: RerankerSettings,
     step: Callable[[int], Progress] | None = None,
     apart: HeldOutPeople | None = None,
-) -> tuple[Reader, Choices]:
-    """A reader whose coarse step is fitted, and the examples for its fine step.
+) -> tuple[Reranker, Choices]:
+    """A reranker whose coarse step is fitted, and the examples for its fine step.
 
     ``step(split)`` gives what is told the progress of one split. The coarse step is fitted without the people who are
     kept ``apart``; their choices are among the examples.
     """
-    reader, parts = Reader.default(), []
+    reranker, parts = Reranker.default(), []
     for hidden in range(1, count_splits(histories, settings) + 1):
         split = make_split(histories, item_vectors, n_items, hidden, settings)
         if hidden == 1:
-            reader = replace(fit_coarse(_learned(split, apart), settings), neighbours=settings.neighbours)
-        split.model.reader = reader
+            reranker = replace(fit_coarse(_learned(split, apart), settings), neighbours=settings.neighbours)
+        split.model.reranker = reranker
         parts.append(fine_choices(split, step and step(hidden - 1)))
         del split  # its statistics are large, and the next ones are about to be counted
-    return reader, join(parts)
+    return reranker, join(parts)
 
 
 def _learned(split: Split, apart: HeldOutPeople | None) -> Split:
@@ -178,7 +178,7 @@ def _learned(split: Split, apart: HeldOutPeople | None) -> Split:
     return Split(split.model, kept)
 
 
-def _able(histories: Sequence[tuple[int, History]], settings: ReaderSettings) -> int:
+def _able(histories: Sequence[tuple[int, History]], settings: RerankerSettings) -> int:
     return sum(len(history) >= settings.least_positives for _, history in histories)
 
 
@@ -201,7 +201,7 @@ def make_split(
     item_vectors: npt.NDArray[np.float32],
     n_items: int,
     hidden: int,
-    settings: ReaderSettings,
+    settings: RerankerSettings,
 ) -> Split:
     """Hide the last ``hidden`` positives of every history that is long enough; ask for the first of these.
 
@@ -214,7 +214,7 @@ def make_split(
     )
     profiles = KnownProfiles(known, item_vectors) if settings.neighbours else None
     neighbour_history = profiles.history if profiles else None
-    model = CandidateModel(statistics, lambda: item_vectors, profiles, neighbour_history, Reader.default())
+    model = CandidateModel(statistics, lambda: item_vectors, profiles, neighbour_history, Reranker.default())
     positions = np.random.default_rng([settings.seed, hidden]).permutation(np.flatnonzero(asked))[: settings.queries]
     return Split(model, [_example(known, histories, profiles, hidden, user) for user in positions.tolist()])
 
@@ -232,8 +232,8 @@ def _example(
     return Example(query, int(histories[user][1]["item"][-hidden]))
 
 
-def fit_coarse(split: Split, settings: ReaderSettings) -> Reader:
-    """The built-in reader with its coarse step fitted."""
+def fit_coarse(split: Split, settings: RerankerSettings) -> Reranker:
+    """The built-in reranker with its coarse step fitted."""
     model, generator = split.model, np.random.default_rng(settings.seed)
     n_items = model.statistics.n_items
     features, chosen, valid = [], [], []
@@ -248,7 +248,7 @@ def fit_coarse(split: Split, settings: ReaderSettings) -> Reader:
     choices = Choices(np.array(features, dtype=np.float32), np.array(chosen), np.array(valid))
     standard = choices.standard()
     weights = fit_linear(choices.standardised(standard), settings.seed, COARSE_LINEAR)
-    return replace(Reader.default(), coarse_standard=standard, coarse_weights=weights)
+    return replace(Reranker.default(), coarse_standard=standard, coarse_weights=weights)
 
 
 def fine_choices(split: Split, progress: Progress | None = None) -> Choices:
@@ -280,20 +280,20 @@ def join(parts: Sequence[Choices]) -> Choices:
 
 
 def fit_fine(
-    reader: Reader, choices: Choices, settings: ReaderSettings, step: Callable[[int, int], Progress] | None = None
-) -> Reader:
-    """The reader with its fine step fitted, linear or with networks.
+    reranker: Reranker, choices: Choices, settings: RerankerSettings, step: Callable[[int, int], Progress] | None = None
+) -> Reranker:
+    """The reranker with its fine step fitted, linear or with networks.
 
     ``step(network, networks)`` gives what is told the progress of one network.
     """
     standard = choices.standard()
     scaled = choices.standardised(standard)
-    reader = replace(reader, fine_standard=standard, examples=len(choices), neighbours=settings.neighbours)
+    reranker = replace(reranker, fine_standard=standard, examples=len(choices), neighbours=settings.neighbours)
     if not settings.hidden:
-        return replace(reader, fine_weights=fit_linear(scaled, settings.seed), networks=())
+        return replace(reranker, fine_weights=fit_linear(scaled, settings.seed), networks=())
     fitted = [
         fit_network(scaled, settings.hidden, settings.seed + number, progress=step and step(number, settings.networks))
         for number in range(settings.networks)
     ]
     weights = np.asarray(np.mean([linear for linear, _ in fitted], axis=0), dtype=np.float32)
-    return replace(reader, fine_weights=weights, networks=tuple(network for _, network in fitted))
+    return replace(reranker, fine_weights=weights, networks=tuple(network for _, network in fitted))

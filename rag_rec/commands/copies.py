@@ -61,12 +61,12 @@ def restore_store(
         bool,
         typer.Option(
             "--without-later-erasures",
-            help="Restore although no ledger is known that is as new as the backup: whoever was forgotten later is "
-            "back, and has to be forgotten again.",
+            help="Restore although no ledger is known that is as new as the backup: people who were forgotten later "
+            "are back, and have to be forgotten again.",
         ),
     ] = False,
 ) -> Mapping[str, Any]:
-    """Replace the store by a backup, without anybody who was forgotten since. The index has to be built anew."""
+    """Replace the store by a backup, without the people who were forgotten since. The index has to be built anew."""
     settings, started = Settings(), time.perf_counter()
     copies = [] if ledger is None else [_copy(ledger)]
     with Shown("restore") as shown:

@@ -21,7 +21,7 @@ from rag_rec.events.rule import rules_document
 from rag_rec.forgetting.ledger.comparison import compare, verified
 from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.generators.protocol import Backend, EvidenceLine, Prompt
-from rag_rec.generators.wanted import Wanted, wanted
+from rag_rec.generators.spec import GeneratorSpec, wanted
 from rag_rec.home.keys import key_places
 from rag_rec.home.opening import existing_store_of
 from rag_rec.index.generation import Generations
@@ -178,12 +178,12 @@ def _generator(settings: Settings, store: Store) -> Iterator[Finding]:
     yield from _probe(settings, target, store)
     yield _gate(load_gate(settings, target), settings)
     if target.adapter_digest in owing(store):
-        text = "it saw somebody who was forgotten, and does not rank any more, or not for long"
+        text = "it saw a forgotten person, and does not rank any more, or not for long"
         yield Finding("adapter", State.NOTE, f"{text}: run `rag-rec adapter retrain`.")
 
 
-def _probe(settings: Settings, target: Wanted, store: Store) -> Iterator[Finding]:
-    """Let the LLM rank a few items for nobody, and look at the label mass."""
+def _probe(settings: Settings, target: GeneratorSpec, store: Store) -> Iterator[Finding]:
+    """Let the LLM rank a few items for an invented user, and look at the label mass."""
     with closing(open_generator(settings.model_copy(update={"generator_least_mass": NO_BOUND}), target)) as model:
         model.backend.use_adapter(target.adapter)
         yield from _servers(model.backend)
@@ -219,7 +219,7 @@ def _probe_prompt(items: list[Item]) -> Prompt:
 
 def _gate(gate: Gate | None, settings: Settings) -> Finding:
     if gate is None:
-        text = "the LLM is bypassed: nobody has measured whether it helps. Run `rag-rec generator gate`."
+        text = "the LLM is bypassed: it was not measured whether it helps. Run `rag-rec generator gate`."
         return Finding("gate", State.NOTE, text)
     if not settings.generator_gate:
         return Finding("gate", State.NOTE, "turned off: the LLM takes part whether it helps or not.")

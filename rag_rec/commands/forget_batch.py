@@ -14,7 +14,7 @@ from rag_rec.forgetting.saga import Saga
 from rag_rec.home.keys import open_pseudonyms
 from rag_rec.home.opening import existing_store_of
 from rag_rec.index.generation import Generations
-from rag_rec.index.live import Live
+from rag_rec.index.serving_state import ServingState
 from rag_rec.progress.protocol import SILENT, Progress
 from rag_rec.proof.harm import assess, photograph
 from rag_rec.proof.twin import build_twin
@@ -39,7 +39,7 @@ def forget_batch(
         tend(settings, store, thorough=True)
         embedder = embedder or open_embedder(settings.embedding_model, settings.embedding_threads)
         progress.stage("load the index", 0)
-        live = Live.load(Generations(settings.generations).current(), store, settings, embedder)
+        live = ServingState.load(Generations(settings.generations).current(), store, settings, embedder)
         saga = Saga(open_system(settings, store, open_pseudonyms(settings), live))
         numbers = _numbers(store, request)
         if len(numbers) < len(request.user_ids):

@@ -68,7 +68,7 @@ def verify(file: Path, key: Key = None) -> Mapping[str, Any]:
 @receipt.command("key")
 @command
 def key(to: To = None) -> Mapping[str, Any]:
-    """Show the public key. Give it to whoever shall be able to check receipts."""
+    """Show the public key. Give it to everyone who checks receipts."""
     settings = Settings()
     with closing(existing_store_of(settings)) as store:
         signer = signer_of(settings, store)

@@ -68,7 +68,7 @@ def write_adapter(folder: Path, deltas: Deltas, rank: int, base: str) -> None:
         folder: an empty folder.
         deltas: differences of all matrices of the base.
         rank: of the LoRA matrices.
-        base: digest of the base, for whoever reads the configuration.
+        base: digest of the base, for readers of the configuration.
     """
     tensors: dict[str, Tensor] = {}
     for name, delta in sorted(deltas.items()):

@@ -87,7 +87,7 @@ class Base:
     projection: TextProjection
 
     def write(self, folder: Path) -> None:
-        """Write all files into an empty folder: what :meth:`CompactStore.publish_base` asks for."""
+        """Write all files into an empty folder: what :meth:`AdapterStore.publish_base` asks for."""
         weights = {name: weight.contiguous() for name, weight in self.model.state_dict().items()}
         write_durably(folder / WEIGHTS, save(weights, {"format": "pt"}))  # transformers insists on this entry
         self.model.config.save_pretrained(folder)

@@ -13,7 +13,7 @@ from typing import Final
 import orjson
 from safetensors.numpy import load_file, save
 
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.adapters.published import CompactFolder
 from rag_rec.artifacts.private import write_durably
 from rag_rec.compact.projection import FILE as PROJECTION
@@ -30,7 +30,7 @@ EMBEDDING: Final = ("model.embed_tokens.weight", "lm_head.weight")
 
 
 def extend_base(
-    store: CompactStore, digest: str, item_ids: Sequence[str], vectors: Vectors, *, epoch: int
+    store: AdapterStore, digest: str, item_ids: Sequence[str], vectors: Vectors, *, epoch: int
 ) -> CompactFolder:
     """Publish a base that knows new items by their texts. It is not put to use by that.
 

@@ -111,7 +111,7 @@ def share_to_ask(lengths: Collection[int]) -> float:
 
     The smallest of 1, 1/2, 1/4, ... under which at least :data:`ASKED` people can be asked, or 1 where there are not so
     many; halved further while it would keep more than :data:`MOST_LOST` of all choices from the training. Steps of two,
-    so that one person more or less hardly ever changes it: an adapter trained without somebody equals that of a system
+    so that one person more or less hardly ever changes it: an adapter trained without a person equals that of a system
     which never knew them.
 
     Args:

@@ -1,1 +1,1 @@
-"""Copies of a system: a backup, and a restore that forgets again whoever was forgotten after it."""
+"""Copies of a system: a backup, and a restore that forgets the people again who were forgotten after it."""

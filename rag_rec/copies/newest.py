@@ -46,8 +46,8 @@ def newest_ledger(own: Entries, known: Sequence[Entries], verifier: Verifier, *,
 def _demand_newer(own: Entries, known: Sequence[Entries]) -> None:
     if not known:
         raise ConfirmationRequired(
-            "No ledger is known but the backup's own: whoever was forgotten after the backup would come back. Give the "
-            "newest copy with --ledger. If there is none, say so with --without-later-erasures."
+            "No ledger is known but the backup's own: people who were forgotten after the backup would come back. Give "
+            "the newest copy with --ledger. If there is none, say so with --without-later-erasures."
         )
     if max(map(len, known)) < len(own):
         raise BrokenLedger(

@@ -1,4 +1,5 @@
-"""Puts a backup in place of a store, and forgets again, in the same transaction, whoever was forgotten after it.
+"""Puts a backup in place of a store, and forgets again, in the same transaction, the people who were forgotten after
+it.
 
 Nobody ever finds the rows of a backup on which the ledger has not been replayed: they become visible when the one
 transaction that also replays it is committed. What was made from the old store's data is destroyed just before.
@@ -37,13 +38,13 @@ from rag_rec.store.schema import counters, identity, ledger, places, replicas
 from rag_rec.store.scrubbing import scrub
 
 _NEVER_BACK: Final = ("user", "interaction", "suppressed")
-"""Counters that go on from the higher value: a number must never come to mean somebody else. Items and events are
+"""Counters that go on from the higher value: a number must never come to mean another person. Items and events are
 numbered without gaps, so that theirs are the backup's; nothing that refers to other numbers is left."""
 
 _NOT_NEWER: Final = (
     "The ledger that was found is no newer than the backup, so that nothing was replayed: erasures after the backup "
-    "are not known from it, and whoever was forgotten since, if anybody was, is back. Restore again with --ledger and "
-    "a newer copy if there is one; if not, forget again whoever asked since."
+    "are not known from it, and people who were forgotten since, if there are any, are back. Restore again with "
+    "--ledger and a newer copy if there is one; if not, forget the people again who asked since."
 )
 
 

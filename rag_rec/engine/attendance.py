@@ -73,12 +73,12 @@ class Attendance:
         self._presence.stay()
 
     def attend(self) -> bool:
-        """Follow the store at once where somebody was forgotten, and say so. Waits for no other removal.
+        """Follow the store at once where a person was forgotten, and say so. Waits for no other removal.
 
         Called many times a second: it reads one number where nothing happened. A lease that is over begins anew here.
 
         Returns:
-            Whether somebody was forgotten since this was called last, or the lease was over.
+            Whether a person was forgotten since this was called last, or the lease was over.
         """
         if not self._attending.acquire(blocking=False):
             return False

@@ -9,7 +9,7 @@ import structlog
 
 from rag_rec.errors import CorruptIndex, InvalidInput, RagRecError
 from rag_rec.index.generation import Generations
-from rag_rec.index.live import Live
+from rag_rec.index.serving_state import ServingState
 from rag_rec.recommend.opening import open_ranking
 from rag_rec.recommend.source import RankerSource
 from rag_rec.settings import Settings
@@ -36,7 +36,7 @@ class Current:
     store: Store
     embedder: Embedder
     generations: Generations
-    live: Live
+    live: ServingState
     ranking: RankerSource
 
     def __post_init__(self) -> None:
@@ -47,15 +47,15 @@ class Current:
         """Load the current generation, and the ranker of the settings unless one is given. Raises ``NotReady`` where
         there is no generation yet, and ``CorruptIndex``."""
         generations = Generations(settings.generations)
-        live = Live.load(generations.current(), store, settings, embedder)
+        live = ServingState.load(generations.current(), store, settings, embedder)
         return cls(settings, store, embedder, generations, live, ranking or open_ranking(settings, store))
 
-    def fresh(self) -> Live:
+    def fresh(self) -> ServingState:
         """The state in memory as of the store's present epoch; the ranker is looked at again where somebody went."""
         live = self.live
         if self.store.epoch() > live.epoch:
             live.follow()
-        if live.erasures != self._ranked_at:  # somebody was forgotten: perhaps the adapter may not rank any more
+        if live.erasures != self._ranked_at:  # a person was forgotten: perhaps the adapter may not rank any more
             self._ranked_at = live.erasures
             self.refresh_ranking()
         return live
@@ -82,5 +82,5 @@ class Current:
             self.live.follow()
             self.live.generation = generation
             return True
-        self.live = Live.load(generation, self.store, self.settings, self.embedder)
+        self.live = ServingState.load(generation, self.store, self.settings, self.embedder)
         return True

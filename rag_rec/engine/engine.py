@@ -34,7 +34,7 @@ from rag_rec.explain.records import Conditions, ExplainedRecommendation, Lookup
 from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.home.opening import existing_store_of
-from rag_rec.index.live import Live
+from rag_rec.index.serving_state import ServingState
 from rag_rec.places.occupation import Occupation
 from rag_rec.presence.processes import enter
 from rag_rec.recommend.pipeline import Overtaken, Recommender
@@ -96,11 +96,11 @@ class Engine:
             if store is None:
                 store = existing_store_of(settings)
                 opened.callback(store.close)
-                signer_of(settings, store)  # a wrong key is refused now rather than when somebody is to be forgotten
+                signer_of(settings, store)  # a wrong key is refused now rather than when a person is to be forgotten
             process = enter(store)  # before anything is read of a person
             embedder = embedder or open_embedder(settings.embedding_model, settings.embedding_threads)
             place = opened.enter_context(closing(Occupation(settings, store)))
-            clean_if_possible(settings, store, place, thorough=True)  # somebody may have been forgotten meanwhile
+            clean_if_possible(settings, store, place, thorough=True)  # a person may have been forgotten meanwhile
             current = Current.load(settings, store, embedder, ranking)
             engine = cls(current, Attendance(current, place, process), removals)
             engine._keep_up()  # a crash may have left a removal unfinished
@@ -108,7 +108,7 @@ class Engine:
         return engine
 
     @property
-    def live(self) -> Live:
+    def live(self) -> ServingState:
         """The state in memory that answers at present."""
         return self.current.live
 
@@ -144,7 +144,7 @@ class Engine:
         Args:
             request: as for :meth:`recommend`.
             item_id: the item to explain, one of the k recommended; None is all of them.
-            stopped: tells whether nobody reads any more.
+            stopped: tells whether the reader has left.
 
         Raises:
             NotReady: there is no instruction-tuned LLM that could explain.

@@ -12,7 +12,7 @@ class Status:
     """State of a running system.
 
     ``lag`` is how many changes the store is ahead of what is in memory, ``suppressed`` how many events were refused
-    because somebody had been forgotten, ``erasure_epoch`` the newest epoch at which something was removed,
+    because a person had been forgotten, ``erasure_epoch`` the newest epoch at which something was removed,
     ``ledger_copy_lag`` how many entries the copy of the ledger lacks, -1 if it cannot be read or its last
     entry is not the store's. ``removal_process_losses`` counts the removals whose process was lost. ``generator``
     says whether the LLM can be asked; answers come without it, too.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.adapters.layer import AdapterLayer
 from rag_rec.forgetting.ledger.chain import check_key
 from rag_rec.forgetting.ledger.file import LedgerFile
@@ -13,7 +13,7 @@ from rag_rec.identity.signing import Signer
 from rag_rec.index.files_layer import FilesLayer
 from rag_rec.index.generation import Generations
 from rag_rec.index.memory_layers import AnswersLayer, StatisticsLayer
-from rag_rec.index.reader_layer import ReaderLayer
+from rag_rec.index.reranker_layer import RerankerLayer
 from rag_rec.layers.memory import Memory
 from rag_rec.layers.protocol import Layer
 from rag_rec.layers.stated import stated_layers
@@ -41,7 +41,7 @@ def open_system(
         WrongKey: the signing key cannot be used, is lost, or is not the one that signed the ledger.
     """
     signer = signer_of(settings, store)
-    generations, compact = Generations(settings.generations, signer), CompactStore(settings.compact)
+    generations, compact = Generations(settings.generations, signer), AdapterStore(settings.compact)
     place = own_place(settings)
     layers: list[Layer] = [  # what answers wait for is removed first, and other services are waited for last
         StatisticsLayer(live, store, replica),
@@ -50,7 +50,7 @@ def open_system(
         TemporaryLayer(generations, compact, store, place),
         AdapterLayer(store, compact, settings, place),
         AnswersLayer(live, store, replica, settings),
-        ReaderLayer(generations),
+        RerankerLayer(generations),
         *stated_layers(),
         FreedLayer(store),
     ]

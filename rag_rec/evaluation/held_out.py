@@ -8,7 +8,7 @@ import hashlib
 def is_held_out(user_id: str, share: float, seed: int, purpose: str = "") -> bool:
     """Whether a user belongs to the seeded sample of this share, which does not depend on who else there is.
 
-    It goes by a hash of the caller's id: user numbers are others in a system that never knew somebody. A smaller share
+    It goes by a hash of the caller's id: user numbers are others in a system that never knew a person. A smaller share
     is a part of a larger one. Samples for different purposes have nothing to do with each other.
     """
     digest = hashlib.blake2b(f"{purpose}{seed}:{user_id}".encode(), digest_size=8).digest()

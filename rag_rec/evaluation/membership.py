@@ -3,7 +3,7 @@
 An attack gives each person a number, and says "member" where it is high. Its AUC over the people that were learned from
 (members) against people that were not is .5 where nothing can be told, and 1 where everybody is found. Two attacks: the
 log-likelihood itself (Yeom et al., "Privacy risk in machine learning", CSF 2018, arXiv 1709.01604), and its difference
-to that of a reference which has seen nobody, which takes out how ordinary a history is (Watson et al., "On the
+to that of a reference that has seen no person, which takes out how ordinary a history is (Watson et al., "On the
 importance of difficulty calibration in membership inference attacks", ICLR 2022, arXiv 2111.08440).
 """
 
@@ -73,7 +73,7 @@ class Membership:
 
         Args:
             likelihood: mean log-likelihood of each person's choices under the parameters, float64 [people].
-            reference: the same under parameters that have seen nobody.
+            reference: the same under parameters that have seen no person.
             members: who was learned from.
             seed: of the bootstrap.
         """

@@ -67,7 +67,7 @@ class Conditions:
 
     Attributes:
         valid: whether everything that the answer was computed from is still there.
-        stopped: whether nobody reads any more.
+        stopped: whether the reader has left.
     """
 
     valid: Question = lambda: True

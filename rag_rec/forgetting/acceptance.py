@@ -34,7 +34,7 @@ class Acceptance:
             UnknownUser: there is no such user (any more).
             PlanChanged: the quoted plan is not what would be removed now.
             InvalidInput: the selection meets nothing.
-            LegalHold: somebody may not be forgotten.
+            LegalHold: a person may not be forgotten.
         """
         targets = self._planner.targets(request)
         if self._planner.hash(request, targets) != request.plan:
@@ -57,7 +57,7 @@ class Acceptance:
         held = self._planner.held(targets) if request.is_batch else {}
         if held:
             raise LegalHold(
-                f"{request.at(list(held), 'name')} somebody who may not be forgotten: "
+                f"{request.at(list(held), 'name')} a person who may not be forgotten: "
                 f"{'; '.join(dict.fromkeys(held.values()))}. Nothing was removed: lift the hold first, or leave them "
                 "out of the batch."
             )

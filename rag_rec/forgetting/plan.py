@@ -84,7 +84,7 @@ class Planner:
 
         Raises:
             UnknownUser: the store does not know one of them.
-            InvalidInput: somebody is named twice.
+            InvalidInput: a person is named twice.
         """
         found = [self._store.user(user_id) for user_id in request.user_ids]
         _check_people(request, [place for place, known in enumerate(found) if known is None])
@@ -103,9 +103,9 @@ class Planner:
         """The blast radius of a request.
 
         Raises:
-            UnknownUser: the store does not know somebody.
-            InvalidInput: the selection meets nothing, or names interactions that are not the user's; somebody is
-                named twice; or a dry run is asked to confirm.
+            UnknownUser: the store does not know a person.
+            InvalidInput: the selection meets nothing, or names interactions that are not the user's; a person
+                is named twice; or a dry run is asked to confirm.
         """
         request.check_unconfirmed()
         targets = self.targets(request)

@@ -57,7 +57,7 @@ class ForgetRequest:
     def check(self) -> None:
         """Raise ``InvalidInput`` unless the request means something that can be planned."""
         if not self.user_ids:
-            raise InvalidInput("A forget request names nobody: give at least one user.")
+            raise InvalidInput("A forget request names no person: give at least one user.")
         if self.selection is not None and len(self.user_ids) > 1:
             raise InvalidInput("Interactions are forgotten of one user at a time; a batch removes whole users.")
         if self.selection == Selection():

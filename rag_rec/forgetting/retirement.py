@@ -5,7 +5,7 @@ from __future__ import annotations
 from rag_rec.clock import now_ms
 from rag_rec.errors import Busy, InvalidInput
 from rag_rec.forgetting.ledger.chain import make_entry
-from rag_rec.forgetting.receipts.conclusion import Notary
+from rag_rec.forgetting.receipts.conclusion import ReceiptIssuer
 from rag_rec.forgetting.system import System
 from rag_rec.presence.awaited import is_open
 from rag_rec.store.records import LedgerEntry, LedgerTip, Place
@@ -31,5 +31,5 @@ def retire_place(system: System, place_id: str, reason: str) -> Place:
         return make_entry(tip, "retirement", {**body, "reason": reason.strip(), "time": now}, system.signer)
 
     retired = system.store.retire_place(place_id, now, reason.strip(), entry)
-    Notary(system).copy_ledger()
+    ReceiptIssuer(system).copy_ledger()
     return retired

@@ -19,7 +19,7 @@ from rag_rec.errors import RagRecError, Unfinished, UnknownRequest
 from rag_rec.forgetting.acceptance import Acceptance
 from rag_rec.forgetting.attempt import attempt, noted_in
 from rag_rec.forgetting.plan import Plan, Planner
-from rag_rec.forgetting.receipts.conclusion import ORDER, Notary, advanced, findings_of, state_of
+from rag_rec.forgetting.receipts.conclusion import ORDER, ReceiptIssuer, advanced, findings_of, state_of
 from rag_rec.forgetting.receipts.records import services, summed
 from rag_rec.forgetting.request import ForgetOutcome, ForgetRequest
 from rag_rec.forgetting.system import System
@@ -62,7 +62,7 @@ class Saga:
         self._store = system.store
         self._planner = Planner(system)
         self._acceptance = Acceptance(system, self._planner)
-        self._notary = Notary(system)
+        self._notary = ReceiptIssuer(system)
         self._layers = system.layers if layers is None else layers
         self._states = {**STATES, **{layer.name: layer.state for layer in self._layers}}
         self.turn = Turn(system.settings.home, turn or threading.RLock())
@@ -85,8 +85,8 @@ class Saga:
             ConfirmationRequired: it does not quote subject and plan.
             UnknownUser: there is no such user (any more).
             PlanChanged: the quoted plan is not what would be removed now.
-            LegalHold: somebody may not be forgotten.
-            Busy: another process is removing somebody for too long; nothing was accepted.
+            LegalHold: a person may not be forgotten.
+            Busy: another process is removing a person for too long; nothing was accepted.
             Unfinished: the request is in force, and a step of it failed.
         """
         request.check()

@@ -38,7 +38,7 @@ class Turn:
             with self._threads, self._processes:
                 yield
         except Timeout:
-            raise Busy("Another process is forgetting somebody; try again when it has finished.") from None
+            raise Busy("Another process is forgetting a person; try again when it has finished.") from None
 
     @contextmanager
     def taken_if_free(self) -> Iterator[bool]:

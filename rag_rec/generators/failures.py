@@ -10,7 +10,7 @@ from rag_rec.errors import RagRecError
 class Reason(StrEnum):
     """What went wrong, in a word that stays the same across versions: it is shown in provenance and metrics."""
 
-    ABSENT = "absent"  # nobody listens at the address
+    ABSENT = "absent"  # no server listens at the address
     REFUSED = "refused"  # the server answered with an error
     OVERLOADED = "overloaded"  # the server said that it is too busy (503)
     LATE = "late"  # no answer before the deadline
@@ -22,7 +22,7 @@ class Reason(StrEnum):
     MISSING_LABELS = "missing_labels"  # log-probabilities of some labels did not come back
     NOT_A_NUMBER = "not_a_number"  # NaN or infinity where a log-probability should be
     CIRCUIT_OPEN = "circuit_open"  # it failed several times in a row and is not asked for a while
-    INTERNAL = "internal"  # an error that nobody foresaw
+    INTERNAL = "internal"  # an error that was not foreseen
 
 
 class GeneratorFailure(RagRecError):

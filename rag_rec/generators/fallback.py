@@ -29,7 +29,7 @@ class Attempt:
     failure: Reason | None = None
 
 
-class Ladder:
+class FallbackPolicy:
     """Asks a generator within a time limit, and turns every failure into a reason."""
 
     def __init__(self, generator: Generator, timeout_seconds: float) -> None:

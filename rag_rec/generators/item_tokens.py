@@ -35,7 +35,7 @@ class ItemTokenEncoder:
 
     @property
     def least_mass(self) -> float:
-        """The label mass to ask for, see :class:`rag_rec.generators.language_model.Care`.
+        """The label mass to ask for, see :class:`rag_rec.generators.language_model.RankingOptions`.
 
         The candidates are a few of thousands of items and hold only a part of the probability: 0.001 to 0.02 for 50
         drawn by chance from 4,000. Together they should hold at least one token's even share.

@@ -14,7 +14,7 @@ from rag_rec.generators.protocol import Backend, Encoded, Encoder, EvidenceCost,
 
 
 @dataclass(frozen=True, slots=True)
-class Care:
+class RankingOptions:
     """How carefully answers are made and taken.
 
     Attributes:
@@ -35,10 +35,10 @@ class LanguageModel:
 
     ranks: Final = True
 
-    def __init__(self, encoder: Encoder, backend: Backend, care: Care | None = None) -> None:
+    def __init__(self, encoder: Encoder, backend: Backend, care: RankingOptions | None = None) -> None:
         self.encoder = encoder
         self.backend = backend
-        self._care = care or Care()
+        self._care = care or RankingOptions()
 
     @property
     def most_candidates(self) -> int:

@@ -49,7 +49,7 @@ class Line(NamedTuple):
     tokens: Tokens
 
 
-class Told(NamedTuple):
+class HistoryLine(NamedTuple):
     """A line of the history: in words, the token ids of its item, and those of all of it."""
 
     entry: Entry
@@ -61,7 +61,7 @@ class Shown(NamedTuple):
     """What one prompt shows."""
 
     profile: Line
-    history: list[Told]
+    history: list[HistoryLine]
     candidates: list[Line]
 
 
@@ -165,9 +165,9 @@ class LetterEncoder:
                 break
         return lines, squeeze, room - spent
 
-    def _history(self, prompt: Prompt, squeeze: int | None, room: int) -> list[Told]:
+    def _history(self, prompt: Prompt, squeeze: int | None, room: int) -> list[HistoryLine]:
         """The latest lines of the history for which there is room, oldest first."""
-        found: list[Told] = []
+        found: list[HistoryLine] = []
         for line in reversed(prompt.evidence):
             told = self._told(line, self._item(words_of(prompt.item(line.item_id)), squeeze))
             room -= len(told.tokens) + (0 if found else len(self._literals[RECENT]) + len(told.item))
@@ -176,9 +176,11 @@ class LetterEncoder:
             found.append(told)
         return found[::-1]
 
-    def _told(self, line: EvidenceLine, item: Line) -> Told:
+    def _told(self, line: EvidenceLine, item: Line) -> HistoryLine:
         entry = self._wording.entry(line, item.text)
-        return Told(entry, item.tokens, self._line_start(entry.head) + item.tokens + self._line_start(entry.tail))
+        return HistoryLine(
+            entry, item.tokens, self._line_start(entry.head) + item.tokens + self._line_start(entry.tail)
+        )
 
     def _written(self, words: ItemWords, squeeze: int | None) -> Line:
         """An item as the end of a line. No special token can be in it, whatever its text."""

@@ -42,7 +42,7 @@ class Prompt:
     """What a generator may see: the profile, the evidence (oldest first), and the candidates (best first).
 
     ``item`` looks up an item of the catalogue by its id. ``salt`` separates what servers may cache: prompts share a
-    cached prefix only under the same salt, and it changes whenever somebody has been forgotten.
+    cached prefix only under the same salt, and it changes whenever a person has been forgotten.
     """
 
     user: User

@@ -64,7 +64,7 @@ class ReplicaStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ServerFacts:
     """What was learned of a server when it was first reached."""
 
     model: str
@@ -82,7 +82,7 @@ class Replica:
         self._failed: GeneratorFailure | None = None
         self._wanted = model
         self._adapters = adapters
-        self._learning: asyncio.Task[Known] | None = None
+        self._learning: asyncio.Task[ServerFacts] | None = None
 
     async def ask(self, permit: Permit, batch: Batch, adapter: Adapter | None, limit: float) -> list[dict[int, float]]:
         """Log-probabilities for every prompt, before ``limit``. The breaker is told how it went."""
@@ -133,23 +133,23 @@ class Replica:
             outdated,
         )
 
-    async def _known(self) -> Known:
+    async def _known(self) -> ServerFacts:
         """Learn once; who cannot wait for it leaves it running for those who come after."""
         if self._learning is None or (self._learning.done() and self._adapters.lacks(self.server)):
             self._learning = asyncio.create_task(self._learn())
             self._learning.add_done_callback(self._learned)
         return await asyncio.shield(self._learning)
 
-    async def _learn(self) -> Known:
+    async def _learn(self) -> ServerFacts:
         served = await self.server.served(self._wanted)
         await self._adapters.restore(self.server, served.adapters)
         capability = await self.server.capability(served.model)
         self.model = served.model
         if outdated := await self.server.outdated():
             log.warning("vllm_outdated", advice=outdated)
-        return Known(served.model, capability)
+        return ServerFacts(served.model, capability)
 
-    def _learned(self, task: asyncio.Task[Known]) -> None:
+    def _learned(self, task: asyncio.Task[ServerFacts]) -> None:
         """Try again at the next request if it failed, also where nobody waits for it any more."""
         if (task.cancelled() or task.exception()) and self._learning is task:
             self._learning = None

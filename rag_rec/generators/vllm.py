@@ -1,6 +1,6 @@
 """Asks an LLM that vLLM serves, on one machine or several, over its OpenAI-compatible interface.
 
-The servers have to be on a private network: whoever reaches them can load adapters and sees what the LLM is asked.
+The servers have to be on a private network: who reaches them can load adapters and sees what the LLM is asked.
 """
 
 from __future__ import annotations

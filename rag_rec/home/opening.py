@@ -39,7 +39,7 @@ def store_of(settings: Settings) -> SqlStore:
 def existing_store_of(settings: Settings) -> SqlStore:
     """The store of a system that is there already, as :func:`store_of` opens it.
 
-    Whoever only asks, or changes what is there, opens it this way: a new, empty system would answer that nobody is
+    Callers that only ask, or change what is there, open it this way: a new, empty system would answer that no person is
     known.
 
     Raises:
@@ -53,7 +53,7 @@ def existing_store_of(settings: Settings) -> SqlStore:
 
 
 def store_without_keys(settings: Settings) -> SqlStore:
-    """The store of a system that is there already, for whoever only reads it: no key is needed, and none is made.
+    """The store of a system that is there already, for callers that only read it: no key is needed, and none is made.
 
     Raises:
         NoSystem: there is none; nothing was made.

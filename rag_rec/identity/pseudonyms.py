@@ -1,7 +1,7 @@
 """Keyed one-way names: how people are named where their ids may not stand (ledger, receipts, suppression list).
 
-A pseudonym is an HMAC-SHA256. Without the key nobody can tell whose it is, not even by trying every id; with it, only
-whether a given id is meant. The key never changes: people whose ids are gone could not be named anew.
+A pseudonym is an HMAC-SHA256. Without the key it cannot be traced to a person, not even by trying every id; with it,
+only whether a given id is meant. The key never changes: people whose ids are gone could not be named anew.
 """
 
 from __future__ import annotations

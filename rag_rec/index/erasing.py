@@ -42,7 +42,7 @@ def erase_from_files(generations: Generations, erased: Erased) -> int:
     Published generations are replaced by successors, each once for all users; the files of an unfinished build are
     replaced in place. What was made from the store at or after a user's erasure holds only what that user has kept and
     stays as it is: nobody would replay it. What an interrupted rewriting left is destroyed. So is a generation that
-    holds somebody, is damaged and not in use: what cannot be read cannot be rewritten.
+    holds the person, is damaged and not in use: what cannot be read cannot be rewritten.
 
     Raises:
         CorruptIndex: the generation in use is damaged. Everything else is done.

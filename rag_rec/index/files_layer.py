@@ -15,7 +15,7 @@ from rag_rec.store.protocol import Store
 
 
 class FilesLayer(QuietLayer):
-    """Rewrites the index files that hold anybody of the group.
+    """Rewrites the index files that hold a person of the group.
 
     Args:
         generations: the index files of this folder.
@@ -44,7 +44,7 @@ class FilesLayer(QuietLayer):
         wait_for_open(self._store, erased_at(group), self._place, self._wait_ms)
 
     def look(self, group: Group) -> Sequence[Finding]:
-        """No file from before the erasure holds anybody of the group, here or in another place."""
+        """No file from before the erasure holds a person of the group, here or in another place."""
         left = left_in_files(self._generations, _epochs(group))
         generations = len(self._generations.names())
         proof = (

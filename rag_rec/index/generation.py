@@ -33,7 +33,7 @@ FORMAT: Final = 1
 class Manifest:
     """What a generation holds. ``epoch`` is the change up to which it is complete; ``lineage`` names the build that
     it descends from by removals only, so that a running service can tell a removal from a rebuild. ``reader_fitted``
-    says whether the build fitted its reader; one that was taken over from elsewhere may be older than the rest."""
+    says whether the build fitted its reranker; one that was taken over from elsewhere may be older than the rest."""
 
     id: str
     lineage: str
@@ -70,7 +70,7 @@ class Generation:
 
     @property
     def fitted_in(self) -> str | None:
-        """Name of the generation whose build fitted the reader; None where it was taken over from elsewhere."""
+        """Name of the generation whose build fitted the reranker; None where it was taken over from elsewhere."""
         return self.manifest.lineage if self.manifest.reader_fitted else None
 
 

@@ -91,7 +91,7 @@ class ItemSpace:
         return self._vectors.rows
 
     def rows(self) -> ItemRows:
-        """The vectors by number, for whoever refers to items."""
+        """The vectors by number, for code that refers to items."""
         return ItemRows(self)
 
     def clusters(self) -> npt.NDArray[np.int32]:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Memory(Protocol):
-    """The state that answers. :class:`rag_rec.index.live.Live` is one."""
+    """The state that answers. :class:`rag_rec.index.serving_state.ServingState` is one."""
 
     @property
     def epoch(self) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.adapters.lineage import adapter_in_use, outdated, unrecorded
 from rag_rec.adapters.removal import destroy_unused
 from rag_rec.errors import CorruptIndex, Unfinished
@@ -40,7 +40,7 @@ class Cleaner:
         self._store = store
         self._place = place
         self._generations = generations_of(settings)
-        self._compact = CompactStore(settings.compact)
+        self._compact = AdapterStore(settings.compact)
 
     def clean(self, *, thorough: bool = False) -> bool:
         """Remove what was forgotten since the folder was looked at last, look by other means, and report.
@@ -53,8 +53,8 @@ class Cleaner:
             Whether there was anything to look at.
 
         Raises:
-            Unfinished: something of somebody who was forgotten is left.
-            CorruptIndex: the generation in use is damaged, and may hold somebody who was forgotten.
+            Unfinished: something of a forgotten person is left.
+            CorruptIndex: the generation in use is damaged, and may hold a forgotten person.
             Busy: another process holds a lock for too long.
         """
         target = self._store.erasure_epoch()
@@ -69,7 +69,7 @@ class Cleaner:
         left = self._left(erased, target)
         if left:
             raise Unfinished(
-                f"This data folder still holds {len(left)} files of somebody who was forgotten, or that may be: it is "
+                f"This data folder still holds {len(left)} files of a forgotten person, or that may be: it is "
                 "tried again. Look at the log, and at the disk."
             )
         self._place.say(target)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.artifacts.destruction import destroy
 from rag_rec.artifacts.immutable import POINTER
 from rag_rec.index.generation import Generations
@@ -15,7 +15,7 @@ def discard_derived(settings: Settings, generations: Generations) -> None:
     The caller holds :meth:`rag_rec.index.generation.Generations.writing`. The pointers go first, so that no reader
     finds half of anything. Bases of the compact generator hold no person and stay.
     """
-    compact = CompactStore(settings.compact)
+    compact = AdapterStore(settings.compact)
     for root in (generations.root, compact.root):
         (root / POINTER).unlink(missing_ok=True)
     folders = [path for path in generations.root.iterdir() if path.is_dir()]

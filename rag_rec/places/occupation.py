@@ -17,7 +17,7 @@ from typing import Final
 import structlog
 from filelock import FileLock, Timeout
 
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.artifacts.private import FILE_MODE
 from rag_rec.clock import now_ms
 from rag_rec.errors import Busy, CopiedFolder, ForeignFolder
@@ -148,7 +148,7 @@ class Occupation:
         self._store.put_place(said)
 
     def _adapters(self) -> tuple[str, ...]:
-        return tuple(sorted(CompactStore(self._settings.compact).adapter_digests()))
+        return tuple(sorted(AdapterStore(self._settings.compact).adapter_digests()))
 
     def _now(self) -> Identity:
         return read_identity(self._home) or self.identity

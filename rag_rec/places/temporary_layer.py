@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.artifacts.destruction import remove
 from rag_rec.index.generation import Generations
 from rag_rec.layers.finding import Finding, LayerName
@@ -25,7 +25,7 @@ def partial_files(generations: Generations) -> list[Path]:
     return sorted(generations.root.rglob(PARTIAL))
 
 
-def sweep(generations: Generations, compact: CompactStore, erased: int) -> None:
+def sweep(generations: Generations, compact: AdapterStore, erased: int) -> None:
     """Overwrite and remove partial files, and checkpoints of trainings from before an erasure. Such a training will be
     refused at its end.
 
@@ -56,7 +56,7 @@ class TemporaryLayer(QuietLayer):
     name = LayerName.TEMPORARY
     state = ForgetState.ERASED
 
-    def __init__(self, generations: Generations, compact: CompactStore, store: Store, place: str | None) -> None:
+    def __init__(self, generations: Generations, compact: AdapterStore, store: Store, place: str | None) -> None:
         self._generations = generations
         self._compact = compact
         self._store = store

@@ -15,7 +15,7 @@ class Shown:
     """A bar where stderr is a terminal, log lines where it is not. Use it as a context manager.
 
     Args:
-        job: what is going on, such as the command's name. It names nobody.
+        job: what is going on, such as the command's name. It names no person.
     """
 
     def __init__(self, job: str = "rag-rec") -> None:

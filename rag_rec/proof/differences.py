@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from rag_rec.candidates.counts import CountMatrix, Entries
 from rag_rec.domain import Strategy
-from rag_rec.index.live import Live
+from rag_rec.index.serving_state import ServingState
 from rag_rec.proof.lists import RankedList, model_with_inverse, ranked_lists
 from rag_rec.proof.twin import Twin
 
@@ -36,7 +36,7 @@ class Difference:
     worst: float = 0.0
 
 
-def counts(live: Live, twin: Twin, name: str) -> Iterator[Difference]:
+def counts(live: ServingState, twin: Twin, name: str) -> Iterator[Difference]:
     """Compares the count matrix of this name: all counts that are not zero in one of the two."""
     first = 0
     while first < len(live.items):
@@ -45,13 +45,13 @@ def counts(live: Live, twin: Twin, name: str) -> Iterator[Difference]:
         first += BAND
 
 
-def popularity(live: Live, twin: Twin) -> Iterator[Difference]:
+def popularity(live: ServingState, twin: Twin) -> Iterator[Difference]:
     """Compares how often each item was chosen, by period and in total."""
     yield _entries(live.statistics.popularity.entries(), twin.live.statistics.popularity.entries())
     yield _arrays(live.statistics.popularity.total, twin.live.statistics.popularity.total)
 
 
-def passages(live: Live, twin: Twin, users: Sequence[int]) -> Iterator[Difference]:
+def passages(live: ServingState, twin: Twin, users: Sequence[int]) -> Iterator[Difference]:
     """Compares the sequences that are searched for passages: each user's, and how many stand there in all."""
     for user in users:
         positives = twin.live.positives(twin.live.people.history(user))
@@ -60,7 +60,7 @@ def passages(live: Live, twin: Twin, users: Sequence[int]) -> Iterator[Differenc
     yield _one(live.statistics.sequences.rows == twin.live.statistics.sequences.rows)
 
 
-def inverse(live: Live, twin: Twin) -> Iterator[Difference]:
+def inverse(live: ServingState, twin: Twin) -> Iterator[Difference]:
     """Compares P with the twin's, relative to the twin's largest entry. Both keep dense counts."""
     first = 0
     while first < len(live.items):
@@ -71,7 +71,7 @@ def inverse(live: Live, twin: Twin) -> Iterator[Difference]:
         first += BAND
 
 
-def item_vectors(live: Live, twin: Twin) -> Iterator[Difference]:
+def item_vectors(live: ServingState, twin: Twin) -> Iterator[Difference]:
     """Compares the catalogue's vectors and clusters, to the bit."""
     first = 0
     while first < max(len(live.items.vectors()), len(twin.live.items.vectors())):
@@ -81,14 +81,14 @@ def item_vectors(live: Live, twin: Twin) -> Iterator[Difference]:
         first += BAND
 
 
-def histories(live: Live, twin: Twin, users: Sequence[int]) -> Iterator[Difference]:
+def histories(live: ServingState, twin: Twin, users: Sequence[int]) -> Iterator[Difference]:
     """Compares each user's interactions, to the bit."""
     for user in users:
         mine, theirs = (each.people.history(user) for each in (live, twin.live))
         yield _one(mine.tobytes() == theirs.tobytes())
 
 
-def interaction_vectors(live: Live, twin: Twin, users: Sequence[int]) -> Iterator[Difference]:
+def interaction_vectors(live: ServingState, twin: Twin, users: Sequence[int]) -> Iterator[Difference]:
     """Compares each user's list of interactions with their vectors, to the bit."""
     for user in users:
         mine, theirs = (each.people.interactions for each in (live, twin.live))
@@ -97,7 +97,7 @@ def interaction_vectors(live: Live, twin: Twin, users: Sequence[int]) -> Iterato
         yield _one(same and _same(mine.vectors(user), theirs.vectors(user)))
 
 
-def profiles(live: Live, twin: Twin, users: Sequence[int]) -> Iterator[Difference]:
+def profiles(live: ServingState, twin: Twin, users: Sequence[int]) -> Iterator[Difference]:
     """Compares each user's profile vector, to the bit."""
     for user in users:
         mine, theirs = (each.people.profile(user) for each in (live, twin.live))
@@ -105,7 +105,7 @@ def profiles(live: Live, twin: Twin, users: Sequence[int]) -> Iterator[Differenc
         yield _one(same)
 
 
-def lists(live: Live, twin: Twin, users: Sequence[int | None]) -> Iterator[Difference]:
+def lists(live: ServingState, twin: Twin, users: Sequence[int | None]) -> Iterator[Difference]:
     """Compares each user's list under every strategy: items, order, scores, sources, evidence and reasons.
 
     P of a state that has changed often is off by some rounding, which once in millions of features reaches the sixth
@@ -119,7 +119,7 @@ def lists(live: Live, twin: Twin, users: Sequence[int | None]) -> Iterator[Diffe
             yield Difference(1, int(again[strategy] != expected), mine[strategy].distance(expected))
 
 
-def users_of(live: Live, twin: Twin) -> list[int]:
+def users_of(live: ServingState, twin: Twin) -> list[int]:
     """Everybody of whom one of the two holds anything, ascending."""
     people = [each.people for each in (live, twin.live)]
     numbers = [each.profiles.numbers() for each in people] + [each.interactions.users() for each in people]
@@ -127,12 +127,12 @@ def users_of(live: Live, twin: Twin) -> list[int]:
     return sorted(told.union(*(each.tolist() for each in numbers)))
 
 
-def _matrix(live: Live, name: str) -> CountMatrix:
+def _matrix(live: ServingState, name: str) -> CountMatrix:
     statistics = live.statistics
     return statistics.together if name == "together" else statistics.transitions[name]
 
 
-def _with_inverse_of(twin: Twin, live: Live, user: int | None) -> dict[Strategy, RankedList]:
+def _with_inverse_of(twin: Twin, live: ServingState, user: int | None) -> dict[Strategy, RankedList]:
     inverse = twin.live.statistics.inverse
     model = live.model if inverse is None else model_with_inverse(live, inverse)
     return ranked_lists(live, twin.store, twin.settings, user, model)

@@ -6,7 +6,7 @@ removal, to the state after it, and to the twin that never knew the forgotten pe
 are subtracted from the counts, and added again afterwards; else the counts would give them away. So a state must be of
 this process's own, and answer nobody else meanwhile.
 
-Neither the photograph nor the report names anybody, and the photograph is kept in memory only.
+Neither the photograph nor the report names a person, and the photograph is kept in memory only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rag_rec.candidates.query import Query
 from rag_rec.domain import AttributeValue, User
 from rag_rec.evaluation.bootstrap import interval
 from rag_rec.evaluation.ranking import DEPTH, PERSISTENCE, gains, rank_biased_overlap, rank_of
-from rag_rec.index.live import Live
+from rag_rec.index.serving_state import ServingState
 from rag_rec.proof.twin import Twin
 from rag_rec.recommend.pipeline import context_of, question
 from rag_rec.recommend.prompting import Context
@@ -127,7 +127,7 @@ class HarmReport:
 
 
 def photograph(
-    live: Live, store: Store, forgotten: Sequence[int], settings: Settings, extent: Extent | None = None
+    live: ServingState, store: Store, forgotten: Sequence[int], settings: Settings, extent: Extent | None = None
 ) -> Before:
     """Draw the users to ask and note their lists, before a removal is accepted.
 
@@ -157,7 +157,7 @@ def photograph(
     return Before(questions, lists, kept, len(groups) - len(kept), settings.candidates, settings.seed)
 
 
-def assess(before: Before, live: Live, twin: Twin) -> HarmReport:
+def assess(before: Before, live: ServingState, twin: Twin) -> HarmReport:
     """Put the same questions to the state after the removal and to its twin, and compare the answers.
 
     Users who have been forgotten since the photograph are left out.
@@ -177,8 +177,8 @@ def _drawn(draws: np.random.Generator, users: Sequence[int], most: int) -> list[
     return [int(user) for user in draws.permutation(np.array(users, dtype=np.int64))[:most]]
 
 
-def _neighbours(live: Live, searched: Sequence[int], forgotten: set[int], extent: Extent) -> set[int]:
-    """Those who remain and whose profiles are nearest to somebody forgotten."""
+def _neighbours(live: ServingState, searched: Sequence[int], forgotten: set[int], extent: Extent) -> set[int]:
+    """Those who remain and whose profiles are nearest to a forgotten person."""
     near: set[int] = set()
     for user in searched:
         profile = live.people.profile(user)
@@ -211,7 +211,7 @@ def _parts(value: AttributeValue) -> tuple[str, ...]:
     return value if isinstance(value, tuple) else (str(value),)
 
 
-def _question(live: Live, settings: Settings, user: int) -> Question | None:
+def _question(live: ServingState, settings: Settings, user: int) -> Question | None:
     """The question for a user; None without two positives at least."""
     context = context_of(live, User(""), user)
     if len(context.positives) < 2:
@@ -220,7 +220,7 @@ def _question(live: Live, settings: Settings, user: int) -> Question | None:
     return Question(_without(live, context, answer, settings), answer)
 
 
-def _without(live: Live, context: Context, answer: int, settings: Settings) -> Query:
+def _without(live: ServingState, context: Context, answer: int, settings: Settings) -> Query:
     """The question of a user who has not met the answer yet."""
     unmet = context.history["item"] != answer
     history, vectors = context.history[unmet], context.vectors[unmet]
@@ -229,14 +229,14 @@ def _without(live: Live, context: Context, answer: int, settings: Settings) -> Q
     return replace(question(live, earlier), profile=profile)
 
 
-def _lists(live: Live, questions: Mapping[int, Question], depth: int) -> Lists:
+def _lists(live: ServingState, questions: Mapping[int, Question], depth: int) -> Lists:
     """The list that a state answers to each question, best first."""
     with _held_out(live, questions):
         return {user: live.model.candidates(each.query, depth).items for user, each in questions.items()}
 
 
 @contextmanager
-def _held_out(live: Live, questions: Mapping[int, Question]) -> Iterator[None]:
+def _held_out(live: ServingState, questions: Mapping[int, Question]) -> Iterator[None]:
     """Take the answers out of the counts, and put them back at the end."""
     wholes = {user: live.positives(live.people.history(user)) for user in questions}
     changes = [(whole, whole[whole["item"] != questions[user].answer]) for user, whole in wholes.items()]

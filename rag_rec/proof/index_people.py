@@ -19,7 +19,8 @@ from rag_rec.store.records import ChangeKind
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """Numbers of the users and items that changed since a generation was built; whoever loads it replays them."""
+    """Numbers of the users and items that changed since a generation was built; the process that loads it replays
+    them."""
 
     users: set[int]
     items: list[int]

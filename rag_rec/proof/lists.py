@@ -12,7 +12,7 @@ from rag_rec.candidates.gram_inverse import GramInverse
 from rag_rec.candidates.model import SCORE_DECIMALS, CandidateModel
 from rag_rec.candidates.statistics import Statistics
 from rag_rec.domain import Reason, Strategy, User
-from rag_rec.index.live import Live
+from rag_rec.index.serving_state import ServingState
 from rag_rec.recommend.pipeline import context_of, question
 from rag_rec.recommend.prompting import PromptWriter
 from rag_rec.recommend.reasons import cite
@@ -39,7 +39,7 @@ class RankedList:
 
 
 def ranked_lists(
-    live: Live, store: Store, settings: Settings, user: int | None, model: CandidateModel | None = None
+    live: ServingState, store: Store, settings: Settings, user: int | None, model: CandidateModel | None = None
 ) -> dict[Strategy, RankedList]:
     """A user's list under every strategy; ``user`` None is a stranger, ``model`` None the state's own."""
     context = context_of(live, User(""), user)
@@ -58,13 +58,13 @@ def ranked_lists(
     return lists
 
 
-def model_with_inverse(live: Live, inverse: GramInverse) -> CandidateModel:
+def model_with_inverse(live: ServingState, inverse: GramInverse) -> CandidateModel:
     """The candidate model of a state, reading another P of the same counts instead of its own."""
     own = live.statistics
     statistics = Statistics(own.together, dict(own.transitions), own.popularity, own.sequences, inverse)
-    people, reader = live.people, live.model.reader
+    people, reranker = live.people, live.model.reranker
     return CandidateModel(
-        statistics, live.items.vectors, people.profiles, lambda user: live.positives(people.history(user)), reader
+        statistics, live.items.vectors, people.profiles, lambda user: live.positives(people.history(user)), reranker
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from rag_rec.index.live import Live
+from rag_rec.index.serving_state import ServingState
 from rag_rec.index.shards import SHARDS
 from rag_rec.progress.protocol import SILENT, Progress
 from rag_rec.proof import differences
@@ -27,7 +27,7 @@ STANDSTILL: Final = 0.04
 """Seconds after which a standstill ends; the step that is under way is finished first."""
 
 BREATH: Final = 0.005
-"""Seconds between two standstills, so that whoever waits gets a turn."""
+"""Seconds between two standstills, so that waiting calls get a turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,14 @@ class Proof:
         epoch: of the store at the end.
         users: how many users the two states hold.
         listed: of how many of them the lists were compared.
-        reader: digest of the reader, which both share.
+        reranker: digest of the reranker, which both share.
     """
 
     rows: tuple[Row, ...]
     epoch: int
     users: int
     listed: int
-    reader: str
+    reranker: str
 
     @property
     def equal(self) -> bool:
@@ -69,7 +69,9 @@ class Proof:
         return all(row.equal for row in self.rows)
 
 
-def compare(live: Live, twin: Twin, sample: int | None = None, seed: int = 0, progress: Progress = SILENT) -> Proof:
+def compare(
+    live: ServingState, twin: Twin, sample: int | None = None, seed: int = 0, progress: Progress = SILENT
+) -> Proof:
     """Compare a state with its twin while the state goes on answering.
 
     Every count, vector, profile, history and file is compared. Lists are compared for all users, or for a random
@@ -87,7 +89,7 @@ def compare(live: Live, twin: Twin, sample: int | None = None, seed: int = 0, pr
         users = differences.users_of(live, twin)
     listed = _drawn(users, sample, seed)
     rows = tuple(_row(check, live, twin, progress) for check in _checks(live, twin, users, listed))
-    return Proof(rows, twin.live.epoch, len(users), len(listed), live.reader.digest)
+    return Proof(rows, twin.live.epoch, len(users), len(listed), live.reranker.digest)
 
 
 def proof_table(proof: Proof) -> dict[str, Any]:
@@ -108,7 +110,7 @@ def proof_table(proof: Proof) -> dict[str, Any]:
         "users": proof.users,
         "users_listed": proof.listed,
         "epoch": proof.epoch,
-        "reader": proof.reader,
+        "reader": proof.reranker,
         "rows": rows,
     }
 
@@ -122,7 +124,7 @@ class Check:
     steps: Iterator[Difference]
 
 
-def _checks(live: Live, twin: Twin, users: Sequence[int], listed: Sequence[int]) -> Iterator[Check]:
+def _checks(live: ServingState, twin: Twin, users: Sequence[int], listed: Sequence[int]) -> Iterator[Check]:
     people, bands = len(users), -(-len(live.items) // BAND)
     for name in ("together", *live.statistics.transitions):
         yield Check(f"counts: {name}", bands, differences.counts(live, twin, name))
@@ -138,7 +140,7 @@ def _checks(live: Live, twin: Twin, users: Sequence[int], listed: Sequence[int])
     yield Check("recommendation lists", len(listed) + 1, differences.lists(live, twin, [*listed, None]))
 
 
-def _row(check: Check, live: Live, twin: Twin, progress: Progress) -> Row:
+def _row(check: Check, live: ServingState, twin: Twin, progress: Progress) -> Row:
     found: list[Difference] = []
     progress.stage(f"compare {check.name}", check.total)
     while batch := _advance(check.steps, live, twin):
@@ -153,7 +155,7 @@ def _row(check: Check, live: Live, twin: Twin, progress: Progress) -> Row:
     )
 
 
-def _advance(steps: Iterator[Difference], live: Live, twin: Twin) -> list[Difference]:
+def _advance(steps: Iterator[Difference], live: ServingState, twin: Twin) -> list[Difference]:
     """As many steps as fit into one standstill, at least one if there is one left."""
     done: list[Difference] = []
     with twin.level(live):

@@ -3,8 +3,8 @@
 Every history is read from the store, every text of an interaction embedded anew, every profile computed, every count
 counted and P inverted anew. Nothing comes from the state that it is compared with, nor from what index files hold of
 people. Two parts are shared, because they hold nothing of people that could be removed exactly: the catalogue's item
-vectors and clusters, read from the index, and the reader. Equality therefore holds *given the same reader*; the receipt
-speaks of the reader as a layer of its own.
+vectors and clusters, read from the index, and the reranker. Equality therefore holds *given the same reranker*; the
+receipt speaks of the reranker as a layer of its own.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from rag_rec.errors import Busy, CorruptIndex, InvalidInput
 from rag_rec.index.generation import Generation, Generations
 from rag_rec.index.item_space import ItemSpace
-from rag_rec.index.live import Live
 from rag_rec.index.people import People
+from rag_rec.index.serving_state import ServingState
 from rag_rec.progress.protocol import SILENT, Progress
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
@@ -38,13 +38,13 @@ class Twin:
         generations: the index generations of the system.
     """
 
-    live: Live
+    live: ServingState
     store: Store
     settings: Settings
     generations: Generations
 
     @contextmanager
-    def level(self, other: Live) -> Iterator[None]:
+    def level(self, other: ServingState) -> Iterator[None]:
         """Keep both states at the store's epoch, with nothing waiting to be folded into P.
 
         Meanwhile an answer by ``other`` waits if it has to follow a change. The epochs are looked at after both have
@@ -60,14 +60,16 @@ class Twin:
             yield
 
 
-def build_twin(live: Live, store: Store, settings: Settings, embedder: Embedder, progress: Progress = SILENT) -> Twin:
+def build_twin(
+    live: ServingState, store: Store, settings: Settings, embedder: Embedder, progress: Progress = SILENT
+) -> Twin:
     """Build the twin of a state from the store.
 
     It keeps counts as the state does, dense or sparse: a catalogue that grew beyond the limit is counted in another
     way only at the next start. It takes as much memory as the state has.
 
     Args:
-        live: the state that it will be compared with; only its reader and its kind of counts are looked at.
+        live: the state that it will be compared with; only its reranker and its kind of counts are looked at.
         store: the system of record.
         settings: of the system.
         embedder: the embedding model.
@@ -85,7 +87,7 @@ def build_twin(live: Live, store: Store, settings: Settings, embedder: Embedder,
     limit = {"dense_items_limit": sys.maxsize if live.statistics.dense else 0}
     rows = items.rows()
     nobody = People(InteractionIndex(rows), FlatIndex(rows.dimension))
-    twin = Live(generation, store, settings.model_copy(update=limit), embedder, items, nobody, live.reader)
+    twin = ServingState(generation, store, settings.model_copy(update=limit), embedder, items, nobody, live.reranker)
     twin.take_all(progress)
     return Twin(twin, store, settings, generations)
 

@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.adapters.policy import AdapterPolicy
 from rag_rec.clock import now_ms
 from rag_rec.compact.vocabulary import FILE as VOCABULARY
@@ -22,10 +22,10 @@ from rag_rec.compact.vocabulary import Vocabulary
 from rag_rec.errors import CorruptIndex, InvalidInput, NotReady, needs
 from rag_rec.generators.condition import Condition, ConditionKeeper, Standing
 from rag_rec.generators.failures import GeneratorFailure, Reason
-from rag_rec.generators.language_model import Care, LanguageModel
+from rag_rec.generators.language_model import LanguageModel, RankingOptions
 from rag_rec.generators.passthrough import Passthrough
 from rag_rec.generators.protocol import Backend, Encoder, Generator
-from rag_rec.generators.wanted import Wanted, wanted
+from rag_rec.generators.spec import GeneratorSpec, wanted
 from rag_rec.recommend.fusion import UNGATED_WEIGHT, Gate, gate_path
 from rag_rec.recommend.ranker import Ranker
 from rag_rec.recommend.source import FixedRanking, RankerSource, Unavailable, condition_of
@@ -44,7 +44,7 @@ GRACE_SECONDS: Final = 5.0
 log = structlog.get_logger()
 
 
-def open_generator(settings: Settings, target: Wanted) -> LanguageModel:
+def open_generator(settings: Settings, target: GeneratorSpec) -> LanguageModel:
     """A language model with its prompt encoder.
 
     The adapter is not loaded yet; a vLLM server that is reached before it is told to load one gets it by itself.
@@ -59,11 +59,11 @@ def open_generator(settings: Settings, target: Wanted) -> LanguageModel:
         message = str(error) if isinstance(error, NotReady) else f"The model {target.model!r} cannot be read."
         raise GeneratorFailure(Reason.MODEL_NOT_FOUND, message) from error
     least = settings.generator_least_mass or encoder.least_mass
-    care = Care(least, settings.generator_orders, settings.seed)
+    care = RankingOptions(least, settings.generator_orders, settings.seed)
     return LanguageModel(encoder, _backend(settings, target), care)
 
 
-def _encoder(target: Wanted) -> Encoder:
+def _encoder(target: GeneratorSpec) -> Encoder:
     if (Path(target.model) / VOCABULARY).is_file():
         from rag_rec.generators.item_tokens import ItemTokenEncoder  # noqa: PLC0415 - only where it is used
 
@@ -74,7 +74,7 @@ def _encoder(target: Wanted) -> Encoder:
     return LetterEncoder.open(target.model)
 
 
-def _backend(settings: Settings, target: Wanted) -> Backend:
+def _backend(settings: Settings, target: GeneratorSpec) -> Backend:
     if target.kind == "vllm":
         from rag_rec.generators.vllm import VllmBackend  # noqa: PLC0415 - only where it is used
 
@@ -89,7 +89,7 @@ def _backend(settings: Settings, target: Wanted) -> Backend:
     return LocalBackend.open(folder if folder.is_dir() else target.model, device=settings.generator_device)
 
 
-def load_gate(settings: Settings, target: Wanted) -> Gate | None:
+def load_gate(settings: Settings, target: GeneratorSpec) -> Gate | None:
     """What was measured of this model and adapter; where gates are turned off, a neutral one."""
     if not settings.generator_gate:
         return Gate(use=True, weight=UNGATED_WEIGHT)
@@ -100,7 +100,7 @@ class OpenRanking:
     """The generator of the settings. What fails to open does not stop the service: the ranker in use stays, and the
     candidates' order is the answer where there is none; it is tried again after a while.
 
-    An adapter that saw somebody who was forgotten leaves with the next refresh once the policy of the settings does not
+    An adapter that saw a forgotten person leaves with the next refresh once the policy of the settings does not
     let it rank any more.
 
     Args:
@@ -115,14 +115,14 @@ class OpenRanking:
     def __init__(self, settings: Settings, store: Store, clock: Callable[[], int] | None = None) -> None:
         self._settings = settings
         self._policy = AdapterPolicy(store, settings)
-        self._folder = CompactStore(settings.compact).adapters
+        self._folder = AdapterStore(settings.compact).adapters
         self._clock = clock or now_ms
         self._timeout = settings.generator_timeout_ms / 1000
         self._lock = threading.Lock()
         self._keeper = ConditionKeeper(self._clock)
         self._held: LanguageModel | None = None
-        self._target: Wanted | None = None
-        self._failed: tuple[Wanted, float, Reason] | None = None  # what could not be opened, when, and why
+        self._target: GeneratorSpec | None = None
+        self._failed: tuple[GeneratorSpec, float, Reason] | None = None  # what could not be opened, when, and why
         self._retired: list[tuple[LanguageModel, float]] = []
         self.current = Ranker(Passthrough(), None, self._timeout)
         try:
@@ -174,7 +174,7 @@ class OpenRanking:
             if self._held is not None:
                 self._held.close()
 
-    def _look(self, target: Wanted | None, wait: float) -> None:
+    def _look(self, target: GeneratorSpec | None, wait: float) -> None:
         """Note how the generator is: the one in use, or the one that could not be opened where none is."""
         if self._held is not None:
             self._keeper.tell(self._held.backend.problem(wait))
@@ -188,7 +188,7 @@ class OpenRanking:
         if held is not None and not self._may_stay(held.backend.adapter):
             self.current = Ranker(held, None, self._timeout, withheld=True)
 
-    def _permitted(self, target: Wanted | None) -> Wanted | None:
+    def _permitted(self, target: GeneratorSpec | None) -> GeneratorSpec | None:
         """What is wanted, without an adapter that may not rank."""
         if target is None or self._may_rank(target.adapter_digest):
             return target
@@ -200,7 +200,7 @@ class OpenRanking:
     def _may_rank(self, adapter: str | None) -> bool:
         return adapter is None or self._policy.may_serve(adapter, self._clock())
 
-    def _take_up(self, target: Wanted, gate: Gate | None) -> None:
+    def _take_up(self, target: GeneratorSpec, gate: Gate | None) -> None:
         before, old = self.current, self._held
         if old is not None and self._is_swap(target) and not (gate and gate.use):
             # the new adapter must not answer under the old one's gate
@@ -221,7 +221,7 @@ class OpenRanking:
         if (model, gate, target.withheld) != (current.generator, current.gate, current.withheld):
             self.current = self._ranker(model, gate, target)
 
-    def _note_failure(self, target: Wanted, gate: Gate | None, error: Exception) -> None:
+    def _note_failure(self, target: GeneratorSpec, gate: Gate | None, error: Exception) -> None:
         """Remember what could not be opened; it is logged once, however often it is tried again."""
         reason, before = _reason_of(error), self._failed
         self._failed = target, time.monotonic(), reason
@@ -231,10 +231,10 @@ class OpenRanking:
         elif before is None or (before[0], before[2]) != (target, reason):
             log.warning("generator_not_replaced", reason=reason.value, kind=type(error).__name__)
 
-    def _ranker(self, generator: Generator, gate: Gate | None, target: Wanted) -> Ranker:
+    def _ranker(self, generator: Generator, gate: Gate | None, target: GeneratorSpec) -> Ranker:
         return Ranker(generator, gate, self._timeout, withheld=target.withheld, problem=lambda: self._keeper.problem)
 
-    def _opened(self, target: Wanted) -> LanguageModel:
+    def _opened(self, target: GeneratorSpec) -> LanguageModel:
         """The model in use, or another one where another is wanted, with its adapter."""
         old = self._held
         if old is not None and self._target is not None and self._target.model == target.model:
@@ -251,12 +251,12 @@ class OpenRanking:
             log.warning("generator_waits", reason=error.reason.value)  # a server that comes back gets the adapter
         return model
 
-    def _is_swap(self, target: Wanted) -> bool:
+    def _is_swap(self, target: GeneratorSpec) -> bool:
         """Whether nothing but the adapter of the model in use is to change."""
         loaded = self._target
         return loaded is not None and loaded.model == target.model and loaded.adapter != target.adapter
 
-    def _has_just_failed(self, target: Wanted) -> bool:
+    def _has_just_failed(self, target: GeneratorSpec) -> bool:
         if self._failed is None:
             return False
         failed, when, _ = self._failed

@@ -21,8 +21,8 @@ from rag_rec.domain import (
 )
 from rag_rec.errors import InvalidInput, RagRecError
 from rag_rec.events.history import empty_history
-from rag_rec.index.live import Live
-from rag_rec.recommend.prompting import Chosen, Context, PromptWriter
+from rag_rec.index.serving_state import ServingState
+from rag_rec.recommend.prompting import Context, PromptWriter, SelectedEvidence
 from rag_rec.recommend.ranker import Ranked, Ranker
 from rag_rec.recommend.reasons import cite
 from rag_rec.settings import Settings
@@ -33,13 +33,13 @@ log = structlog.get_logger()
 
 
 class Overtaken(Exception):
-    """Somebody was forgotten while the answer was being made; whatever has been computed is void."""
+    """A person was forgotten while the answer was being made; whatever has been computed is void."""
 
 
 class Recommender:
     """Answers one request from one live state. Holds nothing personal itself."""
 
-    def __init__(self, live: Live, store: Store, ranker: Ranker, settings: Settings) -> None:
+    def __init__(self, live: ServingState, store: Store, ranker: Ranker, settings: Settings) -> None:
         self._live = live
         self._store = store
         self._ranker = ranker
@@ -52,7 +52,7 @@ class Recommender:
 
         Raises:
             InvalidInput: k is out of range, or the filter cannot be understood.
-            Overtaken: somebody was forgotten in this memory meanwhile. It is looked at before each step that takes
+            Overtaken: a person was forgotten in this memory meanwhile. It is looked at before each step that takes
                 long; that nobody was, the caller has to make sure of.
         """
         self._check(request)
@@ -107,7 +107,7 @@ class Recommender:
             log.error("candidates_error", kind=type(error).__name__)
             return self._live.model.popular(query, n)
 
-    def _rank(self, context: Context, found: CandidateList, chosen: Chosen, deadline: float | None) -> Ranked:
+    def _rank(self, context: Context, found: CandidateList, chosen: SelectedEvidence, deadline: float | None) -> Ranked:
         """Final scores of the candidates. An LLM is not asked about a stranger, of whom it can know nothing."""
         if not self._ranker.asks or not found.personal or not len(found):
             return self._ranker.without(found.scores, personal=found.personal)
@@ -120,7 +120,7 @@ class Recommender:
         found: CandidateList,
         scores: npt.NDArray[np.float64],
         best: npt.NDArray[np.int64],
-        chosen: Chosen,
+        chosen: SelectedEvidence,
     ) -> tuple[RecommendedItem, ...]:
         """The best candidates, each with the interactions of the same user that speak for it."""
         catalogue = self._live.items.catalogue
@@ -155,7 +155,7 @@ class Recommender:
         )
 
 
-def context_of(live: Live, user: User, number: int | None) -> Context:
+def context_of(live: ServingState, user: User, number: int | None) -> Context:
     """What a state knows of a user at present; nothing of a stranger, whose ``number`` is None."""
     if number is None:
         nothing = empty_history()
@@ -164,7 +164,7 @@ def context_of(live: Live, user: User, number: int | None) -> Context:
     return Context(user, number, history, live.positives(history), vectors)
 
 
-def question(live: Live, context: Context, allowed: npt.NDArray[np.bool_] | None = None) -> Query:
+def question(live: ServingState, context: Context, allowed: npt.NDArray[np.bool_] | None = None) -> Query:
     """What the candidate model is asked for a user: items that they have not met, among the ``allowed`` ones.
 
     "Recent" refers to the user's last positive, or to the newest that anybody has.

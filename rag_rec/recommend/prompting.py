@@ -16,8 +16,8 @@ from rag_rec.domain import Candidate, Strategy, User
 from rag_rec.events.history import History
 from rag_rec.evidence import strategy as evidence_strategy
 from rag_rec.generators.protocol import EvidenceCost, EvidenceLine, Prompt
-from rag_rec.index.live import Live
-from rag_rec.recommend.recollection import Recollection, recollect
+from rag_rec.index.serving_state import ServingState
+from rag_rec.recommend.evidence_pool import EvidencePool, evidence_pool
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.vectors.protocol import Vectors
@@ -38,10 +38,10 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class SelectedEvidence:
     """What evidence was chosen from, and the ``rows`` of it that were chosen, ascending."""
 
-    memory: Recollection
+    memory: EvidencePool
     rows: npt.NDArray[np.int64]
 
     @property
@@ -58,23 +58,25 @@ class Chosen:
 class PromptWriter:
     """Chooses evidence and writes prompts from one live state."""
 
-    def __init__(self, live: Live, store: Store, settings: Settings) -> None:
+    def __init__(self, live: ServingState, store: Store, settings: Settings) -> None:
         self._live = live
         self._store = store
         self._settings = settings
 
-    def choose(self, context: Context, found: CandidateList, strategy: Strategy, cost: EvidenceCost | None) -> Chosen:
+    def choose(
+        self, context: Context, found: CandidateList, strategy: Strategy, cost: EvidenceCost | None
+    ) -> SelectedEvidence:
         """The interactions of the user that a prompt may show.
 
         ``cost`` None charges for their texts, under the budget of the settings.
         """
         live, rule = self._live, self._settings.positive_rule
         line, budget = (None, self._settings.evidence_tokens) if cost is None else (cost.line, cost.budget)
-        memory = recollect(live, context.history, context.vectors, rule, line)
+        memory = evidence_pool(live, context.history, context.vectors, rule, line)
         rows = evidence_strategy(strategy).select(memory.rows, live.items.vectors()[found.items], budget)
-        return Chosen(memory, rows)
+        return SelectedEvidence(memory, rows)
 
-    def write(self, context: Context, found: CandidateList, chosen: Chosen, most: int) -> Prompt:
+    def write(self, context: Context, found: CandidateList, chosen: SelectedEvidence, most: int) -> Prompt:
         """A prompt with the chosen evidence and the first ``most`` candidates."""
         catalogue = self._live.items.catalogue
         return Prompt(

@@ -10,7 +10,7 @@ from scipy.special import log_softmax
 
 from rag_rec.domain import GateState, Source
 from rag_rec.generators.failures import Reason
-from rag_rec.generators.fallback import Ladder
+from rag_rec.generators.fallback import FallbackPolicy
 from rag_rec.generators.protocol import EvidenceCost, Generator, Prompt, Ranking
 from rag_rec.recommend.fusion import Floats, Gate, fuse
 
@@ -19,7 +19,7 @@ NOT_MEASURED = "not_measured"
 BYPASSED = "bypassed"
 """In provenance: the gate says that the LLM does not help."""
 WITHHELD = "adapter_withheld"
-"""In provenance: the adapter saw somebody who was forgotten, and may not rank until it has been trained again."""
+"""In provenance: the adapter saw a forgotten person, and may not rank until it has been trained again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Ranked:
 
 
 class Ranker:
-    """A generator with its gate and its time limit. ``gate`` None stands for an LLM that nobody has measured.
+    """A generator with its gate and its time limit. ``gate`` None stands for an LLM that was not measured.
 
     ``withheld`` says that its adapter may not rank, so that it has to answer without one or not at all. ``problem``
     tells why the generator cannot be asked at present, if that is known.
@@ -52,7 +52,7 @@ class Ranker:
         self.gate = gate
         self.withheld = withheld
         self._problem = problem
-        self._ladder = Ladder(generator, timeout_seconds)
+        self._ladder = FallbackPolicy(generator, timeout_seconds)
 
     @property
     def asks(self) -> bool:

@@ -6,15 +6,15 @@ import numpy as np
 import numpy.typing as npt
 
 from rag_rec.domain import Reason
-from rag_rec.index.live import Live
-from rag_rec.recommend.recollection import Recollection
+from rag_rec.index.serving_state import ServingState
+from rag_rec.recommend.evidence_pool import EvidencePool
 
 REASONS = 3
 """How many interactions an item cites at most."""
 
 
 def cite(
-    live: Live, items: npt.NDArray[np.int32], memory: Recollection, chosen: npt.NDArray[np.int64]
+    live: ServingState, items: npt.NDArray[np.int32], memory: EvidencePool, chosen: npt.NDArray[np.int64]
 ) -> list[tuple[Reason, ...]]:
     """For each item, the rows of the evidence that support it most.
 

@@ -27,7 +27,7 @@ def admitted_rows(connection: Connection, frame: pl.DataFrame, pseudonyms: Pseud
     """The interactions without those of forgotten people and those that were forgotten one by one, which are counted.
 
     Raises:
-        WrongKey: somebody was suppressed or held, and this process cannot recognise them.
+        WrongKey: a person was suppressed or held, and this process cannot recognise them.
     """
     key = recognising(connection, pseudonyms)
     if key is None or frame.is_empty():
@@ -60,7 +60,7 @@ class Admission(Part):
         with self._database.writer() as connection:
             if len(admitted_users(connection, users, self._pseudonyms)) < len(users):
                 raise Forgotten(
-                    "Somebody was forgotten and may not be stored again; nothing was changed. If they have come back "
+                    "A person was forgotten and may not be stored again; nothing was changed. If they have come back "
                     "by their own will, record their consent first."
                 )
             return write_users(connection, users)

@@ -1,6 +1,6 @@
 """The rows that make up a store: read out in one consistent state, and put back in one transaction.
 
-What can be made again, or belongs to a moment, is left out: the change log (whoever followed it has to start anew),
+What can be made again, or belongs to a moment, is left out: the change log (a follower has to start anew),
 live replicas and processes, checkpoints of an ingest, and whom the adapters saw, since adapters are not put back
 either.
 """

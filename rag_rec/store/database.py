@@ -100,7 +100,7 @@ class Database:
     def reader(self) -> Iterator[Any]:
         """A driver's cursor on a connection in autocommit mode; every statement sees the newest commit."""
         self._check_file()
-        renewals, connection = self._renewals, self._take_reader()
+        renewals, connection = self._renewals, self._take_reranker()
         with self.errors():
             try:
                 cursor = connection.cursor()
@@ -110,7 +110,7 @@ class Database:
                 connection.close()
                 raise
         if renewals == self._renewals:
-            self._give_reader(connection)
+            self._give_reranker(connection)
         else:
             connection.close()
 
@@ -192,7 +192,7 @@ class Database:
         rows = self.query("identity of the store", lambda: _IDENTITY).rows(cursor)
         return str(rows[0][0]) if rows else None
 
-    def _take_reader(self) -> Any:
+    def _take_reranker(self) -> Any:
         with suppress(IndexError):
             while True:
                 connection = self._idle.pop()
@@ -209,7 +209,7 @@ class Database:
                 raise
         return connection
 
-    def _give_reader(self, connection: Any) -> None:
+    def _give_reranker(self, connection: Any) -> None:
         self._idle.append(connection)
         if self._closed:
             self.close()

@@ -65,7 +65,7 @@ class Journal(Part):
         return self._value("erasure")
 
     def suppressed_events(self) -> int:
-        """How many events were refused so far because somebody had been forgotten."""
+        """How many events were refused so far because a person had been forgotten."""
         return self._value("suppressed")
 
     def changes(self, after: int) -> list[Change]:

@@ -1,4 +1,4 @@
-"""Whom each adapter saw, and which adapters still owe it to somebody to go."""
+"""Whom each adapter saw, and which adapters still owe it to a request to go."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Lineage(Part):
         rows = [{"adapter": adapter, "user_number": int(user), "interactions": int(n)} for user, n in users.items()]
         with self._database.writer() as connection:
             if peek(connection, "erasure") > epoch:
-                raise Busy("Somebody was forgotten while the adapter was trained: it may not be used. Train it again.")
+                raise Busy("A person was forgotten while the adapter was trained: it may not be used. Train it again.")
             delete_lineage(connection, [adapter])
             if rows:
                 connection.execute(insert(lineage), rows)
@@ -64,7 +64,7 @@ class Lineage(Part):
         return dict(self._database.rows(_SEEN, key=adapter))
 
     def has_lineage(self, adapter: str) -> bool:
-        """Whether it is recorded of anybody that an adapter saw them."""
+        """Whether it is recorded of any person that an adapter saw them."""
         return bool(self._database.rows(_SOME, key=adapter))
 
     def adapters_of(self, user_number: int) -> list[str]:

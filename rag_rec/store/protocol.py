@@ -39,8 +39,8 @@ class Store(Protocol):
 
     The *epoch* is the sequence number of the newest change; it only grows. Methods that write raise ``InvalidInput``
     before anything is written when an argument cannot be stored, and ``UnknownItem`` when an interaction names an item
-    that is not in the catalogue. A user who is unknown is created by the first interaction. As soon as somebody has
-    been forgotten or held, whoever writes people's data without the key that recognises them gets ``WrongKey``.
+    that is not in the catalogue. A user who is unknown is created by the first interaction. As soon as a person
+    has been forgotten or held, whoever writes people's data without the key that recognises them gets ``WrongKey``.
     """
 
     def identity(self) -> str:
@@ -170,7 +170,7 @@ class Store(Protocol):
         """What is refused of these people."""
 
     def suppressed_events(self) -> int:
-        """How many events were refused so far because somebody had been forgotten."""
+        """How many events were refused so far because a person had been forgotten."""
 
     def consent(self, subject: str, time: int, ledger: Callable[[LedgerTip, Suppression], LedgerEntry]) -> Suppression:
         """Open a new identity for a forgotten person: events from ``time`` on are taken again.
@@ -249,7 +249,7 @@ class Store(Protocol):
         """Whom an adapter saw: how many interactions, by user number."""
 
     def has_lineage(self, adapter: str) -> bool:
-        """Whether it is recorded of anybody that an adapter saw them. Cheap, however many there are."""
+        """Whether it is recorded of any person that an adapter saw them. Cheap, however many there are."""
 
     def adapters_of(self, user_number: int) -> list[str]:
         """The adapters that saw a user, sorted."""

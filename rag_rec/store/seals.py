@@ -33,7 +33,7 @@ def recognising(connection: Connection, pseudonyms: Pseudonyms | None) -> Pseudo
     """The key by which people are recognised who were suppressed or held, None as long as nobody was.
 
     Raises:
-        WrongKey: somebody was suppressed or held, and this process has no key, or another one.
+        WrongKey: a person was suppressed or held, and this process has no key, or another one.
     """
     used = connection.execute(_key_id).scalar()
     if used is None:

@@ -148,7 +148,7 @@ def _carry_out(engine: Engine, request: ForgetRequest) -> tuple[ForgetOutcome, O
 
 
 def _log(service: Service, outcome: ForgetOutcome, seconds: float) -> None:
-    """One line, by which a removal that was acknowledged can be found again: it names the request and nobody."""
+    """One line, by which a removal that was acknowledged can be found again: it names the request and no person."""
     service.log.info(
         "removal",
         request_id=outcome.request_id,

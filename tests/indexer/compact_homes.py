@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from indexer.compact_build import Compact, CompactBuilder, CompactSettings
 from indexer.retraining import Retraining, settings_in_use
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.compact.base import BaseSettings
 from rag_rec.compact.training import AdapterSettings
 from rag_rec.domain import Interaction
@@ -71,7 +71,7 @@ def build_compact(
 
 def retrain(settings: Settings, progress: Progress | None = None) -> str:
     """Train the adapter in use again; returns the digest of the new one."""
-    how = settings_in_use(CompactStore(settings.compact), "cpu", settings.seed)
+    how = settings_in_use(AdapterStore(settings.compact), "cpu", settings.seed)
     store = store_of(settings)
     generations = Generations(settings.generations)
     builder = CompactBuilder(store, generations, settings, HashEmbedder(), progress or Silent(), how)

@@ -13,7 +13,7 @@ from torch import nn
 
 import indexer.compact_build
 from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints
-from rag_rec.adapters.folder import CompactStore, InUse
+from rag_rec.adapters.folder import AdapterStore, InUse
 from rag_rec.adapters.published import CompactFolder
 from rag_rec.adapters.publishing import Publisher
 from rag_rec.compact.adapter import CONFIG, WEIGHTS
@@ -72,7 +72,7 @@ def stop(settings: Settings, percent: int) -> None:
 
 def test_a_build_publishes_a_base_and_an_adapter_and_puts_them_to_use(settings: Settings) -> None:
     built = build_compact(settings)
-    compact = CompactStore(settings.compact)
+    compact = AdapterStore(settings.compact)
     assert compact.current() == InUse(built.base.digest, built.adapter.digest)
     manifest = built.adapter.manifest
     assert manifest.parent == built.base.digest
@@ -110,14 +110,14 @@ def test_an_interrupted_build_goes_on_and_ends_at_the_same_bytes(
     whole = build_compact(settings).adapter
     interrupted = home(tmp_path / "interrupted")
     stop(interrupted, 80)
-    assert CompactStore(interrupted.compact).current() is None
+    assert AdapterStore(interrupted.compact).current() is None
     epochs.clear()
     resumed = build_compact(interrupted).adapter
     assert epochs == [2]
     for file in (CONFIG, WEIGHTS):
         assert (resumed.folder / file).read_bytes() == (whole.folder / file).read_bytes()
     assert resumed.digest == whole.digest
-    assert not CompactStore(interrupted.compact).training.exists()
+    assert not AdapterStore(interrupted.compact).training.exists()
 
 
 def test_another_training_does_not_go_on_from_the_checkpoint(settings: Settings, epochs: list[int]) -> None:
@@ -139,7 +139,7 @@ def test_a_checkpoint_from_before_a_removal_is_destroyed(settings: Settings, tmp
 
 @pytest.mark.parametrize("share", [0.3, 0.6])
 def test_the_held_out_sample_is_that_of_the_twin_too(settings: Settings, tmp_path: Path, share: float) -> None:
-    """Users have other numbers in a system that never knew somebody; the sample must not go by these."""
+    """Users have other numbers in a system that never knew a person; the sample must not go by these."""
     how = trained(held_out=share)
     forget(settings, "user-3")
     twin = home(tmp_path / "twin", without(LOG, "user-3"))
@@ -154,7 +154,7 @@ def test_nothing_is_published_when_somebody_is_forgotten_during_the_training(set
 
     with pytest.raises(Busy, match="run the same command again"):
         build_compact(settings, progress=Forgetting())
-    compact = CompactStore(settings.compact)
+    compact = AdapterStore(settings.compact)
     assert compact.current() is None
     assert compact.adapter_digests() == []
     assert not compact.training.exists()
@@ -174,7 +174,7 @@ def test_nothing_is_written_when_somebody_is_forgotten_before_the_writing(
     monkeypatch.setattr(indexer.compact_build, "write_adapter", None)  # may not be called
     with pytest.raises(Busy, match="run the same command again"):
         build_compact(settings)
-    compact = CompactStore(settings.compact)
+    compact = AdapterStore(settings.compact)
     assert (compact.adapter_digests(), compact.unfinished_adapters()) == ([], [])
     assert not compact.training.exists()
 
@@ -198,7 +198,7 @@ def test_no_removal_comes_between_the_check_and_the_checkpoint(
 
 
 def test_a_build_destroys_adapters_that_know_somebody_who_was_forgotten(settings: Settings) -> None:
-    compact = CompactStore(settings.compact)
+    compact = AdapterStore(settings.compact)
     kept = [build_compact(settings, trained(epochs=epochs)).adapter.digest for epochs in (1, 2)]
     gates = [gate_path(settings.gates, "base", adapter) for adapter in kept]
     for path, adapter in zip(gates, kept, strict=True):
@@ -226,13 +226,13 @@ def test_a_training_records_whom_its_adapter_saw(settings: Settings, held_out: f
 
 def test_the_lineage_is_written_before_the_adapter_is_used(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bool] = []
-    original = CompactStore.set_current
+    original = AdapterStore.set_current
 
-    def noted(self: CompactStore, base: str, adapter: str | None = None) -> None:
+    def noted(self: AdapterStore, base: str, adapter: str | None = None) -> None:
         seen.append(bool(lineage_of(settings, str(adapter))))
         original(self, base, adapter)
 
-    monkeypatch.setattr(CompactStore, "set_current", noted)
+    monkeypatch.setattr(AdapterStore, "set_current", noted)
     build_compact(settings)
     assert seen == [True]
 
@@ -255,7 +255,7 @@ def test_an_adapter_is_destroyed_when_somebody_is_forgotten_before_its_use(
     monkeypatch.setattr(Publisher, "put_to_use", late)
     with pytest.raises(Busy, match="run the same command again"):
         build_compact(settings, trained(epochs=1))
-    compact = CompactStore(settings.compact)
+    compact = AdapterStore(settings.compact)
     assert compact.adapter_digests() == [earlier]  # in use until the next build
     used = compact.current()
     assert used is not None and used.adapter == earlier
@@ -267,7 +267,7 @@ def test_a_damaged_base_is_built_afresh(settings: Settings) -> None:
     weights.write_bytes(b"\0" + weights.read_bytes()[1:])
     again = build_compact(settings)
     assert again.base.digest == first.base.digest
-    assert CompactStore(settings.compact).open_current()[0].digest == first.base.digest
+    assert AdapterStore(settings.compact).open_current()[0].digest == first.base.digest
 
 
 def test_an_unchanged_catalogue_keeps_its_base(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,12 @@ import pytest
 from scipy.special import log_softmax
 
 from indexer.gate import GateMeasurement, Sample
-from rag_rec.candidates.reader import Reader
+from rag_rec.candidates.reranker import Reranker
 from rag_rec.domain import Interaction
 from rag_rec.engine.engine import Engine
 from rag_rec.errors import NotReady
 from rag_rec.generators.failures import GeneratorFailure, Reason
-from rag_rec.generators.language_model import Care, LanguageModel
+from rag_rec.generators.language_model import LanguageModel, RankingOptions
 from rag_rec.generators.protocol import Encoded, EvidenceCost, Prompt
 from rag_rec.progress.protocol import Silent
 from rag_rec.recommend.fusion import Floats
@@ -34,7 +34,7 @@ def walk(user: int) -> list[Interaction]:
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     log = [row for user in range(96) for row in walk(user)]
-    engine = running(tmp_path_factory.mktemp("home"), log, reader=Reader.default())
+    engine = running(tmp_path_factory.mktemp("home"), log, reranker=Reranker.default())
     yield engine
     engine.close()
 
@@ -103,7 +103,7 @@ def measure(
     engine: Engine, sharpness: float, backend: StrideBackend | None = None
 ) -> tuple[GateMeasurement, StrideEncoder]:
     encoder = StrideEncoder()
-    model = LanguageModel(encoder, backend or StrideBackend(sharpness), Care(least_mass=1e-9))
+    model = LanguageModel(encoder, backend or StrideBackend(sharpness), RankingOptions(least_mass=1e-9))
     return GateMeasurement(engine.live, engine.store, engine.settings, model, Silent()), encoder
 
 
@@ -146,7 +146,7 @@ def test_people_whose_newest_choice_may_have_been_learned_are_not_asked(tmp_path
     log = [row for user in range(60) for row in walk(user)]
     again = Interaction("u0", ITEMS[0].id, 200 * DAY, "like")  # u0 began with it
     new = Interaction("u1", ITEMS[0].id, 200 * DAY, "like")  # u1 has not had it
-    engine = running(tmp_path, [*log, again, new], reader=Reader.default())
+    engine = running(tmp_path, [*log, again, new], reranker=Reranker.default())
     numbers = [found[0] for name in ("u0", "u1", "u2") if (found := engine.store.user(name))]
     changed, shortened = frozenset(numbers[:2]), frozenset(numbers[2:])
     try:

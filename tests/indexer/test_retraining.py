@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from indexer.retraining import settings_in_use
-from rag_rec.adapters.folder import CompactStore, InUse
+from rag_rec.adapters.folder import AdapterStore, InUse
 from rag_rec.compact.adapter import WEIGHTS
 from rag_rec.compact.base import BaseSettings
 from rag_rec.compact.training import AdapterSettings
@@ -46,7 +46,7 @@ def store(settings: Settings) -> Iterator[SqlStore]:
 
 
 def in_use(settings: Settings) -> InUse:
-    used = CompactStore(settings.compact).current()
+    used = AdapterStore(settings.compact).current()
     assert used is not None
     return used
 
@@ -63,7 +63,7 @@ def test_an_adapter_that_is_trained_again_is_that_of_a_twin_who_never_knew_the_p
     after = retrain(settings)
     twin = home(tmp_path / "twin", without(LOG, "user-3"))
     assert in_use(settings) == InUse(before.base, after) == in_use(twin)
-    files = [CompactStore(each.compact).adapters / after / WEIGHTS for each in (settings, twin)]
+    files = [AdapterStore(each.compact).adapters / after / WEIGHTS for each in (settings, twin)]
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
@@ -73,13 +73,13 @@ def test_the_adapter_that_saw_the_person_is_overwritten_and_its_debts_are_droppe
     old = in_use(settings).adapter
     request = forget_in(settings, "user-3").request_id
     assert [(debt.request_id, debt.adapter) for debt in store.debts()] == [(request, old)]
-    descriptor = os.open(CompactStore(settings.compact).adapters / str(old) / WEIGHTS, os.O_RDONLY)
+    descriptor = os.open(AdapterStore(settings.compact).adapters / str(old) / WEIGHTS, os.O_RDONLY)
     try:
         new = retrain(settings)
         assert set(os.read(descriptor, 10**6)) == {0}
     finally:
         os.close(descriptor)
-    assert CompactStore(settings.compact).adapter_digests() == [new]
+    assert AdapterStore(settings.compact).adapter_digests() == [new]
     assert store.debts() == []
     assert (store.has_lineage(str(old)), len(store.lineage(new))) == (False, 7)
 
@@ -110,7 +110,7 @@ def test_a_training_that_is_interrupted_goes_on(settings: Settings, tmp_path: Pa
     forget_in(settings, "user-3")
     with pytest.raises(Stopped):
         retrain(settings, StopAfter("adapter", 80))
-    assert list(CompactStore(settings.compact).training.iterdir())
+    assert list(AdapterStore(settings.compact).training.iterdir())
     whole = home(tmp_path / "whole")
     forget_in(whole, "user-3")
     assert retrain(settings) == retrain(whole)
@@ -134,22 +134,22 @@ def test_nobody_may_be_forgotten_meanwhile(settings: Settings, store: SqlStore) 
 
 
 def test_it_is_trained_as_the_one_in_use_was(settings: Settings, tmp_path: Path) -> None:
-    compact = CompactStore(settings.compact)
+    compact = AdapterStore(settings.compact)
     found = settings_in_use(compact, "cpu", 7)
     assert found == trained(QUICK, held_out=0.5, rank=16)
     compact.set_current(in_use(settings).base)
     assert settings_in_use(compact, "cpu", 7).adapter == AdapterSettings(seed=7)
     with pytest.raises(NotReady, match="compact build"):
-        settings_in_use(CompactStore(tmp_path / "none"), "cpu", 0)
+        settings_in_use(AdapterStore(tmp_path / "none"), "cpu", 0)
 
 
 def test_settings_of_the_base_in_use_are_found_whole(settings: Settings) -> None:
-    assert settings_in_use(CompactStore(settings.compact), "cpu", 0).base == BaseSettings(width=16, layers=1, epochs=1)
+    assert settings_in_use(AdapterStore(settings.compact), "cpu", 0).base == BaseSettings(width=16, layers=1, epochs=1)
 
 
 def test_a_share_that_was_not_asked_for_is_chosen_anew(settings: Settings) -> None:
     """Also that of an earlier version, whose default was too small to tell a gain from noise."""
-    compact = CompactStore(settings.compact)
+    compact = AdapterStore(settings.compact)
     built = build_compact(settings, trained(held_out=None)).adapter
     assert (built.manifest.settings["held_out"], built.manifest.settings["held_out_given"]) == (0.25, False)
     assert settings_in_use(compact, "cpu", 7).adapter.held_out is None

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from demo.service import Api, Commands, RunningService
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.domain import Interaction, RecommendationRequest
 from rag_rec.engine.engine import Engine
 from rag_rec.settings import Settings
@@ -62,7 +62,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 @pytest.fixture(scope="module")
 def vllm(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The engine serves the base as it lies on disk; adapters are loaded by the service."""
-    base, _ = CompactStore(home.settings.compact).open_current()
+    base, _ = AdapterStore(home.settings.compact).open_current()
     log = tmp_path_factory.mktemp("vllm") / "engine.log"
     with running_vllm(required_python(), base.folder, "compact", log, "--max-lora-rank", "128") as url:
         yield url
@@ -90,7 +90,7 @@ def told(answer: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def test_the_service_ranks_through_vllm_as_in_process_before_and_after_a_new_adapter(home: Home, api: Api) -> None:
-    first = CompactStore(home.settings.compact).current()
+    first = AdapterStore(home.settings.compact).current()
     assert first is not None
     answer = answered_by(api, str(first.adapter))
     assert answer["provenance"]["source"] == "fused"

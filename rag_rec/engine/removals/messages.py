@@ -58,7 +58,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Failure:
-    """From either: an error, by the name of its type. The text is kept only of our own, which name nobody."""
+    """From either: an error, by the name of its type. The text is kept only of our own, which name no person."""
 
     error: str
     text: str
@@ -83,10 +83,10 @@ _MESSAGE: Final[TypeAdapter[Message]] = TypeAdapter(Message, config=ConfigDict(c
 
 
 def send(connection: Connection, message: Message) -> None:
-    """Send a message. Raises ``OSError`` where nobody is there any more."""
+    """Send a message. Raises ``OSError`` where the other end is gone."""
     connection.send_bytes(_MESSAGE.dump_json(message))
 
 
 def receive(connection: Connection) -> Message:
-    """Wait for a message. Raises ``EOFError`` or ``OSError`` where nobody is there any more."""
+    """Wait for a message. Raises ``EOFError`` or ``OSError`` where the other end is gone."""
     return _MESSAGE.validate_json(connection.recv_bytes())

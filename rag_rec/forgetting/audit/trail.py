@@ -16,7 +16,7 @@ import orjson
 from rag_rec.clock import now_ms
 from rag_rec.forgetting.audit.actor import current_actor
 from rag_rec.forgetting.ledger.chain import make_entry
-from rag_rec.forgetting.receipts.conclusion import Notary
+from rag_rec.forgetting.receipts.conclusion import ReceiptIssuer
 from rag_rec.forgetting.system import System
 from rag_rec.layers.records import ForgetRecord
 from rag_rec.store.protocol import Store
@@ -29,7 +29,7 @@ _ACTIONS: Final = {"erasure": "forget", "consent": "consent", "hold": "hold", "r
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """What somebody did.
+    """What an actor did.
 
     Attributes:
         sequence: number of the entry in the ledger.
@@ -69,7 +69,7 @@ def note(system: System, action: str, *, subject: str | None = None, request: st
         return [make_entry(tip, ACTION, body, system.signer)], []
 
     system.store.extend_ledger(compose)
-    Notary(system).copy_ledger()
+    ReceiptIssuer(system).copy_ledger()
 
 
 def deeds(store: Store, after: int = 0, limit: int | None = None) -> list[Deed]:

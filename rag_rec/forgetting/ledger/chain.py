@@ -3,7 +3,7 @@
 Each entry carries the digest of the one before, so nothing can be changed, taken out, put in or moved without breaking
 the chain. Only cutting off its end leaves a whole chain; that shows against the other copy. The digest of an entry is
 the SHA-256 over the canonical JSON of ``{body, kind, previous, sequence}``, where ``body`` is text; the signature is
-over the digest's 64 hexadecimal digits. No body names anybody.
+over the digest's 64 hexadecimal digits. No body names a person.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def findings_of(record: ForgetRecord) -> list[Finding]:
     return findings_in(record.receipt) if record.receipt else []
 
 
-class Notary:
+class ReceiptIssuer:
     """Issues receipts: revision by revision, each an entry of the ledger."""
 
     def __init__(self, system: System) -> None:

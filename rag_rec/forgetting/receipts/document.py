@@ -238,7 +238,7 @@ def _signature_problems(document: Mapping[str, Any], verifier: Verifier) -> list
         return [f"it was signed with the key {document['key']}, and this is the key {verifier.key_id}"]
     content = {name: value for name, value in document.items() if name != "signature"}
     if not verifier.verify(canonical.dumps(content).encode(), document["signature"]):
-        return ["it was changed after it was signed, or signed by somebody else"]
+        return ["it was changed after it was signed, or signed with another key"]
     return []
 
 

@@ -38,7 +38,7 @@ def record_of(store: Store, request_id: str) -> ForgetRecord:
 
 
 def described(record: ForgetRecord) -> dict[str, Any]:
-    """A record as commands give it to programs: it names nobody."""
+    """A record as commands give it to programs: it names no person."""
     return {
         "request": record.request_id,
         "batch": record.batch_id,

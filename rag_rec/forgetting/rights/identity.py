@@ -9,7 +9,7 @@ from rag_rec.clock import now_ms
 from rag_rec.errors import InvalidInput, UnknownUser
 from rag_rec.forgetting.audit.actor import current_actor
 from rag_rec.forgetting.ledger.chain import make_entry
-from rag_rec.forgetting.receipts.conclusion import Notary
+from rag_rec.forgetting.receipts.conclusion import ReceiptIssuer
 from rag_rec.forgetting.system import System
 from rag_rec.layers.records import ForgetRecord
 from rag_rec.store.records import Hold, LedgerEntry, LedgerTip, Suppression
@@ -20,7 +20,7 @@ class Identities:
 
     def __init__(self, system: System) -> None:
         self._system = system
-        self._notary = Notary(system)
+        self._notary = ReceiptIssuer(system)
 
     def consent(self, user_id: str) -> Suppression:
         """Open a new identity for a forgotten person: what happens from now on is taken again, what was before is not.

@@ -15,8 +15,8 @@ from benchmarks.methods.bucket_prompt import (
 )
 from benchmarks.methods.candidate_lists import CandidateLists, FittedLists
 from rag_rec.candidates.features import FINE
-from rag_rec.candidates.reader import Reader
-from rag_rec.candidates.training import ReaderSettings
+from rag_rec.candidates.reranker import Reranker
+from rag_rec.candidates.training import RerankerSettings
 
 SETTINGS = BucketSettings(
     candidates=5, sources=("likes 15",), buckets=4, width=16, layers=1, heads=2, epochs=12, rate=5e-3, dropout=0.0
@@ -26,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def lists_of(users: int, seed: int) -> tuple[CandidateLists, Floats]:
-    """Lists of seven in which one source tells the answer, and the reader's scores tell nothing."""
+    """Lists of seven in which one source tells the answer, and the reranker's scores tell nothing."""
     draws = np.random.default_rng(seed)
     features = np.zeros((users, 7, len(FINE)), dtype=np.float32)
     features[:, :, TELLING] = draws.normal(size=(users, 7))
@@ -65,17 +65,17 @@ def test_buckets_hold_equally_many() -> None:
 
 
 @pytest.fixture(scope="module")
-def reader() -> BucketReader:
+def reranker() -> BucketReader:
     """Learned from lists whose order tells nothing."""
     lists, scores = lists_of(400, seed=1)
-    fitted = FittedLists(Reader.default(), [lists], np.ones(400, dtype=np.bool_))
+    fitted = FittedLists(Reranker.default(), [lists], np.ones(400, dtype=np.bool_))
     return BucketReader.train(fitted, *lists.best(scores, 5), SETTINGS)
 
 
 def test_what_shows_of_a_person_comes_from_a_reader_of_others() -> None:
     lists, _ = lists_of(60, seed=1)
-    fitted = FittedLists(Reader.default(), [lists], np.ones(60, dtype=np.bool_))
-    settings = ReaderSettings(hidden=0)
+    fitted = FittedLists(Reranker.default(), [lists], np.ones(60, dtype=np.bool_))
+    settings = RerankerSettings(hidden=0)
     before = crossed_scores(fitted, lists, settings)
     changed = lists.part(np.arange(60))
     changed.answers[lists.users % 2 == 1] = 0
@@ -85,28 +85,28 @@ def test_what_shows_of_a_person_comes_from_a_reader_of_others() -> None:
     assert np.array_equal(before[~even], after[~even])
 
 
-def test_it_learns_to_read_the_source_that_tells(reader: BucketReader) -> None:
+def test_it_learns_to_read_the_source_that_tells(reranker: BucketReader) -> None:
     lists, scores = lists_of(100, seed=2)
     best, cut = lists.best(scores, 5)
-    found = reader.log_probabilities(best, cut)
+    found = reranker.log_probabilities(best, cut)
     assert np.allclose(np.exp(found).sum(axis=1), 1.0)
     known = best.answers >= 0
     hits = found.argmax(axis=1)[known] == best.answers[known]
     assert hits.mean() > 0.6  # the best of a bucket is one of several
 
 
-def test_candidates_after_one_do_not_change_its_score(reader: BucketReader) -> None:
+def test_candidates_after_one_do_not_change_its_score(reranker: BucketReader) -> None:
     lists, scores = lists_of(4, seed=3)
     best, cut = lists.best(scores, 5)
     changed = CandidateLists(best.users, best.items, best.features.copy(), best.answers)
     changed.features[:, 4, TELLING] += 9.0
-    before, after = (reader.log_probabilities(each, cut) for each in (best, changed))
+    before, after = (reranker.log_probabilities(each, cut) for each in (best, changed))
     assert np.allclose(before[:, 0] - before[:, 3], after[:, 0] - after[:, 3], atol=1e-5)
     assert not np.allclose(before, after)
 
 
-def test_a_missing_candidate_gets_nothing(reader: BucketReader) -> None:
+def test_a_missing_candidate_gets_nothing(reranker: BucketReader) -> None:
     lists, scores = lists_of(4, seed=3)
     best, cut = lists.best(scores, 5)
     best.items[:, 4] = -1
-    assert np.isneginf(reader.log_probabilities(best, cut)[:, 4]).all()
+    assert np.isneginf(reranker.log_probabilities(best, cut)[:, 4]).all()

@@ -8,11 +8,11 @@ from benchmarks.methods.candidate_lists import NONE, FittedLists, asked_lists, f
 from benchmarks.methods.ranking import questions
 from rag_rec.candidates.model import CandidateModel
 from rag_rec.candidates.query import Query
-from rag_rec.candidates.training import ReaderSettings, fit_reader
+from rag_rec.candidates.training import RerankerSettings, fit_reranker
 from tests.benchmarks.methods.conftest import history_of
 
 ITEMS = 14
-SETTINGS = ReaderSettings(examples=400, splits=2, least_positives=4, hidden=4, regularisation=10.0)
+SETTINGS = RerankerSettings(examples=400, splits=2, least_positives=4, hidden=4, regularisation=10.0)
 
 
 @pytest.fixture(scope="module")
@@ -38,19 +38,19 @@ def fitted(ring: Benchmark, vectors: np.ndarray[tuple[int, int], np.dtype[np.flo
 def test_with_everybody_the_reader_is_the_product_s(
     ring: Benchmark, vectors: np.ndarray[tuple[int, int], np.dtype[np.float32]], fitted: FittedLists
 ) -> None:
-    product = fit_reader(ring.histories, vectors, ITEMS, SETTINGS)
-    assert np.array_equal(fitted.reader.coarse_weights, product.coarse_weights)
-    assert np.allclose(fitted.reader.fine_weights, product.fine_weights)
+    product = fit_reranker(ring.histories, vectors, ITEMS, SETTINGS)
+    assert np.array_equal(fitted.reranker.coarse_weights, product.coarse_weights)
+    assert np.allclose(fitted.reranker.fine_weights, product.fine_weights)
 
 
 def test_order_is_the_candidate_model_s(
     ring: Benchmark, vectors: np.ndarray[tuple[int, int], np.dtype[np.float32]], fitted: FittedLists
 ) -> None:
     asked = questions(ring, 1, 30)
-    lists = asked_lists(asked, vectors, fitted.reader, SETTINGS)
-    best, scores = lists.best(lists.scores(fitted.reader), 5)
+    lists = asked_lists(asked, vectors, fitted.reranker, SETTINGS)
+    best, scores = lists.best(lists.scores(fitted.reranker), 5)
     statistics = asked.statistics(dense=True, regularisation=10.0)
-    model = CandidateModel(statistics, lambda: vectors, None, None, fitted.reader)
+    model = CandidateModel(statistics, lambda: vectors, None, None, fitted.reranker)
     for row, user in enumerate(asked.asked.tolist()):
         known = asked.known[user]
         expected = model.candidates(Query(known, known["item"], None, None, user, int(known["time"][-1])), 5)
@@ -69,12 +69,12 @@ def test_only_members_are_learned_from_but_everybody_is_listed(
     halved = fit_lists(ring.histories, vectors, ITEMS, SETTINGS, members)
     assert halved.splits[0].users.max() > 110
     assert halved.examples().users.max() < 110
-    assert halved.reader.examples == len(halved.examples().choices())
+    assert halved.reranker.examples == len(halved.examples().choices())
 
 
 def test_an_answer_outside_the_list_is_the_least_likely(fitted: FittedLists) -> None:
     lists = fitted.splits[0]
-    scores = lists.scores(fitted.reader)
+    scores = lists.scores(fitted.reranker)
     assert np.allclose(np.exp(scores).sum(axis=1), 1.0)
     lost = lists.part(np.arange(3))
     lost.answers[:] = [0, NONE, 1]

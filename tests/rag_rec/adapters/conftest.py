@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.domain import Interaction, Item
 from rag_rec.store import SqlStore, open_store
 from tests.rag_rec.store.reference_privacy import PSEUDONYMS
@@ -24,6 +24,6 @@ def store(tmp_path: Path) -> Iterator[SqlStore]:
 
 
 @pytest.fixture
-def compact(tmp_path: Path) -> CompactStore:
+def compact(tmp_path: Path) -> AdapterStore:
     """There is nothing in it yet."""
-    return CompactStore(tmp_path / "compact")
+    return AdapterStore(tmp_path / "compact")

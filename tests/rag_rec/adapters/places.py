@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.layers.records import ForgetRecord, ForgetState
 from rag_rec.store.protocol import Store
 from tests.rag_rec.store.erasing import chained, erasure_of
@@ -24,12 +24,12 @@ def writing(content: str) -> Callable[[Path], None]:
     return write
 
 
-def put_base(compact: CompactStore) -> str:
+def put_base(compact: AdapterStore) -> str:
     """Publish a base, always the same one."""
     return compact.publish_base(writing("base"), epoch=1, settings={}, counts={}).digest
 
 
-def put_adapter(compact: CompactStore, name: str, epoch: int, *, use: bool = False) -> str:
+def put_adapter(compact: AdapterStore, name: str, epoch: int, *, use: bool = False) -> str:
     """Publish an adapter whose people were read at an epoch, and put it to use if asked."""
     base = put_base(compact)
     digest = compact.publish_adapter(writing(name), base=base, epoch=epoch, settings={}, counts={}).digest

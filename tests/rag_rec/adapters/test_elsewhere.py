@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.adapters.layer import AdapterFindings
 from rag_rec.adapters.memory import lingering
 from rag_rec.adapters.removal import destroy_unused
@@ -47,21 +47,21 @@ def id_of(settings: Settings, store: SqlStore) -> str:
 
 
 def test_the_debt_of_an_adapter_in_another_folder_stays(store: SqlStore, here: Settings, elsewhere: Settings) -> None:
-    adapter = put_adapter(CompactStore(elsewhere.compact), "theirs", store.epoch(), use=True)
+    adapter = put_adapter(AdapterStore(elsewhere.compact), "theirs", store.epoch(), use=True)
     known(elsewhere, store)
     store.put_lineage(adapter, {1: 2}, store.epoch())
     forget(store, "b")
-    assert destroy_unused(CompactStore(here.compact), store, id_of(here, store)) == []
+    assert destroy_unused(AdapterStore(here.compact), store, id_of(here, store)) == []
     assert store.debts() == [Debt("request of b", adapter)]  # it was called gone, since it is not in this folder
 
 
 def test_an_adapter_that_a_service_uses_from_another_folder_is_not_gone(
     store: SqlStore, here: Settings, elsewhere: Settings
 ) -> None:
-    adapter = put_adapter(CompactStore(elsewhere.compact), "theirs", store.epoch(), use=True)
+    adapter = put_adapter(AdapterStore(elsewhere.compact), "theirs", store.epoch(), use=True)
     known(elsewhere, store)
     store.beat(present("their service", store.epoch(), (adapter, "lost")))
-    assert lingering(store, CompactStore(here.compact), id_of(here, store)) == {"lost"}
+    assert lingering(store, AdapterStore(here.compact), id_of(here, store)) == {"lost"}
 
 
 def test_adapters_are_not_called_clean_before_the_other_folder_was_looked_at(
@@ -69,18 +69,18 @@ def test_adapters_are_not_called_clean_before_the_other_folder_was_looked_at(
 ) -> None:
     known(elsewhere, store)
     record = forget(store, "b")
-    found = AdapterFindings(store, CompactStore(here.compact), here, id_of(here, store)).of(record)
+    found = AdapterFindings(store, AdapterStore(here.compact), here, id_of(here, store)).of(record)
     assert (found.status, found.detail) == (Status.PENDING, {"places": 1})
     assert ":elsewhere" in found.why
     known(elsewhere, store)
-    found = AdapterFindings(store, CompactStore(here.compact), here, id_of(here, store)).of(record)
+    found = AdapterFindings(store, AdapterStore(here.compact), here, id_of(here, store)).of(record)
     assert found.status is Status.PROVEN
 
 
 def test_an_adapter_in_use_of_which_nobody_knows_whom_it_saw_goes_when_its_folder_is_opened(
     store: SqlStore, elsewhere: Settings
 ) -> None:
-    compact = CompactStore(elsewhere.compact)
+    compact = AdapterStore(elsewhere.compact)
     put_adapter(compact, "unrecorded", store.epoch(), use=True)
     forget(store, "b")
     known(elsewhere, store)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.adapters.layer import AdapterFindings
 from rag_rec.artifacts.immutable import POINTER
 from rag_rec.layers.finding import Finding, LayerName, Status
@@ -19,13 +19,13 @@ DEADLINE = Settings(home=Path("unused"), adapter_hours=5)
 STRICT = Settings(home=Path("unused"), adapter_policy="strict")
 
 
-def find(store: SqlStore, compact: CompactStore, record: ForgetRecord, settings: Settings = DEADLINE) -> Finding:
+def find(store: SqlStore, compact: AdapterStore, record: ForgetRecord, settings: Settings = DEADLINE) -> Finding:
     found = AdapterFindings(store, compact, settings).of(record)
     assert found.layer is LayerName.ADAPTER
     return found
 
 
-def test_without_adapters_nothing_can_be_left(store: SqlStore, compact: CompactStore) -> None:
+def test_without_adapters_nothing_can_be_left(store: SqlStore, compact: AdapterStore) -> None:
     found = find(store, compact, forget(store, "b"))
     assert (found.status, found.why) == (Status.PROVEN, "There is no adapter, on disk or in a running service.")
     assert found.detail == {"adapter": None, "adapter_epoch": None, "adapters": 0, "older": 0}
@@ -37,7 +37,7 @@ def test_without_adapters_nothing_can_be_left(store: SqlStore, compact: CompactS
     ids=["deadline", "strict"],
 )
 def test_an_adapter_that_saw_the_person_is_waited_for(
-    store: SqlStore, compact: CompactStore, settings: Settings, until: int, why: str
+    store: SqlStore, compact: AdapterStore, settings: Settings, until: int, why: str
 ) -> None:
     adapter = put_adapter(compact, "old", store.epoch(), use=True)
     store.put_lineage(adapter, {0: 1, 1: 2}, store.epoch())
@@ -48,7 +48,7 @@ def test_an_adapter_that_saw_the_person_is_waited_for(
     assert found.detail == {**counted, "waits_for": adapter}
 
 
-def test_an_adapter_that_did_not_see_the_person_is_no_hindrance(store: SqlStore, compact: CompactStore) -> None:
+def test_an_adapter_that_did_not_see_the_person_is_no_hindrance(store: SqlStore, compact: AdapterStore) -> None:
     epoch = store.epoch()
     adapter = put_adapter(compact, "old", epoch, use=True)
     store.put_lineage(adapter, {0: 1}, epoch)
@@ -58,7 +58,7 @@ def test_an_adapter_that_did_not_see_the_person_is_no_hindrance(store: SqlStore,
     assert found.detail == {"adapter": adapter, "adapter_epoch": epoch, "adapters": 1, "older": 1}
 
 
-def test_an_adapter_that_was_trained_after_the_erasure_is_none_either(store: SqlStore, compact: CompactStore) -> None:
+def test_an_adapter_that_was_trained_after_the_erasure_is_none_either(store: SqlStore, compact: AdapterStore) -> None:
     record = forget(store, "b")
     adapter = put_adapter(compact, "new", store.epoch(), use=True)
     found = find(store, compact, record)
@@ -68,7 +68,7 @@ def test_an_adapter_that_was_trained_after_the_erasure_is_none_either(store: Sql
     assert found.detail["older"] == 0
 
 
-def test_an_adapter_of_unknown_lineage_is_never_taken_for_clean(store: SqlStore, compact: CompactStore) -> None:
+def test_an_adapter_of_unknown_lineage_is_never_taken_for_clean(store: SqlStore, compact: AdapterStore) -> None:
     adapter = put_adapter(compact, "old", store.epoch())
     record = forget(store, "b")
     found = find(store, compact, record)
@@ -77,14 +77,14 @@ def test_an_adapter_of_unknown_lineage_is_never_taken_for_clean(store: SqlStore,
     assert find(store, compact, record).status is Status.PENDING
 
 
-def test_an_adapter_that_is_being_written_is_not_either(store: SqlStore, compact: CompactStore) -> None:
+def test_an_adapter_that_is_being_written_is_not_either(store: SqlStore, compact: AdapterStore) -> None:
     record = forget(store, "b")
     (compact.adapters / "building-1").mkdir(parents=True)
     found = find(store, compact, record)
     assert (found.status, found.detail["unknown"]) == (Status.PENDING, 1)
 
 
-def test_what_is_in_use_is_left_open_where_nobody_can_tell(store: SqlStore, compact: CompactStore) -> None:
+def test_what_is_in_use_is_left_open_where_nobody_can_tell(store: SqlStore, compact: AdapterStore) -> None:
     record = forget(store, "b")
     put_adapter(compact, "new", store.epoch(), use=True)
     (compact.root / POINTER).write_text("{")
@@ -94,7 +94,7 @@ def test_what_is_in_use_is_left_open_where_nobody_can_tell(store: SqlStore, comp
 
 
 def test_an_adapter_that_is_gone_is_waited_for_while_a_running_service_has_it(
-    store: SqlStore, compact: CompactStore
+    store: SqlStore, compact: AdapterStore
 ) -> None:
     record = forget(store, "b")
     new = put_adapter(compact, "new", store.epoch(), use=True)
@@ -109,7 +109,7 @@ def test_an_adapter_that_is_gone_is_waited_for_while_a_running_service_has_it(
     assert find(store, compact, record).status is Status.PROVEN
 
 
-def test_one_look_at_the_adapters_serves_every_request(store: SqlStore, compact: CompactStore) -> None:
+def test_one_look_at_the_adapters_serves_every_request(store: SqlStore, compact: AdapterStore) -> None:
     adapter = put_adapter(compact, "old", store.epoch(), use=True)
     store.put_lineage(adapter, {1: 2}, store.epoch())
     records = [forget(store, "b"), forget(store, "c")]
@@ -120,7 +120,7 @@ def test_one_look_at_the_adapters_serves_every_request(store: SqlStore, compact:
 
 
 def test_of_a_partial_erasure_only_the_interactions_are_said_to_be_unseen(
-    store: SqlStore, compact: CompactStore
+    store: SqlStore, compact: AdapterStore
 ) -> None:
     record = replace(forget(store, "b"), scope="interactions")
     put_adapter(compact, "new", store.epoch(), use=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 from filelock import FileLock, Timeout
 
-from rag_rec.adapters.folder import CompactStore, InUse
+from rag_rec.adapters.folder import AdapterStore, InUse
 from rag_rec.adapters.published import CompactFolder
 from rag_rec.adapters.publishing import Publisher, forgotten_since
 from rag_rec.errors import Busy
@@ -20,7 +20,7 @@ from tests.rag_rec.store.removing import delete_interactions
 class Here:
     """A place that notes what was in use each time it was to say what it holds."""
 
-    compact: CompactStore
+    compact: AdapterStore
     id: str = "here"
     said: list[InUse | None] = field(default_factory=list)
 
@@ -41,7 +41,7 @@ class Measured:
 
 
 @pytest.fixture
-def here(compact: CompactStore) -> Here:
+def here(compact: AdapterStore) -> Here:
     return Here(compact)
 
 
@@ -51,7 +51,7 @@ def measured() -> Measured:
 
 
 @pytest.fixture
-def publisher(store: SqlStore, compact: CompactStore, here: Here, measured: Measured) -> Publisher:
+def publisher(store: SqlStore, compact: AdapterStore, here: Here, measured: Measured) -> Publisher:
     return Publisher(compact, store, here, measured.discard)
 
 
@@ -68,7 +68,7 @@ def use(publisher: Publisher, adapter: CompactFolder, seen: dict[int, int]) -> N
 
 
 def test_an_adapter_is_put_to_use_with_whom_it_saw(
-    publisher: Publisher, store: SqlStore, compact: CompactStore, here: Here
+    publisher: Publisher, store: SqlStore, compact: AdapterStore, here: Here
 ) -> None:
     adapter = publish(publisher, "first")
     use(publisher, adapter, {0: 1, 2: 3})
@@ -78,7 +78,7 @@ def test_an_adapter_is_put_to_use_with_whom_it_saw(
 
 
 def test_the_lock_is_held_until_the_adapter_is_in_use(
-    publisher: Publisher, compact: CompactStore, here: Here, monkeypatch: pytest.MonkeyPatch
+    publisher: Publisher, compact: AdapterStore, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held: list[str] = []
 
@@ -102,7 +102,7 @@ def test_the_lock_is_held_until_the_adapter_is_in_use(
 
 
 def test_what_saw_somebody_who_was_forgotten_is_not_written(
-    publisher: Publisher, store: SqlStore, compact: CompactStore
+    publisher: Publisher, store: SqlStore, compact: AdapterStore
 ) -> None:
     epoch = store.epoch()
     compact.training.mkdir(parents=True)
@@ -114,7 +114,7 @@ def test_what_saw_somebody_who_was_forgotten_is_not_written(
 
 
 def test_one_who_is_forgotten_before_its_use_destroys_it(
-    publisher: Publisher, store: SqlStore, compact: CompactStore, here: Here, measured: Measured
+    publisher: Publisher, store: SqlStore, compact: AdapterStore, here: Here, measured: Measured
 ) -> None:
     first = publish(publisher, "first")
     use(publisher, first, {1: 2})

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.adapters.removal import destroy_unused
 from rag_rec.artifacts.immutable import POINTER
 from rag_rec.store import SqlStore
@@ -10,13 +10,13 @@ from rag_rec.store.records import Debt
 from tests.rag_rec.adapters.places import forget, put_adapter
 
 
-def put_seen(store: SqlStore, compact: CompactStore, name: str, *users: int, use: bool = False) -> str:
+def put_seen(store: SqlStore, compact: AdapterStore, name: str, *users: int, use: bool = False) -> str:
     adapter = put_adapter(compact, name, store.epoch(), use=use)
     store.put_lineage(adapter, dict.fromkeys(users, 1), store.epoch())
     return adapter
 
 
-def test_what_saw_a_forgotten_person_and_is_not_in_use_is_overwritten(store: SqlStore, compact: CompactStore) -> None:
+def test_what_saw_a_forgotten_person_and_is_not_in_use_is_overwritten(store: SqlStore, compact: AdapterStore) -> None:
     used = put_seen(store, compact, "used", 0, 1, use=True)
     old = put_seen(store, compact, "what people liked", 0, 1)
     clean = put_seen(store, compact, "clean", 0)
@@ -34,7 +34,7 @@ def test_what_saw_a_forgotten_person_and_is_not_in_use_is_overwritten(store: Sql
     assert destroy_unused(compact, store) == []
 
 
-def test_without_one_in_use_all_that_saw_the_person_go(store: SqlStore, compact: CompactStore) -> None:
+def test_without_one_in_use_all_that_saw_the_person_go(store: SqlStore, compact: AdapterStore) -> None:
     old, clean = put_seen(store, compact, "old", 1), put_seen(store, compact, "clean", 0)
     forget(store, "b")
     assert destroy_unused(compact, store) == [old]
@@ -43,7 +43,7 @@ def test_without_one_in_use_all_that_saw_the_person_go(store: SqlStore, compact:
 
 
 def test_one_of_which_nobody_knows_whom_it_saw_goes_once_it_is_older_than_a_removal(
-    store: SqlStore, compact: CompactStore
+    store: SqlStore, compact: AdapterStore
 ) -> None:
     old = put_adapter(compact, "old", store.epoch())
     assert destroy_unused(compact, store) == []
@@ -53,7 +53,7 @@ def test_one_of_which_nobody_knows_whom_it_saw_goes_once_it_is_older_than_a_remo
     assert compact.adapter_digests() == [new]
 
 
-def test_what_a_crash_left_goes(store: SqlStore, compact: CompactStore) -> None:
+def test_what_a_crash_left_goes(store: SqlStore, compact: AdapterStore) -> None:
     used = put_seen(store, compact, "used", 0, use=True)
     unfinished = compact.adapters / "building-1"
     unfinished.mkdir()
@@ -67,7 +67,7 @@ def test_what_a_crash_left_goes(store: SqlStore, compact: CompactStore) -> None:
     assert compact.adapter_digests() == [used]
 
 
-def test_nothing_goes_while_nobody_can_tell_what_is_in_use(store: SqlStore, compact: CompactStore) -> None:
+def test_nothing_goes_while_nobody_can_tell_what_is_in_use(store: SqlStore, compact: AdapterStore) -> None:
     adapter = put_seen(store, compact, "used", 1, use=True)
     (compact.root / POINTER).write_text("{")
     forget(store, "b")
@@ -77,7 +77,7 @@ def test_nothing_goes_while_nobody_can_tell_what_is_in_use(store: SqlStore, comp
 
 
 def test_where_there_are_no_adapters_none_owes_anything_and_nothing_is_made(
-    store: SqlStore, compact: CompactStore
+    store: SqlStore, compact: AdapterStore
 ) -> None:
     store.put_lineage("f" * 32, {1: 1}, store.epoch())
     forget(store, "b")

@@ -13,7 +13,7 @@ from rag_rec.candidates import model as module
 from rag_rec.candidates.features import FINE
 from rag_rec.candidates.model import CandidateModel
 from rag_rec.candidates.query import CandidateList, Query
-from rag_rec.candidates.reader import Network, Reader, Weights
+from rag_rec.candidates.reranker import Network, Reranker, Weights
 from rag_rec.candidates.statistics import Statistics
 from rag_rec.candidates.training import KnownProfiles
 from rag_rec.events.history import HISTORY_DTYPE, History, empty_history
@@ -25,13 +25,13 @@ NOTHING: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
 both = pytest.mark.parametrize("dense", [True, False], ids=["dense", "sparse"])
 
 
-def reader_with_network() -> Reader:
+def reranker_with_network() -> Reranker:
     generator = np.random.default_rng(3)
 
     def draw(*shape: int) -> Weights:
         return (0.3 * generator.normal(size=shape)).astype(np.float32)
 
-    return replace(Reader.default(), networks=(Network(draw(len(FINE), 8), draw(8), draw(8, 8), draw(8), draw(8)),))
+    return replace(Reranker.default(), networks=(Network(draw(len(FINE), 8), draw(8), draw(8, 8), draw(8), draw(8)),))
 
 
 def vectors_of(count: int) -> Vectors:
@@ -39,10 +39,10 @@ def vectors_of(count: int) -> Vectors:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
 
 
-def model_of(people: People, *, dense: bool = True, reader: Reader | None = None) -> CandidateModel:
+def model_of(people: People, *, dense: bool = True, reranker: Reranker | None = None) -> CandidateModel:
     vectors = vectors_of(ITEMS)
     statistics = Statistics.build(people, ITEMS, dense=dense)
-    return CandidateModel(statistics, lambda: vectors, None, None, reader or reader_with_network())
+    return CandidateModel(statistics, lambda: vectors, None, None, reranker or reranker_with_network())
 
 
 def query_of(history: History, user: int | None = None) -> Query:
@@ -148,7 +148,7 @@ def test_an_empty_system_answers_in_order_of_items() -> None:
     model = model_of([])
     found = model.candidates(Query(empty_history(), NOTHING, None, None, None, None), 4)
     assert found.items.tolist() == [0, 1, 2, 3]
-    empty = CandidateModel(Statistics.build([], 0, dense=True), lambda: vectors_of(0), None, None, Reader.default())
+    empty = CandidateModel(Statistics.build([], 0, dense=True), lambda: vectors_of(0), None, None, Reranker.default())
     assert len(empty.candidates(Query(empty_history(), NOTHING, None, None, None, None), 4)) == 0
 
 
@@ -156,7 +156,7 @@ def test_an_empty_system_answers_in_order_of_items() -> None:
 def test_a_new_item_is_reached_through_its_text(world: People, dense: bool) -> None:
     vectors = vectors_of(ITEMS)
     statistics = Statistics.build(world, ITEMS, dense=dense)
-    model = CandidateModel(statistics, lambda: vectors, None, None, Reader.default())
+    model = CandidateModel(statistics, lambda: vectors, None, None, Reranker.default())
     history = world[0][1]
     assert ITEMS not in model.candidates(query_of(history), 200).items
     wanted = vectors[history["item"][-5:]].mean(axis=0)
@@ -179,11 +179,11 @@ def test_vectors_that_lag_behind_hide_an_item(world: People) -> None:
 
 def test_equal_scores_go_by_item_number(world: People, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CLOSER_LOOK", 12)
-    reader = Reader.default()
-    silent = replace(reader, coarse_weights=0 * reader.coarse_weights, fine_weights=0 * reader.fine_weights)
+    reranker = Reranker.default()
+    silent = replace(reranker, coarse_weights=0 * reranker.coarse_weights, fine_weights=0 * reranker.fine_weights)
     history = world[0][1]
     unseen = np.setdiff1d(np.arange(ITEMS), history["item"])
-    found = model_of(world, reader=silent).candidates(query_of(history), 10)
+    found = model_of(world, reranker=silent).candidates(query_of(history), 10)
     assert found.items.tolist() == unseen[:10].tolist()
 
 
@@ -196,15 +196,15 @@ def test_neighbours_are_asked_only_by_a_reader_that_knows_them(world: People) ->
         asked.append(user)
         return profiles.history(user)
 
-    reader = Reader.default()
-    weights = reader.fine_weights.copy()
+    reranker = Reranker.default()
+    weights = reranker.fine_weights.copy()
     weights[FINE.index("neighbours")] = 50.0
     statistics = Statistics.build(world, ITEMS, dense=True)
-    model = CandidateModel(statistics, lambda: vectors, profiles, history_of_neighbour, reader)
+    model = CandidateModel(statistics, lambda: vectors, profiles, history_of_neighbour, reranker)
     query = replace(query_of(world[0][1], user=0), profile=profiles.vectors[0])
     plain = model.candidates(query, 10)
     assert asked == []
-    model.reader = replace(reader, fine_weights=weights, neighbours=True)
+    model.reranker = replace(reranker, fine_weights=weights, neighbours=True)
     moved = model.candidates(query, 10)
     assert 0 not in asked
     assert len(asked) == module.NEIGHBOURS
@@ -226,9 +226,9 @@ def test_readers_and_a_writer_at_the_same_time(world: People) -> None:
         except BaseException as failure:
             failures.append(failure)
 
-    readers = [threading.Thread(target=ask) for _ in range(3)]
-    for reader in readers:
-        reader.start()
+    rerankers = [threading.Thread(target=ask) for _ in range(3)]
+    for reranker in rerankers:
+        reranker.start()
     for round_ in range(60):
         _, history = world[20 + round_ % 30]
         model.statistics.forget(history)
@@ -237,8 +237,8 @@ def test_readers_and_a_writer_at_the_same_time(world: People) -> None:
         if round_ % 10 == 0:
             model.statistics.grow(model.statistics.n_items + 1)
     done.set()
-    for reader in readers:
-        reader.join()
+    for reranker in rerankers:
+        reranker.join()
     assert failures == []
     twin = Statistics.build(world, model.statistics.n_items, dense=True)
     assert model.statistics.equal(twin)

@@ -7,13 +7,13 @@ import numpy.typing as npt
 import pytest
 
 from rag_rec.candidates import training
-from rag_rec.candidates.reader import Reader
-from rag_rec.candidates.training import KnownProfiles, ReaderSettings, count_splits, fit_reader, make_split
+from rag_rec.candidates.reranker import Reranker
+from rag_rec.candidates.training import KnownProfiles, RerankerSettings, count_splits, fit_reranker, make_split
 from rag_rec.events.history import History
 
 People = list[tuple[int, History]]
 Vectors = npt.NDArray[np.float32]
-SMALL = ReaderSettings(examples=100, queries=60, coarse_queries=30, hidden=8, least_positives=3)
+SMALL = RerankerSettings(examples=100, queries=60, coarse_queries=30, hidden=8, least_positives=3)
 
 
 @pytest.fixture
@@ -21,10 +21,10 @@ def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "LEAST_EXAMPLES", 10)
 
 
-def hit_rate(reader: Reader, people: People, vectors: Vectors) -> float:
+def hit_rate(reranker: Reranker, people: People, vectors: Vectors) -> float:
     """How often the hidden last item is among the first three candidates."""
     split = make_split(people, vectors, 40, 1, SMALL)
-    split.model.reader = reader
+    split.model.reranker = reranker
     hits = [example.answer in split.model.candidates(example.query, 3).items for example in split.examples]
     return float(np.mean(hits))
 
@@ -34,9 +34,9 @@ def test_a_fitted_reader_finds_what_comes_next(world: People, item_vectors: Vect
     told: list[float] = []
     before = [(user, history[:-1]) for user, history in world if len(history) > 3]
     people = [(user, history) for user, history in world if len(history) > 3]
-    reader = fit_reader(before, item_vectors, 40, SMALL, told.append)
-    assert reader.examples > 10
-    assert hit_rate(reader, people, item_vectors) > 0.5
+    reranker = fit_reranker(before, item_vectors, 40, SMALL, told.append)
+    assert reranker.examples > 10
+    assert hit_rate(reranker, people, item_vectors) > 0.5
     assert told == sorted(told)
     assert all(0 <= share <= 1 for share in told)
 
@@ -45,22 +45,22 @@ def test_a_fitted_reader_finds_what_comes_next(world: People, item_vectors: Vect
 @pytest.mark.parametrize("dense", [True, False], ids=["dense", "sparse"])
 def test_the_same_arguments_give_the_same_reader(world: People, item_vectors: Vectors, dense: bool) -> None:
     settings = replace(SMALL, dense=dense, neighbours=True, networks=2)
-    first, second = (fit_reader(world, item_vectors, 40, settings) for _ in range(2))
+    first, second = (fit_reranker(world, item_vectors, 40, settings) for _ in range(2))
     assert first.digest == second.digest
     assert (len(first.networks), first.neighbours) == (2, True)
-    assert fit_reader(world, item_vectors, 40, replace(settings, seed=1)).digest != first.digest
+    assert fit_reranker(world, item_vectors, 40, replace(settings, seed=1)).digest != first.digest
 
 
 @pytest.mark.usefixtures("few_are_enough")
 def test_a_linear_reader(world: People, item_vectors: Vectors) -> None:
-    reader = fit_reader(world, item_vectors, 40, replace(SMALL, hidden=0))
-    assert reader.networks == ()
-    assert reader.fine_weights.any()
+    reranker = fit_reranker(world, item_vectors, 40, replace(SMALL, hidden=0))
+    assert reranker.networks == ()
+    assert reranker.fine_weights.any()
 
 
 def test_too_few_people_get_the_built_in_reader(world: People, item_vectors: Vectors) -> None:
-    assert fit_reader(world, item_vectors, 40).digest == Reader.default().digest
-    assert fit_reader([], item_vectors, 40).digest == Reader.default().digest
+    assert fit_reranker(world, item_vectors, 40).digest == Reranker.default().digest
+    assert fit_reranker([], item_vectors, 40).digest == Reranker.default().digest
 
 
 def test_a_split_hides_its_answers(world: People, item_vectors: Vectors) -> None:

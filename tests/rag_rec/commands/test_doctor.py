@@ -11,7 +11,7 @@ import pytest
 from rag_rec.commands.doctor import State, examine
 from rag_rec.domain import Interaction
 from rag_rec.forgetting.ledger.file import LedgerFile
-from rag_rec.generators.wanted import wanted
+from rag_rec.generators.spec import wanted
 from rag_rec.home.opening import store_of
 from rag_rec.recommend.fusion import Gate, gate_path
 from rag_rec.settings import Settings

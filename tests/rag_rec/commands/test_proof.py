@@ -7,7 +7,7 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-from rag_rec.candidates.reader import Reader
+from rag_rec.candidates.reranker import Reranker
 from rag_rec.commands import proof as commands
 from rag_rec.commands.proof import app
 from rag_rec.engine.engine import Engine
@@ -21,7 +21,7 @@ from tests.rag_rec.forgetting.homes import CANARY, log
 @pytest.fixture
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """A running service, beside which the command works in its own process."""
-    engine = running(tmp_path, log(), reader=Reader.default())
+    engine = running(tmp_path, log(), reader=Reranker.default())
     monkeypatch.setenv("RAGREC_HOME", str(tmp_path))
     monkeypatch.setenv("RAGREC_INTEREST_CLUSTERS", "4")
     monkeypatch.setattr(commands, "open_embedder", lambda *_: HashEmbedder())

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.compact.base import Base
 from rag_rec.compact.extend import extend_base
 from rag_rec.compact.vocabulary import BOS
@@ -26,8 +26,8 @@ def built() -> Base:
 
 
 @pytest.fixture
-def store(tmp_path: Path, built: Base) -> CompactStore:
-    store = CompactStore(tmp_path)
+def store(tmp_path: Path, built: Base) -> AdapterStore:
+    store = AdapterStore(tmp_path)
     published = store.publish_base(built.write, epoch=1, settings=asdict(SETTINGS), counts=built.counts())
     store.set_current(published.digest)
     return store
@@ -39,7 +39,7 @@ def logits_of(model: torch.nn.Module, tokens: list[int]) -> torch.Tensor:
     return found
 
 
-def test_old_logits_stay_and_the_new_item_has_the_row_of_its_text(store: CompactStore, built: Base) -> None:
+def test_old_logits_stay_and_the_new_item_has_the_row_of_its_text(store: AdapterStore, built: Base) -> None:
     digest = store.base_digests()[0]
     vectors = HashEmbedder().embed(TEXTS)
     extended = extend_base(store, digest, NEW, vectors, epoch=7)
@@ -56,7 +56,7 @@ def test_old_logits_stay_and_the_new_item_has_the_row_of_its_text(store: Compact
     assert len(new.vocabulary) == len(built.vocabulary)
 
 
-def test_a_new_item_is_proposed_beside_its_like(store: CompactStore) -> None:
+def test_a_new_item_is_proposed_beside_its_like(store: AdapterStore) -> None:
     """The second text says nothing that the history speaks of; the first does."""
     extended = extend_base(store, store.base_digests()[0], NEW, HashEmbedder().embed(TEXTS), epoch=7)
     new = Base.load(extended.folder)
@@ -65,7 +65,7 @@ def test_a_new_item_is_proposed_beside_its_like(store: CompactStore) -> None:
     assert logits[spare - 2] > logits[spare - 1]
 
 
-def test_the_manifest_and_the_tokenizer_know_of_it(store: CompactStore, built: Base) -> None:
+def test_the_manifest_and_the_tokenizer_know_of_it(store: AdapterStore, built: Base) -> None:
     digest = store.base_digests()[0]
     extended = extend_base(store, digest, NEW, HashEmbedder().embed(TEXTS), epoch=7)
     assert (extended.manifest.parent, extended.manifest.lineage, extended.manifest.epoch) == (digest, digest, 7)
@@ -78,7 +78,7 @@ def test_the_manifest_and_the_tokenizer_know_of_it(store: CompactStore, built: B
     )
 
 
-def test_extending_twice_is_extending_by_both(store: CompactStore) -> None:
+def test_extending_twice_is_extending_by_both(store: AdapterStore) -> None:
     digest = store.base_digests()[0]
     vectors = HashEmbedder().embed(TEXTS)
     once = extend_base(store, digest, NEW, vectors, epoch=7)
@@ -90,13 +90,13 @@ def test_extending_twice_is_extending_by_both(store: CompactStore) -> None:
     assert torch.allclose(a.model.lm_head.weight, b.model.lm_head.weight, atol=1e-6)
 
 
-def test_without_spare_rows_it_says_what_to_do(store: CompactStore, built: Base) -> None:
+def test_without_spare_rows_it_says_what_to_do(store: AdapterStore, built: Base) -> None:
     many = [f"new {number}" for number in range(built.vocabulary.spare + 1)]
     with pytest.raises(InvalidInput, match=r"64 spare rows are left: run `rag-rec compact build`"):
         extend_base(store, store.base_digests()[0], many, HashEmbedder().embed(many), epoch=7)
     assert len(store.base_digests()) == 1
 
 
-def test_a_vector_is_needed_for_each(store: CompactStore) -> None:
+def test_a_vector_is_needed_for_each(store: AdapterStore) -> None:
     with pytest.raises(InvalidInput, match="one text vector"):
         extend_base(store, store.base_digests()[0], NEW, HashEmbedder().embed(TEXTS[:1]), epoch=7)

@@ -261,7 +261,7 @@ def test_a_burst_of_events_from_elsewhere_equals_the_same_events_one_by_one(
     slow = running(tmp_path / "slow", LOG)
     for row in burst:
         slow.add_interactions(row.user_id, [row])
-    monkeypatch.setattr("rag_rec.index.live.MANY", 5)
+    monkeypatch.setattr("rag_rec.index.serving_state.MANY", 5)
     store = open_store(engine.settings.database_url)
     store.append(burst)
     store.close()
@@ -275,7 +275,7 @@ def test_a_burst_of_events_from_elsewhere_equals_the_same_events_one_by_one(
 def test_a_rebuilt_generation_is_taken_up_without_stopping(engine: Engine) -> None:
     engine.add_interactions("ann", likes("ann", 7, start=300))
     before = items_of(engine, "ann")
-    generation = build(engine.settings, fresh=True, reader=engine.live.reader)
+    generation = build(engine.settings, fresh=True, reranker=engine.live.reranker)
     assert engine.live.generation.id != generation.id
     assert engine.refresh()
     assert not engine.refresh()
@@ -351,7 +351,7 @@ def test_a_broken_generator_keeps_no_index_back(tmp_path: Path) -> None:
 
 def test_an_answer_that_an_index_switch_overtook_is_made_again(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A removal reaches the new state only, so an answer from the old one could name whom it has forgotten."""
-    build(engine.settings, fresh=True, reader=engine.live.reader)
+    build(engine.settings, fresh=True, reranker=engine.live.reranker)
     recommend, states, left = Recommender.recommend, [], []
 
     def overtaken(self: Recommender, request: RecommendationRequest) -> Recommendation:

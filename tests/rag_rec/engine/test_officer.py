@@ -12,7 +12,7 @@ from rag_rec.engine.engine import Engine
 from rag_rec.engine.removals.process import Lost, RemovalProcess
 from rag_rec.errors import Busy, WrongKey
 from rag_rec.forgetting.request import ForgetOutcome
-from rag_rec.index.live import Live
+from rag_rec.index.serving_state import ServingState
 from rag_rec.progress.protocol import Progress
 from rag_rec.proof.table import Proof, compare
 from rag_rec.proof.twin import Twin
@@ -32,9 +32,9 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 def test_a_proof_of_a_state_that_answers_no_more_is_not_added(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     request_id = forget(engine.officer, CANARY).request_id
     receipt, ledger = engine.officer.receipt(request_id), engine.store.ledger()
-    compared: list[Live] = []
+    compared: list[ServingState] = []
 
-    def switched_meanwhile(live: Live, twin: Twin, sample: int | None, seed: int, progress: Progress) -> Proof:
+    def switched_meanwhile(live: ServingState, twin: Twin, sample: int | None, seed: int, progress: Progress) -> Proof:
         build(engine.settings, fresh=True)
         assert engine.refresh()
         compared.append(live)

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from benchmarks.methods.crash_cases import StopAmongPeople, Stopped
 from benchmarks.methods.interruptions import HALVES, PLACES, Point
 from indexer.build import Builder
-from rag_rec.candidates.reader import Reader
+from rag_rec.candidates.reranker import Reranker
 from rag_rec.domain import Interaction, Item, RecommendationRequest, Strategy, User
 from rag_rec.errors import Forgotten, UnknownUser
 from rag_rec.forgetting.request import ForgetRequest
@@ -24,7 +24,7 @@ from rag_rec.store.records import Selection
 from tests.embedders import HashEmbedder
 from tests.homes import ITEMS
 from tests.rag_rec.forgetting.model import key_of
-from tests.rag_rec.forgetting.pair import DAY, PEOPLE, Pair, Tally, Told, first_rows
+from tests.rag_rec.forgetting.pair import DAY, PEOPLE, HistoryLine, Pair, Tally, first_rows
 
 TWIN_EVERY = 30
 """After so many steps the whole state is compared with a twin's."""
@@ -35,7 +35,7 @@ users = st.sampled_from(PEOPLE)
 some = st.integers(0, 10_000)
 """Chooses one of what there is, whatever it is."""
 item_ids = st.frozensets(st.sampled_from([item.id for item in ITEMS]), min_size=1, max_size=6)
-events: st.SearchStrategy[Told] = st.tuples(
+events: st.SearchStrategy[HistoryLine] = st.tuples(
     st.sampled_from(ITEMS), st.sampled_from(["like", "skip", "rating"]), st.integers(0, 9), st.booleans(), st.booleans()
 )
 points = st.builds(
@@ -62,7 +62,7 @@ class ForgetMachine(RuleBasedStateMachine):
         self.pair.close()
 
     @rule(user_id=users, told=st.lists(events, min_size=1, max_size=4))
-    def ingest(self, user_id: str, told: list[Told]) -> None:
+    def ingest(self, user_id: str, told: list[HistoryLine]) -> None:
         self.pair.add([self.pair.event(user_id, each) for each in told])
 
     @rule(chosen=some)
@@ -188,9 +188,9 @@ class ForgetMachine(RuleBasedStateMachine):
     @rule()
     def interrupt_a_rebuild(self) -> None:
         store, generations = store_of(self.pair.settings), self.pair.engine.current.generations
-        stop, reader = StopAmongPeople(), Reader.default()
+        stop, reranker = StopAmongPeople(), Reranker.default()
         with suppress(Stopped):
-            Builder(store, generations, self.pair.settings, HashEmbedder(), stop, reader).build(fresh=True)
+            Builder(store, generations, self.pair.settings, HashEmbedder(), stop, reranker).build(fresh=True)
         store.close()
 
     @rule(chosen=some)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks.methods.interruptions import Point, stopped_at
-from rag_rec.candidates.reader import Reader
+from rag_rec.candidates.reranker import Reranker
 from rag_rec.copies.restore import restore
 from rag_rec.domain import Interaction, Item
 from rag_rec.engine.engine import Engine
@@ -36,7 +36,7 @@ from tests.rag_rec.forgetting.stores import back_up
 DAY = 86_400_000
 PEOPLE = tuple(f"person-{name}-5d1e" for name in ("ada", "ben", "cleo", "dan", "eve", "fay"))
 
-Told = tuple[Item, str, int, bool, bool]
+HistoryLine = tuple[Item, str, int, bool, bool]
 """An event: item, kind, day, whether it has a text of its own, and whether it happens now instead of on that day."""
 
 
@@ -68,7 +68,7 @@ def small_system(home: Path) -> Settings:
     """A catalogue and a few people, with an index."""
     settings = settings_for(home)
     fill(settings, first_rows())
-    build(settings, reader=Reader.default())
+    build(settings, reranker=Reranker.default())
     return settings
 
 
@@ -117,7 +117,7 @@ class Pair:
         self.model.forgotten[user_id] = identity.consented
 
     def rebuild(self, *, fresh: bool) -> None:
-        build(self.settings, fresh=fresh, reader=Reader.default())
+        build(self.settings, fresh=fresh, reranker=Reranker.default())
         assert self.engine.refresh()
         self.tally.rebuilds += 1
 
@@ -132,7 +132,7 @@ class Pair:
         self.engine.close()
         restore(path, self.settings, without_later_erasures=nothing_forgotten)
         self.model.restore(snapshot)
-        build(self.settings, reader=Reader.default())
+        build(self.settings, reranker=Reranker.default())
         self.engine = self._opened()
         self.nothing_is_back()
         self.tally.restores += 1
@@ -156,7 +156,7 @@ class Pair:
         engine.attendance.join()
         return engine
 
-    def event(self, user_id: str, told: Told) -> Interaction:
+    def event(self, user_id: str, told: HistoryLine) -> Interaction:
         item, event, day, has_text, now = told
         self._serial += 1
         moment = time.time_ns() // 1_000_000 + self._serial if now else day * DAY

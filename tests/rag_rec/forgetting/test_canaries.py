@@ -20,7 +20,7 @@ from benchmarks.methods.crash_cases import CANARIES, CASES, expectation, prepare
 from benchmarks.methods.interruptions import Point, stopped_at
 from indexer.sources.csv import CsvSource
 from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints, TrainingState
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.engine.engine import Engine
 from rag_rec.errors import Unfinished
 from rag_rec.forgetting.receipts.document import findings_in
@@ -84,7 +84,7 @@ def places(home: Path, sought: Sequence[bytes]) -> set[str]:
 def plant_checkpoint(engine: Engine) -> None:
     """A training that saw the canary was interrupted."""
     vector = np.asarray(engine.live.people.profile(number_of(engine.store, CANARY)), dtype=np.float32)
-    training = CompactStore(engine.settings.compact).training
+    training = AdapterStore(engine.settings.compact).training
     Checkpoints(training, "another").save(Checkpoint(TrainingState(2, 0.5, {"person": vector}), engine.store.epoch()))
 
 
@@ -166,11 +166,11 @@ def test_ledger_and_receipts_name_nobody(engine: Engine) -> None:
 
 def test_readers_who_are_idle_keep_nothing(engine: Engine) -> None:
     sought = marks(engine)
-    with closing(sqlite3.connect(engine.settings.home / "store.sqlite3", isolation_level=None)) as reader:
-        assert reader.execute("SELECT count(*) FROM interactions").fetchone()[0] > 30
+    with closing(sqlite3.connect(engine.settings.home / "store.sqlite3", isolation_level=None)) as reranker:
+        assert reranker.execute("SELECT count(*) FROM interactions").fetchone()[0] > 30
         forget(engine.officer, CANARY)
         assert places(engine.settings.home, sought) == set()
-        assert reader.execute("SELECT count(*) FROM users WHERE id = ?", [CANARY]).fetchone() == (0,)
+        assert reranker.execute("SELECT count(*) FROM users WHERE id = ?", [CANARY]).fetchone() == (0,)
 
 
 def test_a_reader_at_work_delays_a_removal_and_does_not_spoil_it(
@@ -182,9 +182,9 @@ def test_a_reader_at_work_delays_a_removal_and_does_not_spoil_it(
     shutil.copytree(template, home)
     engine = engine_of(settings_for(home))
     sought = marks(engine)
-    with closing(sqlite3.connect(home / "store.sqlite3", isolation_level=None)) as reader:
-        reader.execute("BEGIN")
-        assert reader.execute("SELECT count(*) FROM users WHERE id = ?", [CANARY]).fetchone() == (1,)
+    with closing(sqlite3.connect(home / "store.sqlite3", isolation_level=None)) as reranker:
+        reranker.execute("BEGIN")
+        assert reranker.execute("SELECT count(*) FROM users WHERE id = ?", [CANARY]).fetchone() == (1,)
         with pytest.raises(Unfinished, match="Another process is still reading"):
             forget(engine.officer, CANARY)
         assert engine.store.user(CANARY) is None
@@ -194,7 +194,7 @@ def test_a_reader_at_work_delays_a_removal_and_does_not_spoil_it(
             LayerName.STORE
         ]
         assert all("store.sqlite3" in place for place in places(home, sought))  # the index files are rewritten
-        reader.execute("COMMIT")
+        reranker.execute("COMMIT")
     engine.refresh()
     assert engine.officer.pending() == []
     assert places(home, sought) == set()

@@ -156,7 +156,7 @@ def break_the_ledger(settings: Settings) -> None:
 )
 def test_an_examination_finds_what_is_wrong(settings: Settings, harm: Callable[[Settings], None], kind: str) -> None:
     expected = expected_of(settings, WHOLE)
-    interrupted(settings, WHOLE, Point("rag_rec.forgetting.receipts.conclusion:Notary.issue", 1))
+    interrupted(settings, WHOLE, Point("rag_rec.forgetting.receipts.conclusion:ReceiptIssuer.issue", 1))
     harm(settings)
     found = examine(settings, WHOLE, expected, "resume")
     assert getattr(found, kind)

@@ -137,7 +137,7 @@ def test_people_on_hold_are_told_by_where_they_are_named(engine: Engine) -> None
     assert (planned.held, planned.held_at) == (("case 7",), (5,))
     assert engine.officer.plan(ForgetRequest.of("user-1")).held_at == (0,)
     with pytest.raises(
-        LegalHold, match=r"^Line 5 names somebody who may not be forgotten: case 7\. Nothing was removed"
+        LegalHold, match=r"^Line 5 names a person who may not be forgotten: case 7\. Nothing was removed"
     ):
         engine.officer.forget(ForgetRequest(("user-0", "user-1"), None, "2", planned.plan, (2, 5)))
     with pytest.raises(LegalHold, match=r"^This person may not be forgotten: case 7"):

@@ -75,7 +75,7 @@ def test_the_rest_equals_that_of_somebody_who_only_ever_had_it(tmp_path: Path, p
         engine.close()
         engine = Engine.open(engine.settings, embedder=engine.embedder)
     kept = [row for row in rows if row.user_id != CANARY or not part.covers(row)]
-    twin = running(tmp_path / "twin", kept, reader=engine.live.reader, evidence_tokens=60)
+    twin = running(tmp_path / "twin", kept, reranker=engine.live.reranker, evidence_tokens=60)
     assert [row.interaction for row in engine.officer.export(CANARY)[1]] == [
         row.interaction for row in twin.officer.export(CANARY)[1]
     ]

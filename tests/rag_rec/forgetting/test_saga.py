@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock
 
 from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints, TrainingState
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.domain import Interaction, RecommendationRequest
 from rag_rec.engine.engine import Engine
 from rag_rec.engine.tending import open_saga
@@ -310,7 +310,7 @@ def test_a_step_that_does_nothing_cannot_read_as_complete(
 
 
 def test_a_sweep_that_does_nothing_cannot_read_as_complete(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    compact = CompactStore(engine.settings.compact)
+    compact = AdapterStore(engine.settings.compact)
     Checkpoints(compact.training, "key").save(Checkpoint(TrainingState(1, 0.5, {}), engine.store.epoch()))
     whole = type(next(each for each in engine.officer.system().layers if each.name == LayerName.TEMPORARY))
     with monkeypatch.context() as patched:

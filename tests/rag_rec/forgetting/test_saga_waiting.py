@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 
 from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints, TrainingState
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.engine.engine import Engine
 from rag_rec.engine.system import open_system
 from rag_rec.errors import Unfinished
@@ -28,14 +28,14 @@ from rag_rec.store.records import Debt
 from tests.homes import build, running
 from tests.rag_rec.forgetting.asking import confirmed, forget
 from tests.rag_rec.forgetting.homes import CANARY, log
-from tests.rag_rec.forgetting.readers import FIGURE, fitted_reader
+from tests.rag_rec.forgetting.rerankers import FIGURE, fitted_reranker
 
 GONE = ("an adapter that is gone",)
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = running(tmp_path / "home", log(), reader=fitted_reader(FIGURE))
+    engine = running(tmp_path / "home", log(), reranker=fitted_reranker(FIGURE))
     yield engine
     engine.close()
 
@@ -52,7 +52,7 @@ def hold(engine: Engine) -> None:
 def test_a_training_that_began_after_the_erasure_keeps_its_checkpoints(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compact = CompactStore(engine.settings.compact)
+    compact = AdapterStore(engine.settings.compact)
     remove = StoreLayer.remove
 
     def trains_meanwhile(self: StoreLayer, group: Group) -> None:

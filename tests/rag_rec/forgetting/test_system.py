@@ -22,7 +22,7 @@ OTHER = base64.b64encode(b"o" * 32).decode()
 
 @pytest.fixture
 def settings(either: Settings) -> Settings:
-    """A system in which somebody was forgotten, on either database."""
+    """A system in which a person was forgotten, on either database."""
     fill(either, log())
     forget_in(either, "user-0")
     return either

@@ -14,7 +14,7 @@ from rag_rec.candidates.model import CandidateModel
 from rag_rec.domain import Interaction, Recommendation, RecommendationRequest, Source
 from rag_rec.engine.engine import Engine
 from rag_rec.generators.failures import Reason
-from rag_rec.generators.language_model import Care, LanguageModel
+from rag_rec.generators.language_model import LanguageModel, RankingOptions
 from rag_rec.generators.letters import LetterEncoder
 from rag_rec.generators.vllm import VllmBackend
 from rag_rec.recommend.fusion import Gate
@@ -77,7 +77,7 @@ def plain(settings: Settings) -> Iterator[Recommendation]:
 
 
 def asking(settings: Settings, encoder: LetterEncoder, server: FakeServer, weight: float = 1.0) -> Engine:
-    model = LanguageModel(encoder, VllmBackend([server.url]), Care(least_mass=0.5))
+    model = LanguageModel(encoder, VllmBackend([server.url]), RankingOptions(least_mass=0.5))
     return Engine.open(
         settings, embedder=HashEmbedder(), ranking=FixedRanking(model, Gate(use=True, weight=weight), 1.0)
     )

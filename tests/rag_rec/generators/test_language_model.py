@@ -10,7 +10,7 @@ from scipy.special import log_softmax
 
 from rag_rec.domain import Candidate, Item, User
 from rag_rec.generators.failures import GeneratorFailure, Reason
-from rag_rec.generators.language_model import Care, LanguageModel
+from rag_rec.generators.language_model import LanguageModel, RankingOptions
 from rag_rec.generators.protocol import Encoded, EvidenceCost, Floats, Prompt
 
 LABEL = 100
@@ -99,7 +99,7 @@ def test_the_deadline_reaches_the_backend() -> None:
 
 def test_several_orders_are_averaged_in_one_call() -> None:
     backend = BiasedBackend()
-    ranking = LanguageModel(PlacesEncoder(), backend, Care(orders=4, seed=3)).rank(prompt())
+    ranking = LanguageModel(PlacesEncoder(), backend, RankingOptions(orders=4, seed=3)).rank(prompt())
     [questions] = backend.asked
     assert questions[0].tokens == (0, 1, 2, 3, 4, 5)
     assert len({question.tokens for question in questions}) == 4
@@ -111,7 +111,11 @@ def test_several_orders_are_averaged_in_one_call() -> None:
 
 def test_averaging_undoes_a_position_bias() -> None:
     def error(orders: int) -> float:
-        found = LanguageModel(PlacesEncoder(), BiasedBackend(), Care(orders=orders)).rank(prompt(10)).log_probabilities
+        found = (
+            LanguageModel(PlacesEncoder(), BiasedBackend(), RankingOptions(orders=orders))
+            .rank(prompt(10))
+            .log_probabilities
+        )
         return float(abs(found - log_softmax([math.sin(number) for number in range(10)])).max())
 
     assert error(64) < 0.25 * error(1)
@@ -120,7 +124,7 @@ def test_averaging_undoes_a_position_bias() -> None:
 def test_the_same_request_meets_the_same_orders() -> None:
     def asked(seed: int) -> list[tuple[int, ...]]:
         backend = BiasedBackend()
-        LanguageModel(PlacesEncoder(), backend, Care(orders=3, seed=seed)).rank(prompt())
+        LanguageModel(PlacesEncoder(), backend, RankingOptions(orders=3, seed=seed)).rank(prompt())
         return [question.tokens for question in backend.asked[0]]
 
     assert asked(5) == asked(5) != asked(6)
@@ -128,14 +132,14 @@ def test_the_same_request_meets_the_same_orders() -> None:
 
 def test_orders_are_not_paid_for_where_the_prompt_does_not_show_them() -> None:
     backend = BiasedBackend()
-    LanguageModel(PlacesEncoder(ordered=False), backend, Care(orders=8)).rank(prompt())
+    LanguageModel(PlacesEncoder(ordered=False), backend, RankingOptions(orders=8)).rank(prompt())
     assert [len(questions) for questions in backend.asked] == [1]
 
 
 def test_many_prompts_are_one_call_and_equal_single_ones() -> None:
     prompts = [prompt(count, first) for count, first in ((3, 0), (6, 10), (1, 4))]
     backend = BiasedBackend()
-    model = LanguageModel(PlacesEncoder(), backend, Care(orders=2))
+    model = LanguageModel(PlacesEncoder(), backend, RankingOptions(orders=2))
     together = model.rank_many(prompts)
     assert [len(questions) for questions in backend.asked] == [6]
     for each, ranking in zip(prompts, together, strict=True):
@@ -165,7 +169,7 @@ def test_one_bad_answer_among_the_orders_is_refused(broken: Floats, reason: Reas
             return [*super().label_log_probabilities(questions[:-1], deadline), broken]
 
     with pytest.raises(GeneratorFailure) as raised:
-        LanguageModel(PlacesEncoder(), Broken(), Care(orders=2)).rank(prompt(3))
+        LanguageModel(PlacesEncoder(), Broken(), RankingOptions(orders=2)).rank(prompt(3))
     assert raised.value.reason is reason
 
 

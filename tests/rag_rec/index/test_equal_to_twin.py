@@ -137,7 +137,7 @@ def test_a_system_that_forgot_equals_its_twin(data: st.DataObject, log: list[Int
             removal.carry_out(engine)
         engine.live.statistics.flush()
         kept = [row for row in log if not removal.covers(row)]
-        twin = running(Path(folder) / "twin", kept, reader=engine.live.reader)
+        twin = running(Path(folder) / "twin", kept, reranker=engine.live.reranker)
         users = {row.user_id for row in kept} | {"stranger"}
         assert_equal_to_twin(engine, twin, users)
         assert_proven(engine)
@@ -155,11 +155,11 @@ def test_a_reopened_system_equals_its_twin(tmp_path: Path, dense_items_limit: in
     ]
     engine = running(tmp_path / "live", log, dense_items_limit=dense_items_limit)
     forget(engine.officer, "user-3")
-    reader = engine.live.reader
+    reranker = engine.live.reranker
     engine.close()
     reopened = Engine.open(engine.settings, embedder=engine.embedder)
     kept = [row for row in log if row.user_id != "user-3"]
-    twin = running(tmp_path / "twin", kept, reader=reader, dense_items_limit=dense_items_limit)
+    twin = running(tmp_path / "twin", kept, reranker=reranker, dense_items_limit=dense_items_limit)
     assert reopened.live.statistics.equal(twin.live.statistics)
     assert index_contents(reopened) == index_contents(twin)
     users = {row.user_id for row in kept}

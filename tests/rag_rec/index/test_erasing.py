@@ -35,7 +35,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fill(settings, LOG)
     first = build(settings)
     fill(settings, [Interaction("user-0", ITEMS[5].id, 200 * DAY, "like")])
-    build(settings, reader=None)
+    build(settings, reranker=None)
     assert first.manifest.epoch < Generations(settings.generations).current().manifest.epoch
     return settings.home
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints, TrainingState
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.artifacts.immutable import POINTER
 from rag_rec.index.generation import Generations
 from rag_rec.places.derived import discard_derived
@@ -27,7 +27,7 @@ def test_everything_that_holds_people_goes_and_bases_stay(tmp_path: Path) -> Non
         (settings.generations / name).mkdir(parents=True)
         (settings.generations / name / "shard").write_bytes(b"a person")
     (settings.generations / POINTER).write_text("20260101-e5")
-    compact = CompactStore(settings.compact)
+    compact = AdapterStore(settings.compact)
     base = compact.publish_base(write, epoch=1, settings={}, counts={})
     adapter = compact.publish_adapter(write, base=base.digest, epoch=1, settings={}, counts={})
     compact.set_current(base.digest, adapter.digest)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rag_rec.candidates.reader import Reader
+from rag_rec.candidates.reranker import Reranker
 from rag_rec.domain import Interaction
 from rag_rec.engine.engine import Engine
 from rag_rec.proof.twin import Twin, build_twin
@@ -19,7 +19,7 @@ from tests.rag_rec.forgetting.homes import CANARY, DAY, log
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A system that has forgotten somebody, closed."""
     more = [Interaction(f"more-{n}", ITEMS[n].id, DAY * n, "like", text=f"words {n}") for n in range(3)]
-    engine = running(tmp_path_factory.mktemp("home"), [*log(), *more], reader=Reader.default())
+    engine = running(tmp_path_factory.mktemp("home"), [*log(), *more], reranker=Reranker.default())
     forget(engine.officer, CANARY)
     engine.close()
     return engine.settings.home

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from rag_rec.candidates.query import CandidateList, Query
-from rag_rec.candidates.reader import Reader
+from rag_rec.candidates.reranker import Reranker
 from rag_rec.domain import AttributeValue, Interaction, User
 from rag_rec.engine.engine import Engine
 from rag_rec.evaluation.ranking import rank_biased_overlap
@@ -44,7 +44,7 @@ def events() -> list[Interaction]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    engine = running(tmp_path_factory.mktemp("home"), events(), reader=Reader.default())
+    engine = running(tmp_path_factory.mktemp("home"), events(), reranker=Reranker.default())
     for user in range(USERS):
         engine.put_user(User(f"user-{user}", attributes_of(user)))
     engine.close()
@@ -170,8 +170,8 @@ def test_a_removal_that_went_wrong_is_told_from_the_twin(engine: Engine) -> None
     before = photographed(engine, GONE)
     forget_all(engine.officer, *GONE)
     twin = twin_of(engine)
-    reader = engine.live.reader
-    engine.live.model.reader = replace(reader, fine_weights=-reader.fine_weights)
+    reranker = engine.live.reranker
+    engine.live.model.reranker = replace(reranker, fine_weights=-reranker.fine_weights)
     report = assess(before, engine.live, twin)
     assert not report.as_twin
     assert max(row.rbo_twin for row in report.rows) < 1.0

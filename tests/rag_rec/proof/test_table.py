@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from rag_rec.candidates.features import FINE
-from rag_rec.candidates.reader import Reader
+from rag_rec.candidates.reranker import Reranker
 from rag_rec.domain import Interaction
 from rag_rec.engine.engine import Engine
 from rag_rec.proof import table
@@ -41,12 +41,12 @@ def test_a_system_that_forgot_equals_its_twin(engine: Engine, twin: Twin) -> Non
     assert [row.check for row in found.rows] == CHECKS
     assert found.equal
     assert all(row.compared > 0 and row.different == 0 and row.worst < 1e-9 for row in found.rows)
-    assert (found.users, found.listed, found.reader) == (8, 8, engine.live.reader.digest)
+    assert (found.users, found.listed, found.reranker) == (8, 8, engine.live.reranker.digest)
     assert found.rows[-1].compared == 9 * 3  # eight users and a stranger, by three strategies
 
 
 def test_a_sparse_system_equals_its_twin(tmp_path: Path) -> None:
-    engine = running(tmp_path, log(), dense_items_limit=0, reader=Reader.default())
+    engine = running(tmp_path, log(), dense_items_limit=0, reranker=Reranker.default())
     forget(engine.officer, CANARY)
     found = compare(engine.live, build_twin(engine.live, engine.store, engine.settings, engine.embedder))
     assert found.equal
@@ -170,10 +170,12 @@ def one_leftover_profile(engine: Engine) -> set[str]:
 
 def another_reader(engine: Engine) -> set[str]:
     """What a list depends on beside the layers: a single weight."""
-    reader = engine.live.reader
-    weights = reader.fine_weights.copy()
+    reranker = engine.live.reranker
+    weights = reranker.fine_weights.copy()
     weights[0] += 0.5
-    engine.live.model.reader = Reader(reader.coarse_standard, reader.coarse_weights, reader.fine_standard, weights)
+    engine.live.model.reranker = Reranker(
+        reranker.coarse_standard, reranker.coarse_weights, reranker.fine_standard, weights
+    )
     return {"recommendation lists"}
 
 
@@ -215,7 +217,7 @@ def test_what_p_does_to_lists_is_judged_as_p(engine: Engine, twin: Twin) -> None
 
 
 def test_lists_that_differ_without_p(tmp_path: Path) -> None:
-    engine = running(tmp_path, log(), dense_items_limit=0, reader=Reader.default())
+    engine = running(tmp_path, log(), dense_items_limit=0, reranker=Reranker.default())
     twin = build_twin(engine.live, engine.store, engine.settings, engine.embedder)
     assert unequal(compare(engine.live, twin)) == set()
     another_reader(engine)
@@ -224,14 +226,14 @@ def test_lists_that_differ_without_p(tmp_path: Path) -> None:
 
 
 def test_lists_by_neighbours_equal_the_twin_s(engine: Engine, twin: Twin) -> None:
-    """With a reader that asks for neighbours; P is off, so that each list is read twice."""
+    """With a reranker that asks for neighbours; P is off, so that each list is read twice."""
     inverse = engine.live.statistics.inverse
     assert inverse is not None
     inverse.matrix[:] *= np.random.default_rng(0).uniform(0.5, 1.5, size=inverse.matrix.shape)
-    weights = engine.live.reader.fine_weights.copy()
+    weights = engine.live.reranker.fine_weights.copy()
     weights[FINE.index("neighbours")] = 3.0
     for each in (engine.live, twin.live):
-        each.model.reader = replace(each.reader, neighbours=True, fine_weights=weights)
+        each.model.reranker = replace(each.reranker, neighbours=True, fine_weights=weights)
     assert unequal(compare(engine.live, twin)) == {"inverse P (relative)"}
 
 
@@ -246,7 +248,7 @@ def test_a_person_who_was_not_taken_out_of_memory_is_found(engine: Engine, twin:
 
 
 def test_a_rebuilt_index_equals_the_twin(engine: Engine) -> None:
-    build(engine.settings, reader=engine.live.reader)
+    build(engine.settings, reranker=engine.live.reranker)
     reopened = engine_of(engine.settings)
     twin = build_twin(reopened.live, reopened.store, reopened.settings, reopened.embedder)
     assert compare(reopened.live, twin).equal
@@ -274,8 +276,8 @@ def test_a_comparison_gives_way(engine: Engine, twin: Twin, monkeypatch: pytest.
 def test_many_events_meanwhile_replace_the_statistics(
     engine: Engine, twin: Twin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rag_rec.index.live.MANY", 1)
-    monkeypatch.setattr("rag_rec.index.live.MANY_SHARE", 0.0)
+    monkeypatch.setattr("rag_rec.index.serving_state.MANY", 1)
+    monkeypatch.setattr("rag_rec.index.serving_state.MANY_SHARE", 0.0)
     before = engine.live.statistics
     test_a_comparison_gives_way(engine, twin, monkeypatch)
     assert engine.live.statistics is not before

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rag_rec.candidates.reader import Reader
+from rag_rec.candidates.reranker import Reranker
 from rag_rec.domain import Interaction, Item
 from rag_rec.engine.engine import Engine
 from rag_rec.errors import Busy, CorruptIndex
@@ -23,7 +23,7 @@ from tests.rag_rec.forgetting.homes import CANARY, DAY, log, number_of
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = running(tmp_path, log(), reader=Reader.default())
+    engine = running(tmp_path, log(), reranker=Reranker.default())
     yield engine
     engine.close()
 
@@ -127,7 +127,7 @@ def test_a_state_stands_still_while_it_is_compared(engine: Engine) -> None:
 
 def test_a_twin_counts_as_the_state_does(tmp_path: Path) -> None:
     """The catalogue has grown beyond the limit, which a running system notices only at its next start."""
-    engine = running(tmp_path, log(), dense_items_limit=len(ITEMS), reader=Reader.default())
+    engine = running(tmp_path, log(), dense_items_limit=len(ITEMS), reranker=Reranker.default())
     engine.put_item(Item("one-more", "one more item"))
     twin = twin_of(engine)
     assert engine.live.statistics.dense
@@ -170,7 +170,7 @@ def test_a_damaged_index_is_an_error(engine: Engine) -> None:
 
 
 def test_a_store_without_people_has_a_twin(tmp_path: Path) -> None:
-    engine = running(tmp_path, [], reader=Reader.default())
+    engine = running(tmp_path, [], reranker=Reranker.default())
     assert len(twin_of(engine).live.people) == 0
     assert_equal(engine, twin_of(engine))
     engine.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.domain import Candidate, Item, RecommendationRequest, Source, User
 from rag_rec.engine.engine import Engine
 from rag_rec.engine.tending import open_saga
@@ -18,7 +18,7 @@ from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.language_model import LanguageModel
 from rag_rec.generators.passthrough import Passthrough
 from rag_rec.generators.protocol import Prompt
-from rag_rec.generators.wanted import wanted
+from rag_rec.generators.spec import wanted
 from rag_rec.home.opening import store_of
 from rag_rec.recommend import opening
 from rag_rec.recommend.fusion import Gate, gate_path
@@ -82,7 +82,7 @@ def opened(settings: Settings, clock: Callable[[], int] | None = None) -> Ranker
 
 
 def let_in(settings: Settings, weight: float = 1.0) -> None:
-    used = CompactStore(settings.compact).current()
+    used = AdapterStore(settings.compact).current()
     assert used is not None
     Gate(use=True, weight=weight, model=used.base, adapter=used.adapter, gain=(0.01, 0.03)).save(
         gate_path(settings.gates, used.base, used.adapter)
@@ -121,7 +121,7 @@ def test_a_gate_and_then_a_new_adapter_are_taken_up_while_running(engine: Engine
     let_in(home)
     engine.refresh()
     first = engine.recommend(RecommendationRequest("user-3", k=3)).provenance
-    used = CompactStore(home.compact).current()
+    used = AdapterStore(home.compact).current()
     assert used is not None
     assert (first.source, first.model, first.adapter) == (Source.FUSED, used.base, used.adapter)
     assert first.label_mass is not None and 0 < first.label_mass <= 1
@@ -130,7 +130,7 @@ def test_a_gate_and_then_a_new_adapter_are_taken_up_while_running(engine: Engine
     let_in(home)
     engine.refresh()
     second = engine.recommend(RecommendationRequest("user-3", k=3)).provenance
-    now = CompactStore(home.compact).current()
+    now = AdapterStore(home.compact).current()
     assert now is not None and now.adapter != used.adapter
     assert (second.source, second.adapter) == (Source.FUSED, now.adapter)
 
@@ -177,7 +177,7 @@ def test_a_server_that_comes_gets_the_adapter_in_use(home: Settings) -> None:
         server.behaviour = Behaviour.WELL
         engine = Engine.open(home, embedder=HashEmbedder(), ranking=source)
         engine.recommend(RecommendationRequest("user-3", k=3))
-        used = CompactStore(home.compact).current()
+        used = AdapterStore(home.compact).current()
         assert used is not None
         assert list(server.adapters) == [f"rag-rec-{used.adapter}"]
         engine.close()
@@ -291,7 +291,7 @@ def test_a_model_that_is_replaced_ends_its_answers(home: Settings, monkeypatch: 
 
 def test_an_adapter_is_in_memory_until_its_model_is_closed(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     source = opened(home)
-    used = CompactStore(home.compact).current()
+    used = AdapterStore(home.compact).current()
     assert used is not None and source.adapters == (used.adapter,)
     base = Path(wanted(home).model)  # type: ignore[union-attr]
     another_target(home, monkeypatch, model=str(base / ".." / base.name), adapter=None)
@@ -356,7 +356,7 @@ def test_a_service_that_starts_too_late_does_not_load_it(copied: Settings) -> No
 
 
 def test_the_base_answers_alone_where_its_own_gate_lets_it(copied: Settings) -> None:
-    used = CompactStore(copied.compact).current()
+    used = AdapterStore(copied.compact).current()
     assert used is not None
     Gate(use=True, weight=1.0, model=used.base, gain=(0.01, 0.03)).save(gate_path(copied.gates, used.base, None))
     forget_in(copied, "user-3")
@@ -367,7 +367,7 @@ def test_the_base_answers_alone_where_its_own_gate_lets_it(copied: Settings) -> 
 
 def test_the_base_answers_alone_where_gates_are_turned_off(copied: Settings) -> None:
     settings = copied.model_copy(update={"adapter_policy": "strict", "generator_gate": False})
-    used = CompactStore(settings.compact).current()
+    used = AdapterStore(settings.compact).current()
     assert used is not None
     with closing(engine_of(settings)) as engine:
         answers = [engine.recommend(RecommendationRequest("user-5", k=3)).provenance]
@@ -437,7 +437,7 @@ def test_a_request_waits_for_a_service_that_still_has_the_old_adapter(copied: Se
     with closing(engine_of(settings)) as engine:
         engine.attendance.join()
         (service,) = engine.store.replicas()
-        used = CompactStore(settings.compact).current()
+        used = AdapterStore(settings.compact).current()
         assert used is not None and service.adapters == (used.adapter,)
         request = forget_in(settings, "user-3").request_id
         new = retrain(settings)

@@ -64,7 +64,7 @@ class ReferenceStore(ReferencePrivacy):
         for user in users:
             check_user(user)
         if any(self._forgotten(user.id) for user in users):
-            raise Forgotten("somebody was forgotten")
+            raise Forgotten("a person was forgotten")
         changed = []
         for user in {user.id: user for user in users}.values():
             known = self.user(user.id)

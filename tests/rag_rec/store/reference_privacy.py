@@ -192,7 +192,7 @@ class ReferencePrivacy:
 
     def put_lineage(self, adapter: str, users: Mapping[int, int], epoch: int) -> None:
         if self.erased_at > epoch:
-            raise Busy("somebody was forgotten")
+            raise Busy("a person was forgotten")
         self.drop_lineage([adapter])
         self.seen |= {(adapter, user): count for user, count in users.items()}
 

@@ -28,7 +28,7 @@ from rag_rec.settings import Settings
 from tests.homes import engine_of, settings_for
 
 WHOLE, PART, BATCH = (case for case in CASES if case.served)
-LAST = "rag_rec.forgetting.receipts.conclusion:Notary.copy_ledger"
+LAST = "rag_rec.forgetting.receipts.conclusion:ReceiptIssuer.copy_ledger"
 
 
 @pytest.fixture(scope="module")

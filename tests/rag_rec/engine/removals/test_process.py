@@ -19,7 +19,7 @@ from rag_rec.engine.removals.messages import Alive, Done, send
 from rag_rec.engine.removals.process import Lost, RemovalProcess, _outcome
 from rag_rec.errors import ConfirmationRequired, LegalHold, NotReady, PlanChanged, RagRecError, UnknownUser
 from rag_rec.forgetting.request import ForgetRequest
-from rag_rec.index.live import Live
+from rag_rec.index.serving_state import ServingState
 from rag_rec.layers.finding import LayerName
 from rag_rec.layers.memory import Memory
 from rag_rec.layers.records import ForgetState
@@ -74,7 +74,7 @@ class Recorder:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, engine: Engine, fatal: str = "") -> None:
         self.called: list[str] = []
         for name in ("prepare", "follow", "sound", "agrees", "holds"):
-            monkeypatch.setattr(Live, name, self._noting(name, getattr(Live, name), engine, fatal))
+            monkeypatch.setattr(ServingState, name, self._noting(name, getattr(ServingState, name), engine, fatal))
 
     def _noting(self, name: str, original: Any, engine: Engine, fatal: str) -> Any:
         def method(*arguments: Any) -> Any:
@@ -138,7 +138,7 @@ def test_an_error_that_nobody_expected_is_told_without_its_text(
         raise ValueError(CANARY)
 
     command = confirmed(engine.officer, ForgetRequest.of(CANARY))
-    monkeypatch.setattr(Live, "prepare", fail)
+    monkeypatch.setattr(ServingState, "prepare", fail)
     with pytest.raises(RagRecError, match="unexpected error") as caught:
         engine.officer.forget(command)
     assert CANARY not in str(caught.value)
@@ -239,12 +239,12 @@ def test_who_asks_is_told_that_it_was_lost(tmp_path: Path) -> None:
 def test_a_memory_that_cannot_follow_leaves_the_removal_in_force(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: Live) -> None:
+    def fail(_: ServingState) -> None:
         raise NotReady("It is not there.")
 
     command = confirmed(engine.officer, ForgetRequest.of(CANARY))
     with monkeypatch.context() as patched:
-        patched.setattr(Live, "follow", fail)
+        patched.setattr(ServingState, "follow", fail)
         with pytest.raises(RagRecError, match=r"The request is in force.*It is not there"):
             engine.officer.forget(command)
         assert engine.store.user(CANARY) is None

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from serving.app import ROUTERS, create_app
-from serving.gate import Gate
+from serving.overload import Gate
 from tests.serving.listening import HEADERS, running, wait_until_ready
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from rag_rec.domain import Interaction, Item
 from rag_rec.errors import CorruptIndex
 from rag_rec.home.opening import store_of
 from rag_rec.index.generation import Generations, verify_files
-from rag_rec.index.live import Live
+from rag_rec.index.serving_state import ServingState
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.store.records import Change, Selection
@@ -59,8 +59,8 @@ def store(settings: Settings) -> Iterator[Store]:
 
 
 @pytest.fixture
-def live(settings: Settings, store: Store) -> Live:
-    return Live.load(Generations(settings.generations).current(), store, settings, HashEmbedder())
+def live(settings: Settings, store: Store) -> ServingState:
+    return ServingState.load(Generations(settings.generations).current(), store, settings, HashEmbedder())
 
 
 def number_of(store: Store, user: str) -> int:
@@ -89,7 +89,7 @@ class Updates:
 
 class TestPrepare:
     def test_the_removal_of_a_user_is_taken_over(
-        self, live: Live, store: Store, monkeypatch: pytest.MonkeyPatch
+        self, live: ServingState, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         updates, number = Updates(monkeypatch), number_of(store, "ann")
         live.prepare(number)
@@ -100,7 +100,9 @@ class TestPrepare:
         assert live.sound()
         assert np.array_equal(live.statistics.together.block(np.arange(3), np.arange(3)).diagonal(), [1, 2, 2])
 
-    def test_a_partial_removal_is_taken_over(self, live: Live, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_partial_removal_is_taken_over(
+        self, live: ServingState, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         updates, number = Updates(monkeypatch), number_of(store, "ann")
         history = live.people.history(number)
         live.prepare(number, history["interaction"][:1].tolist())
@@ -111,7 +113,7 @@ class TestPrepare:
         assert live.sound()
 
     def test_an_event_in_between_costs_the_advantage_and_nothing_else(
-        self, live: Live, store: Store, monkeypatch: pytest.MonkeyPatch
+        self, live: ServingState, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         updates, number = Updates(monkeypatch), number_of(store, "ann")
         live.prepare(number)
@@ -123,7 +125,7 @@ class TestPrepare:
         assert live.sound()
 
     def test_what_does_not_come_can_be_discarded(
-        self, live: Live, store: Store, monkeypatch: pytest.MonkeyPatch
+        self, live: ServingState, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         updates, number = Updates(monkeypatch), number_of(store, "ann")
         live.prepare(number)
@@ -133,7 +135,7 @@ class TestPrepare:
         assert updates.count == 2
 
     def test_a_user_of_no_positives_needs_nothing(
-        self, live: Live, store: Store, monkeypatch: pytest.MonkeyPatch
+        self, live: ServingState, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         updates = Updates(monkeypatch)
         live.prepare(number_of(store, "eve"))
@@ -141,9 +143,9 @@ class TestPrepare:
         assert updates.count == 0
 
     def test_before_the_statistics_are_there_nothing_is_prepared(self, settings: Settings, store: Store) -> None:
-        loading: list[Live] = []
+        loading: list[ServingState] = []
 
-        class Loading(Live):
+        class Loading(ServingState):
             def follow(self) -> None:
                 loading.append(self)
                 self.prepare(number_of(store, "ann"))
@@ -154,7 +156,7 @@ class TestPrepare:
         assert len(loading) == 1
 
 
-def test_what_memory_holds_of_a_user_is_told(live: Live, store: Store) -> None:
+def test_what_memory_holds_of_a_user_is_told(live: ServingState, store: Store) -> None:
     ann, eve = number_of(store, "ann"), number_of(store, "eve")
     assert live.holds(ann) and live.holds(eve)
     assert not live.holds(10**6)
@@ -167,7 +169,7 @@ def test_what_memory_holds_of_a_user_is_told(live: Live, store: Store) -> None:
 
 
 def test_a_user_of_whom_something_was_forgotten_agrees_with_the_store(
-    live: Live, store: Store, monkeypatch: pytest.MonkeyPatch
+    live: ServingState, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ben = number_of(store, "ben")
     assert live.agrees(ben)
@@ -177,7 +179,7 @@ def test_a_user_of_whom_something_was_forgotten_agrees_with_the_store(
 
 
 def test_a_user_whose_positives_were_left_behind_does_not_agree(
-    live: Live, store: Store, monkeypatch: pytest.MonkeyPatch
+    live: ServingState, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ben = number_of(store, "ben")
     monkeypatch.setattr(live, "_remember", lambda *_: None)
@@ -188,9 +190,9 @@ def test_a_user_whose_positives_were_left_behind_does_not_agree(
 class TestSoundness:
     @pytest.mark.parametrize("many", [1, 100])
     def test_it_holds_while_people_come_and_go(
-        self, live: Live, store: Store, monkeypatch: pytest.MonkeyPatch, many: int
+        self, live: ServingState, store: Store, monkeypatch: pytest.MonkeyPatch, many: int
     ) -> None:
-        monkeypatch.setattr("rag_rec.index.live.MANY", many)
+        monkeypatch.setattr("rag_rec.index.serving_state.MANY", many)
         assert live.sound()
         store.append([*likes("fay", 5, 6, 7), *likes("ann", 5, start=300)])
         live.follow()
@@ -213,11 +215,11 @@ class TestSoundness:
             "rag_rec.candidates.popularity.Popularity.change",
             "rag_rec.candidates.sequences.Sequences.replace",
             "rag_rec.vectors.interactions.InteractionIndex.remove",
-            "rag_rec.index.live.Live._remember",
+            "rag_rec.index.serving_state.ServingState._remember",
         ],
     )
     def test_a_part_that_was_left_out_is_noticed(
-        self, live: Live, store: Store, skipped: str, monkeypatch: pytest.MonkeyPatch
+        self, live: ServingState, store: Store, skipped: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(skipped, lambda *_, **__: None)
         delete_user(store, number_of(store, "ben"))
@@ -225,7 +227,7 @@ class TestSoundness:
         assert not live.sound()
 
     def test_a_profile_that_was_left_is_noticed(
-        self, live: Live, store: Store, monkeypatch: pytest.MonkeyPatch
+        self, live: ServingState, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(live.people.profiles, "remove", lambda *_: 0)
         delete_user(store, number_of(store, "ben"))
@@ -235,7 +237,7 @@ class TestSoundness:
 
 class TestErasures:
     def test_an_answer_sees_a_change_at_whatever_moment_of_the_removal_it_begins(
-        self, live: Live, store: Store, monkeypatch: pytest.MonkeyPatch
+        self, live: ServingState, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         seen = [live.erasures]
         replace = live.statistics.replace
@@ -252,14 +254,14 @@ class TestErasures:
         assert seen[0] < seen[1] == seen[2] < live.erasures
         assert live.salt != salt
 
-    def test_events_void_no_answer(self, live: Live, store: Store) -> None:
+    def test_events_void_no_answer(self, live: ServingState, store: Store) -> None:
         erasures, epoch = live.erasures, live.epoch
         store.append(likes("dan", 4, start=300))
         live.follow()
         assert (live.erasures, live.epoch) == (erasures, epoch + 1)
 
 
-def test_a_pause_follows_the_store_first_and_lets_nothing_change(live: Live, store: Store) -> None:
+def test_a_pause_follows_the_store_first_and_lets_nothing_change(live: ServingState, store: Store) -> None:
     store.append(likes("dan", 4, start=300))
     followed = threading.Thread(target=live.follow)
     with live.paused():
@@ -273,7 +275,9 @@ def test_a_pause_follows_the_store_first_and_lets_nothing_change(live: Live, sto
     assert live.epoch == store.epoch() > epoch
 
 
-def test_a_group_is_folded_into_the_inverse_once(live: Live, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_is_folded_into_the_inverse_once(
+    live: ServingState, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     updates = Updates(monkeypatch)
     for user in ("ann", "ben", "cleo"):
         delete_user(store, number_of(store, user))
@@ -283,7 +287,7 @@ def test_a_group_is_folded_into_the_inverse_once(live: Live, store: Store, monke
 
 
 def test_an_item_that_came_after_the_changes_were_read_is_taken_up(
-    live: Live, store: Store, monkeypatch: pytest.MonkeyPatch
+    live: ServingState, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between its reading of the change log and of a history, another process stores a new item and acts on it."""
     read = store.changes
@@ -320,9 +324,9 @@ def test_one_changed_byte_in_any_file_of_an_index_is_noticed_before_it_is_used(
         if content:
             flipped(path)
             with pytest.raises(CorruptIndex, match="rag-rec index rebuild"):
-                Live.load(generation, store, settings, HashEmbedder())
+                ServingState.load(generation, store, settings, HashEmbedder())
             path.write_bytes(content)
-    Live.load(generation, store, settings, HashEmbedder())
+    ServingState.load(generation, store, settings, HashEmbedder())
 
 
 def test_files_that_were_exchanged_together_with_the_manifest_are_noticed(settings: Settings, store: Store) -> None:
@@ -334,7 +338,7 @@ def test_files_that_were_exchanged_together_with_the_manifest_are_noticed(settin
     exchanged = Generations(settings.generations).current()
     verify_files(exchanged)  # the digests alone do not tell
     with pytest.raises(CorruptIndex, match="changed after it was signed"):
-        Live.load(exchanged, store, settings, HashEmbedder())
+        ServingState.load(exchanged, store, settings, HashEmbedder())
 
 
 def test_an_index_of_an_earlier_version_is_used_and_the_log_says_that_it_is_not_signed(
@@ -343,11 +347,11 @@ def test_an_index_of_an_earlier_version_is_used_and_the_log_says_that_it_is_not_
     generation = Generations(settings.generations).current()
     (generation.folder / SIGNATURE).unlink()
     with capture_logs() as logs:
-        Live.load(generation, store, settings, HashEmbedder())
+        ServingState.load(generation, store, settings, HashEmbedder())
     assert [line["event"] for line in logs] == ["index_not_signed"]
     strict = settings.model_copy(update={"unsigned_index": "refuse"})
     with pytest.raises(CorruptIndex, match="RAGREC_UNSIGNED_INDEX"):
-        Live.load(generation, store, strict, HashEmbedder())
+        ServingState.load(generation, store, strict, HashEmbedder())
 
 
 def test_a_link_in_place_of_an_index_file_is_refused(settings: Settings, tmp_path: Path) -> None:

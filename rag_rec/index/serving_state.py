@@ -1,9 +1,9 @@
 """The state in memory that answers requests: an index generation brought up to the store's epoch.
 
-Everything about one user is brought up to date by one function, :meth:`Live._sync_user`: it reads the user's present
-history from the store, takes the old one out of every structure and puts the new one in. An event, a partial forget
-and a whole one are that same operation; it can be repeated without harm, and the order in which users are treated
-does not matter.
+Everything about one user is brought up to date by one function, :meth:`ServingState._sync_user`: it reads the user's
+present history from the store, takes the old one out of every structure and puts the new one in. An event, a partial
+forget and a whole one are that same operation; it can be repeated without harm, and the order in which users are
+treated does not matter.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rag_rec.candidates.model import CandidateModel
-from rag_rec.candidates.reader import Reader
+from rag_rec.candidates.reranker import Reranker
 from rag_rec.candidates.statistics import Statistics
 from rag_rec.errors import CorruptIndex, NotReady
 from rag_rec.events.history import History, empty_history, overwrite
@@ -38,7 +38,7 @@ MANY_SHARE = 0.2
 """From this many changed users on, and this share of all users, the statistics are built afresh: it takes less time."""
 
 
-class Live:
+class ServingState:
     """Items, people and statistics at one epoch. One thread at a time brings them forward; any number may read."""
 
     def __init__(  # noqa: PLR0913 - the parts of the state
@@ -49,7 +49,7 @@ class Live:
         embedder: Embedder,
         items: ItemSpace,
         people: People,
-        reader: Reader,
+        reranker: Reranker,
     ) -> None:
         self.generation = generation
         self.epoch = generation.manifest.epoch
@@ -58,7 +58,7 @@ class Live:
         self.events: Sequence[str] = store.events()
         self.items = items
         self.people = people
-        self.reader = reader
+        self.reranker = reranker
         self._store = store
         self._settings = settings
         self._embedder = embedder
@@ -83,8 +83,8 @@ class Live:
         check_generation(generation, settings)
         items = ItemSpace.load(generation.folder / "items", store.items(), embedder)
         people = read_people(generation.folder, items.rows())
-        reader = Reader.load(generation.folder / "reader", generation.fitted_in)
-        live = cls(generation, store, settings, embedder, items, people, reader)
+        reranker = Reranker.load(generation.folder / "reader", generation.fitted_in)
+        live = cls(generation, store, settings, embedder, items, people, reranker)
         live.follow()
         live._build_statistics()
         return live
@@ -115,7 +115,7 @@ class Live:
         return self._rule.mask(history, self.events)
 
     def met(self, history: History) -> npt.NDArray[np.int32]:
-        """Numbers of the items that are not to be proposed to whom a history belongs, ascending."""
+        """Numbers of the items that are not to be proposed to the owner of a history, ascending."""
         return self._rule.met(history, self.events)
 
     def follow(self) -> None:
@@ -281,7 +281,9 @@ class Live:
             self._remember(user, self.positives(history))
         count = len(self.items)
         statistics = Statistics.build(self._positives.items(), count, dense=count <= self._settings.dense_items_limit)
-        self._model = CandidateModel(statistics, self.items.vectors, self.people.profiles, self._neighbour, self.reader)
+        self._model = CandidateModel(
+            statistics, self.items.vectors, self.people.profiles, self._neighbour, self.reranker
+        )
         self._statistics = statistics
 
     def _neighbour(self, user: int) -> History:

@@ -1,4 +1,4 @@
-"""What a receipt says of the fusion reader: this system's own figure, with its origin, or why there is none."""
+"""What a receipt says of the fusion reranker: this system's own figure, with its origin, or why there is none."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import orjson
 import pytest
 
 from rag_rec.artifacts.digests import MANIFEST, digest_files
-from rag_rec.candidates.reader import DESCRIPTION_FILE
+from rag_rec.candidates.reranker import DESCRIPTION_FILE
 from rag_rec.domain import Interaction
 from rag_rec.engine.engine import Engine
 from rag_rec.evaluation.membership import Membership
 from rag_rec.forgetting.receipts.document import findings_in
 from rag_rec.index.generation import Generation, Generations
-from rag_rec.index.reader_layer import ReaderFindings
+from rag_rec.index.reranker_layer import ReaderFindings
 from rag_rec.layers.finding import Finding, LayerName, Status
 from tests.homes import ITEMS, build, running
 from tests.rag_rec.forgetting.asking import forget
 from tests.rag_rec.forgetting.homes import CANARY, DAY, log
-from tests.rag_rec.forgetting.readers import FIGURE, fitted_reader
+from tests.rag_rec.forgetting.rerankers import FIGURE, fitted_reranker
 
 CROWD = 400
 STRIDES = (1, 5, 7, 11)
@@ -29,7 +29,7 @@ STRIDES = (1, 5, 7, 11)
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = running(tmp_path / "home", log(), reader=fitted_reader(FIGURE))
+    engine = running(tmp_path / "home", log(), reranker=fitted_reranker(FIGURE))
     yield engine
     engine.close()
 
@@ -39,7 +39,7 @@ def finding(generations: Generations, erased: int) -> Finding:
 
 
 def crowd() -> list[Interaction]:
-    """Enough people to fit a reader and keep some out."""
+    """Enough people to fit a reranker and keep some out."""
     return [
         Interaction(f"person-{u}", ITEMS[(u + n * STRIDES[u % 4]) % len(ITEMS)].id, (100 + n) * DAY, "like")
         for u in range(CROWD)
@@ -48,7 +48,7 @@ def crowd() -> list[Interaction]:
 
 
 def change(generation: Generation, membership: object) -> None:
-    """Write other words into the reader's description, and the digests that belong to them."""
+    """Write other words into the reranker's description, and the digests that belong to them."""
     path = generation.folder / "reader" / DESCRIPTION_FILE
     description = orjson.loads(path.read_bytes())
     description.pop("membership")
@@ -69,7 +69,7 @@ def test_the_figure_on_the_receipt_is_that_of_the_systems_own_reader(tmp_path: P
     engine = running(tmp_path / "home", [*crowd(), *log()])
     try:
         built = engine.current.generations.current()
-        measured = engine.live.reader.membership
+        measured = engine.live.reranker.membership
         assert measured is not None
         assert measured.generation == built.id
         assert measured.held_out >= 50
@@ -88,9 +88,9 @@ def test_the_figure_on_the_receipt_is_that_of_the_systems_own_reader(tmp_path: P
         }
         assert f"{measured.auc:.3f}" in line.why
         assert "ML-100K" not in str(receipt)
-        # the forget made a successor; its reader and the figure's origin are those of the build
+        # the forget made a successor; its reranker and the figure's origin are those of the build
         assert engine.current.generations.current_id() != built.id
-        taken = build(engine.settings, reader=engine.live.reader)
+        taken = build(engine.settings, reranker=engine.live.reranker)
         assert finding(engine.current.generations, 10**9).detail["generation"] == built.id != taken.id
         again = build(engine.settings)
         assert finding(engine.current.generations, 10**9).detail["generation"] == again.id
@@ -110,7 +110,7 @@ def test_a_reader_that_was_taken_over_keeps_its_figure_and_origin(engine: Engine
 
 
 def test_a_figure_without_an_origin_is_not_taken_over(engine: Engine) -> None:
-    build(engine.settings, reader=fitted_reader(replace(FIGURE, generation=None)))
+    build(engine.settings, reranker=fitted_reranker(replace(FIGURE, generation=None)))
     assert finding(engine.current.generations, 0).status is Status.OUT_OF_SCOPE
 
 
@@ -123,7 +123,7 @@ def test_the_built_in_reader_was_learned_from_nobody(engine: Engine) -> None:
 
 
 def test_a_reader_of_too_few_people_is_out_of_scope_with_the_reason(engine: Engine) -> None:
-    build(engine.settings, reader=fitted_reader(Membership(230, 0, generation="g")))
+    build(engine.settings, reranker=fitted_reranker(Membership(230, 0, generation="g")))
     found = finding(engine.current.generations, 0)
     assert found.status is Status.OUT_OF_SCOPE
     assert "too few people" in found.why

@@ -1,4 +1,4 @@
-"""Looks whether anybody whom the ledger says to be forgotten is in a store.
+"""Looks whether a person whom the ledger calls forgotten is in a store.
 
 It reads the ledger in its own way, so that a fault in its replay does not hide itself.
 """
@@ -20,7 +20,7 @@ from rag_rec.store.schema import events, interactions, items, users
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
+class ForgottenCheck:
     """How many people and single interactions are to be gone, and how many of each are there all the same."""
 
     people: int
@@ -43,7 +43,7 @@ class _Forgotten:
     rows: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
 
-def returned(database: Database, entries: Sequence[LedgerEntry], pseudonyms: Pseudonyms) -> Returned:
+def returned(database: Database, entries: Sequence[LedgerEntry], pseudonyms: Pseudonyms) -> ForgottenCheck:
     """Compare a store with a ledger."""
     forgotten = _read(entries)
     with snapshot(database) as state:
@@ -52,7 +52,7 @@ def returned(database: Database, entries: Sequence[LedgerEntry], pseudonyms: Pse
         back = sum(subject in forgotten.people for subject, _ in subjects.values())
         rows_back = sum(_is_back(forgotten, subject, row, pseudonyms) for subject, row in _rows(state, subjects))
     count = sum(map(len, forgotten.rows.values()))
-    return Returned(len(forgotten.people) + len(forgotten.since), count, back, rows_back)
+    return ForgottenCheck(len(forgotten.people) + len(forgotten.since), count, back, rows_back)
 
 
 def _read(entries: Sequence[LedgerEntry]) -> _Forgotten:

@@ -8,7 +8,7 @@ import numpy as np
 
 from rag_rec.events.history import History, PositiveRule
 from rag_rec.evidence.protocol import Memory
-from rag_rec.index.live import Live
+from rag_rec.index.serving_state import ServingState
 from rag_rec.vectors.protocol import Vectors
 
 LINE_TOKENS = 8
@@ -22,16 +22,16 @@ LONGEST = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Recollection:
+class EvidencePool:
     """A history and, row by row, what strategies may look at."""
 
     history: History
     rows: Memory
 
 
-def recollect(
-    live: Live, history: History, vectors: Vectors, rule: PositiveRule, line_tokens: int | None = None
-) -> Recollection:
+def evidence_pool(
+    live: ServingState, history: History, vectors: Vectors, rule: PositiveRule, line_tokens: int | None = None
+) -> EvidencePool:
     """The latest interactions of a user that say anything in favour of an item.
 
     A pure function of the user's own interactions and the catalogue: what was forgotten cannot be in it.
@@ -57,4 +57,4 @@ def recollect(
         tokens=tokens.astype(np.int32),
         clusters=live.items.clusters()[history["item"]],
     )
-    return Recollection(history, rows)
+    return EvidencePool(history, rows)

@@ -7,8 +7,8 @@ from prometheus_client import CollectorRegistry
 
 from rag_rec.errors import Busy, UnknownRequest
 from rag_rec.layers.records import ForgetRecord, ForgetState
-from serving import clock as module
-from serving.clock import ForgetClock, names_of
+from serving import forget_clock as module
+from serving.forget_clock import ForgetClock, names_of
 from tests.serving.fake_engine import FakeEngine
 from tests.serving.records import DAY, record
 

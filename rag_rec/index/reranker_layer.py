@@ -1,4 +1,4 @@
-"""What a receipt says of the fusion reader: a few thousand numbers shared by all, fitted anew by each build."""
+"""What a receipt says of the fusion reranker: a few thousand numbers shared by all, fitted anew by each build."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Final
 
-from rag_rec.candidates.reader import Reader
+from rag_rec.candidates.reranker import Reranker
 from rag_rec.errors import RagRecError
 from rag_rec.evaluation.membership import LEAST_PEOPLE, Membership
 from rag_rec.index.generation import Generation, Generations
@@ -17,8 +17,8 @@ from rag_rec.layers.records import ForgetState, Group
 REBUILD: Final = "the next rebuild fits them anew"
 
 
-class ReaderLayer(QuietLayer):
-    """Says what the reader of the index in use may remember. Removes nothing: the next rebuild fits another one."""
+class RerankerLayer(QuietLayer):
+    """Says what the reranker of the index in use may remember. Removes nothing: the next rebuild fits another one."""
 
     name = LayerName.READER
     state = ForgetState.COMPLETE
@@ -27,47 +27,47 @@ class ReaderLayer(QuietLayer):
         self._generations = generations
 
     def look(self, group: Group) -> Sequence[Finding]:
-        """What is known of each request, by the reader at this moment."""
+        """What is known of each request, by the reranker at this moment."""
         findings = ReaderFindings(self._generations)
         return [findings.of(record.epoch_after) for record in group]
 
 
 class ReaderFindings:
-    """The reader of the index in use at one moment: it is looked up once for any number of requests."""
+    """The reranker of the index in use at one moment: it is looked up once for any number of requests."""
 
     def __init__(self, generations: Generations) -> None:
         self._generations = generations
 
     def of(self, erased: int) -> Finding:
-        """PROVEN where it cannot know what was erased, MEASURED where the build measured what its own reader remembers,
-        and OUT_OF_SCOPE with the reason where it did not.
+        """PROVEN where it cannot know what was erased, MEASURED where the build measured what its own reranker
+        remembers, and OUT_OF_SCOPE with the reason where it did not.
 
         Args:
             erased: the erasure epoch.
         """
         name = self._generations.current_id()
         if name is None:
-            return Finding(LayerName.READER, Status.PROVEN, "No reader has been fitted.")
+            return Finding(LayerName.READER, Status.PROVEN, "No reranker has been fitted.")
         if self._reader is None:
-            why = f"The index in use is damaged, so that its reader cannot be looked at; {REBUILD}."
+            why = f"The index in use is damaged, so that its reranker cannot be looked at; {REBUILD}."
             return Finding(LayerName.READER, Status.OUT_OF_SCOPE, why)
-        generation, reader = self._reader
-        if not reader.examples:
-            why = "The reader of the index in use is the built-in one, whose numbers were learned from no person."
+        generation, reranker = self._reader
+        if not reranker.examples:
+            why = "The reranker of the index in use is the built-in one, whose numbers were learned from no person."
             return Finding(LayerName.READER, Status.PROVEN, why)
         fitted = generation.manifest.epoch if generation.manifest.reader_fitted else None
         if fitted is not None and fitted >= erased:
-            why = "The reader of the index in use was fitted after the erasure."
+            why = "The reranker of the index in use was fitted after the erasure."
             return Finding(LayerName.READER, Status.PROVEN, why)
         when = "perhaps fitted before the erasure" if fitted is None else "fitted before the erasure"
-        return _remembered(f"A few thousand numbers shared by all people, {when}", reader.membership)
+        return _remembered(f"A few thousand numbers shared by all people, {when}", reranker.membership)
 
     @cached_property
-    def _reader(self) -> tuple[Generation, Reader] | None:
-        """The generation in use and its reader; None where it is damaged."""
+    def _reader(self) -> tuple[Generation, Reranker] | None:
+        """The generation in use and its reranker; None where it is damaged."""
         try:
             generation = self._generations.current()
-            return generation, Reader.load(generation.folder / "reader", generation.fitted_in)
+            return generation, Reranker.load(generation.folder / "reader", generation.fitted_in)
         except RagRecError:
             return None
 
@@ -88,8 +88,8 @@ def _remembered(what: str, measured: Membership | None) -> Finding:
             LayerName.READER, Status.OUT_OF_SCOPE, f"{why} the fit and {LEAST_PEOPLE} beside it.", None, people
         )
     why = (
-        f"{what}; {REBUILD}. Of this system's own reader, an attack tells members from people kept out of its fit with "
-        f"an AUC of {measured.auc:.3f} (95 % interval {measured.low:.3f} to {measured.high:.3f}; .5 is a guess)."
+        f"{what}; {REBUILD}. Of this system's own reranker, an attack tells members from people kept out of its fit "
+        f"with an AUC of {measured.auc:.3f} (95 % interval {measured.low:.3f} to {measured.high:.3f}; .5 is a guess)."
     )
     figure = {"membership_inference_auc": measured.auc, "low": measured.low, "high": measured.high}
     return Finding(LayerName.READER, Status.MEASURED, why, None, {**figure, "attack": measured.attack, **people})

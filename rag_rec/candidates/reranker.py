@@ -45,7 +45,7 @@ DEFAULT_WEIGHTS: Mapping[str, float] = {
     "content 5": 1.0,
     "popularity": 0.1,
 }
-"""Weights of features that are not standardised, used until there is enough data to fit a reader."""
+"""Weights of features that are not standardised, used until there is enough data to fit a reranker."""
 
 
 _SOURCES: Final = tuple(dict.fromkeys(COARSE.values()))
@@ -83,10 +83,10 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class Reranker:
     """The fitted numbers.
 
-    ``networks`` may be empty: then the reader is linear. The scores of the networks are averaged and added to the
+    ``networks`` may be empty: then the reranker is linear. The scores of the networks are averaged and added to the
     linear one. ``neighbours`` says whether it was fitted with the votes of neighbours by profile; where not, nobody
     needs to search for them. ``examples`` counts the choices that it was fitted on, 0 for the built-in default.
     ``membership`` says what an attack on the numbers told of the people that they were fitted on; None where nobody has
@@ -104,8 +104,8 @@ class Reader:
     membership: Membership | None = None
 
     @classmethod
-    def default(cls) -> Reader:
-        """A linear reader with built-in weights, for when there is too little data to fit one."""
+    def default(cls) -> Reranker:
+        """A linear reranker with built-in weights, for when there is too little data to fit one."""
         coarse = np.array([DEFAULT_SCALE * DEFAULT_WEIGHTS.get(name, 0.0) for name in COARSE], dtype=np.float32)
         fine = np.array([DEFAULT_SCALE * DEFAULT_WEIGHTS.get(name, 0.0) for name in FINE], dtype=np.float32)
         return cls(_unstandardised(len(COARSE)), coarse, _unstandardised(len(FINE)), fine)
@@ -115,14 +115,14 @@ class Reader:
         """SHA-256 of the numbers."""
         return hashlib.sha256(save_tensors(_tensors(self))).hexdigest()
 
-    def of(self, generation: str | None) -> Reader:
+    def of(self, generation: str | None) -> Reranker:
         """The same, with the origin of what was measured of it, where none is noted yet."""
         measured = self.membership
         if measured is None or measured.generation is not None or generation is None:
             return self
         return replace(self, membership=replace(measured, generation=generation))
 
-    def taken_over(self) -> Reader:
+    def taken_over(self) -> Reranker:
         """The same, to be part of another generation: what was measured goes along only if its origin is noted."""
         measured = self.membership
         return replace(self, membership=None) if measured and measured.generation is None else self
@@ -155,7 +155,7 @@ class Reader:
         ]
 
     def save(self, folder: Path) -> None:
-        """Write the reader into a folder."""
+        """Write the reranker into a folder."""
         make_private_folder(folder)
         content = save_tensors(_tensors(self))
         description = {
@@ -173,8 +173,8 @@ class Reader:
         write_durably(folder / DESCRIPTION_FILE, orjson.dumps(description, option=orjson.OPT_INDENT_2))
 
     @classmethod
-    def load(cls, folder: Path, generation: str | None = None) -> Reader:
-        """Read a reader back.
+    def load(cls, folder: Path, generation: str | None = None) -> Reranker:
+        """Read a reranker back.
 
         Args:
             folder: where it was saved.
@@ -199,7 +199,7 @@ class Reader:
             raise CorruptIndex(_DAMAGED) from None
 
 
-_DAMAGED = "The reader of the candidate model is damaged or of another version: run `rag-rec index rebuild`."
+_DAMAGED = "The reranker of the candidate model is damaged or of another version: run `rag-rec index rebuild`."
 
 
 def _unstandardised(count: int) -> Standard:
@@ -212,27 +212,27 @@ def _gelu(values: Weights) -> Weights:
     return np.asarray(np.float32(0.5) * values * (np.float32(1.0) + np.tanh(inner)), dtype=np.float32)
 
 
-def _tensors(reader: Reader) -> dict[str, Weights]:
+def _tensors(reranker: Reranker) -> dict[str, Weights]:
     tensors = {
-        "coarse.mean": reader.coarse_standard.mean,
-        "coarse.scale": reader.coarse_standard.scale,
-        "coarse.weights": reader.coarse_weights,
-        "fine.mean": reader.fine_standard.mean,
-        "fine.scale": reader.fine_standard.scale,
-        "fine.weights": reader.fine_weights,
+        "coarse.mean": reranker.coarse_standard.mean,
+        "coarse.scale": reranker.coarse_standard.scale,
+        "coarse.weights": reranker.coarse_weights,
+        "fine.mean": reranker.fine_standard.mean,
+        "fine.scale": reranker.fine_standard.scale,
+        "fine.weights": reranker.fine_weights,
     }
-    for position, network in enumerate(reader.networks):
+    for position, network in enumerate(reranker.networks):
         for name in Network.__dataclass_fields__:
             tensors[f"network{position}.{name}"] = getattr(network, name)
     return {name: np.ascontiguousarray(values) for name, values in tensors.items()}
 
 
-def _from_tensors(tensors: Mapping[str, Weights], description: Mapping[str, Any]) -> Reader:
+def _from_tensors(tensors: Mapping[str, Weights], description: Mapping[str, Any]) -> Reranker:
     networks = tuple(
         Network(**{name: tensors[f"network{position}.{name}"] for name in Network.__dataclass_fields__})
         for position in range(description["networks"])
     )
-    return Reader(
+    return Reranker(
         Standard(tensors["coarse.mean"], tensors["coarse.scale"]),
         tensors["coarse.weights"],
         Standard(tensors["fine.mean"], tensors["fine.scale"]),

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from rag_rec.copies.forgotten_check import ForgottenCheck, returned
 from rag_rec.copies.restore import restore
-from rag_rec.copies.returned import Returned, returned
 from rag_rec.domain import Interaction
 from rag_rec.home.keys import open_pseudonyms
 from rag_rec.settings import Settings
@@ -30,7 +30,7 @@ def ledger_of(settings: Settings) -> list[LedgerEntry]:
         return store.ledger()
 
 
-def look(settings: Settings, entries: list[LedgerEntry]) -> Returned:
+def look(settings: Settings, entries: list[LedgerEntry]) -> ForgottenCheck:
     with opened(settings.database_url) as database:
         return returned(database, entries, open_pseudonyms(settings))
 
@@ -44,11 +44,11 @@ def bring_back(settings: Settings, tmp_path: Path) -> Settings:
 
 
 def test_nobody_is_back_where_nobody_is(settings: Settings) -> None:
-    assert look(settings, []) == Returned(0, 0, 0, 0)
+    assert look(settings, []) == ForgottenCheck(0, 0, 0, 0)
     forget_in(settings, CANARY)
     forget_in(settings, "user-1", Selection(item_ids=frozenset({ITEMS[1].id})))
     found = look(settings, ledger_of(settings))
-    assert found == Returned(1, 1, 0, 0)
+    assert found == ForgottenCheck(1, 1, 0, 0)
     assert found.nobody
 
 
@@ -56,7 +56,7 @@ def test_whoever_is_back_is_found(settings: Settings, tmp_path: Path) -> None:
     forget_in(settings, CANARY)
     forget_in(settings, "user-1", Selection(item_ids=frozenset({ITEMS[1].id})))
     found = look(bring_back(settings, tmp_path), ledger_of(settings))
-    assert found == Returned(1, 1, 1, 6 + 1)
+    assert found == ForgottenCheck(1, 1, 1, 6 + 1)
     assert not found.nobody
 
 
@@ -66,8 +66,8 @@ def test_a_consent_lets_in_what_comes_after_it_only(settings: Settings, tmp_path
         since = identities.consent(CANARY).consented or 0
     with open_store_of(settings) as store:
         store.append([Interaction(CANARY, ITEMS[0].id, since, "like")])
-    assert look(settings, ledger_of(settings)) == Returned(1, 0, 0, 0)
-    assert look(bring_back(settings, tmp_path), ledger_of(settings)) == Returned(1, 0, 0, 6)
+    assert look(settings, ledger_of(settings)) == ForgottenCheck(1, 0, 0, 0)
+    assert look(bring_back(settings, tmp_path), ledger_of(settings)) == ForgottenCheck(1, 0, 0, 6)
 
 
 def test_who_is_forgotten_again_is_to_be_gone_again(settings: Settings, tmp_path: Path) -> None:
@@ -77,5 +77,5 @@ def test_who_is_forgotten_again_is_to_be_gone_again(settings: Settings, tmp_path
     with open_store_of(settings) as store:
         store.append([Interaction(CANARY, ITEMS[0].id, since, "like")])
     forget_in(settings, CANARY)
-    assert look(settings, ledger_of(settings)) == Returned(1, 0, 0, 0)
-    assert look(bring_back(settings, tmp_path), ledger_of(settings)) == Returned(1, 0, 1, 6)
+    assert look(settings, ledger_of(settings)) == ForgottenCheck(1, 0, 0, 0)
+    assert look(bring_back(settings, tmp_path), ledger_of(settings)) == ForgottenCheck(1, 0, 1, 6)

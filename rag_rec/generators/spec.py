@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rag_rec.adapters.folder import CompactStore
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.errors import InvalidInput
 from rag_rec.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class GeneratorSpec:
     """What should answer: ``model`` is a folder or a name, ``digest`` names it for the gate; None: no LLM.
 
-    ``withheld``: there is an adapter, but it saw somebody who was forgotten and may not rank; the base answers alone.
+    ``withheld``: there is an adapter, but it saw a forgotten person and may not rank; the base answers alone.
     """
 
     kind: str
@@ -29,7 +29,7 @@ class Wanted:
         return self.adapter.name if self.adapter else None
 
 
-def wanted(settings: Settings) -> Wanted | None:
+def wanted(settings: Settings) -> GeneratorSpec | None:
     """What the settings and the folder of the compact generator ask for at present.
 
     Raises:
@@ -42,8 +42,8 @@ def wanted(settings: Settings) -> Wanted | None:
         raise InvalidInput("No vLLM server is named: set RAGREC_GENERATOR_URLS or give --base-url.")
     kind = "local" if settings.generator == "auto" else settings.generator
     if settings.generator_model is not None:
-        return Wanted(kind, settings.generator_model, settings.generator_model, None)
-    store = CompactStore(settings.compact)
+        return GeneratorSpec(kind, settings.generator_model, settings.generator_model, None)
+    store = AdapterStore(settings.compact)
     used = store.current()
     if used is None:
         if settings.generator == "auto":
@@ -52,4 +52,4 @@ def wanted(settings: Settings) -> Wanted | None:
             "There is no model: run `rag-rec compact build`, or name an LLM with RAGREC_GENERATOR_MODEL."
         )
     adapter = None if used.adapter is None else store.adapters / used.adapter
-    return Wanted(kind, str(store.bases / used.base), used.base, adapter)
+    return GeneratorSpec(kind, str(store.bases / used.base), used.base, adapter)
