@@ -110,7 +110,7 @@ class Story:
 
     def _build(self) -> None:
         """Embed, count, fit, index, verify and publish."""
-        self._tell.step("Build", "rag-rec index build: embed the texts, count, fit the reader, verify, publish.")
+        self._tell.step("Build", "rag-rec index build: embed the texts, count, fit the reranker, verify, publish.")
         built = self._commands.run("index", "build")
         self._result["build"] = built
         self._tell.facts(built)

@@ -1,4 +1,4 @@
-"""What the reader sees of an item for a query: numbers computed from subtractable statistics and item texts.
+"""What the reranker sees of an item for a query: numbers computed from subtractable statistics and item texts.
 
 There are two sets. *Coarse* features are cheap and computed for the whole catalogue; they choose the items that are
 worth a closer look. *Fine* features are computed for those only. Every feature is rounded to :data:`DECIMALS`

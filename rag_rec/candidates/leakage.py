@@ -2,7 +2,7 @@
 
 A share of the people is kept out, by a hash of their ids. Their interactions are counted in the statistics like
 anybody's, so that they differ from the others in nothing but the reranker's numbers. The attack knows the reranker, the
-statistics and a person's choices, and asks how likely the reader finds these choices.
+statistics and a person's choices, and asks how likely the reranker finds these choices.
 """
 
 from __future__ import annotations

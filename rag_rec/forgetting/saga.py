@@ -179,7 +179,7 @@ class Saga:
 
     def add_proof(self, request_id: str, proof: Mapping[str, Any]) -> ForgetRecord:
         """Add the table of a twin proof to a receipt: a new revision of it, for which the layers that no step of a
-        removal changes, such as the reader, are looked at again.
+        removal changes, such as the reranker, are looked at again.
 
         Raises ``UnknownRequest``.
         """
