@@ -28,7 +28,7 @@ LAYERS: Final = (
     "rag_rec.places.temporary_layer:TemporaryLayer",
     "rag_rec.adapters.layer:AdapterLayer",
     "rag_rec.index.memory_layers:AnswersLayer",
-    "rag_rec.index.reranker_layer:ReaderLayer",
+    "rag_rec.index.reranker_layer:RerankerLayer",
     "rag_rec.layers.stated:StatedLayer",
     "rag_rec.presence.freed_layer:FreedLayer",
 )

@@ -49,7 +49,7 @@ def test_a_restore_without_any_ledger_needs_to_be_told(settings: Settings, tmp_p
     run("backup", str(file))
     assert run("restore", str(file), code=1)["error"]["code"] == "confirmation_required"
     restored = run("restore", str(file), "--without-later-erasures")
-    assert (restored["ledger"], "whoever was forgotten since" in restored["warning"]) == (0, True)
+    assert (restored["ledger"], "people who were forgotten since" in restored["warning"]) == (0, True)
     assert CANARY in people_in(settings)
 
 

@@ -112,7 +112,7 @@ def test_people_on_hold_are_told_by_line(settings: Settings, tmp_path: Path) -> 
     assert (planned["held"], planned["held_at"]) == (["case 7"], [3])
     assert "held: line 3: case 7\n" in words("batch", path, "--dry-run")
     refused = call("batch", path, "--no-report", "--confirm", "2", "--plan", planned["plan"])["error"]
-    assert (refused["code"], refused["message"][:35]) == ("legal_hold", "Line 3 names somebody who may not b")
+    assert (refused["code"], refused["message"][:36]) == ("legal_hold", "Line 3 names a person who may not be")
 
 
 @pytest.mark.usefixtures("settings")

@@ -69,7 +69,7 @@ def test_what_means_nothing_is_refused(engine: Engine) -> None:
     with pytest.raises(UnknownUser):
         engine.officer.plan(ForgetRequest.of("nobody"))
     for request, reason in (
-        (ForgetRequest(()), "nobody"),
+        (ForgetRequest(()), "names no person"),
         (ForgetRequest(("user-0", "user-0")), "^Position 1 of user_ids names a user who is named before"),
         (ForgetRequest(("user-0", "user-1"), Selection(before=1)), "one user at a time"),
         (ForgetRequest.of("user-0", Selection()), "names none"),
