@@ -200,7 +200,7 @@ def _attacked(validation: Validation, histories: list[Integers], trained: Traine
 def _listwise_attacks(validation: Validation, lists: CandidateLists, reached: Floats) -> Row:
     """Attacks by the log-probability of each user's last known positive, with statistics that lack it.
 
-    The reference is the built-in reranker, whose numbers were learned from nobody.
+    The reference is the built-in reranker, whose numbers were learned from no person.
     """
     reference = lists.log_probability(lists.scores(Reranker.default()))
     return attacks(reached, reference, validation.members[lists.users], SEED)

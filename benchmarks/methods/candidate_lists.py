@@ -1,6 +1,6 @@
 """The lists that the reranker orders, with the features of every item and the place of the answer.
 
-Statistics never hold the answers. Whoever the reranker may learn from can be restricted, so that an attack on its
+Statistics never hold the answers. The people that the reranker learns from can be restricted, so that an attack on its
 numbers can be measured.
 """
 

@@ -1,4 +1,4 @@
-"""Publishes an adapter of any model: its folder, its manifest and whom it saw; and never one that saw the forgotten.
+"""Publishes an adapter of any model: its folder, its manifest and the people that it learned from, none forgotten.
 
 What was learned from people is written under the lock of the folder, after a look whether a person was forgotten since
 they were read. A removal takes the same lock to sweep: either it finds what was written, or nothing is written. ::
@@ -83,7 +83,7 @@ class Publisher:
             Busy: as :meth:`writing`.
         """
         try:
-            with self.writing(adapter.manifest.epoch):  # nobody destroys the adapter between these
+            with self.writing(adapter.manifest.epoch):  # no other process destroys the adapter between these
                 self.place.say()  # before it can owe anything: what no place holds is taken to be gone
                 self.store.put_lineage(adapter.digest, seen, adapter.manifest.epoch)
                 self.adapters.set_current(base, adapter.digest)

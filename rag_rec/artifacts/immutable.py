@@ -82,7 +82,7 @@ class Folders:
         return sorted(path for path in self.root.glob(f"{BUILDING}*") if path.is_dir())
 
     def leftovers(self) -> list[Path]:
-        """Folders that an interrupted rewriting or removal left. While the lock is held, nobody uses them."""
+        """Folders that an interrupted rewriting or removal left. While the lock is held, they are not in use."""
         return [path for path in self.building() if path.name.startswith(LEFTOVER)]
 
     def leftover(self) -> Path:

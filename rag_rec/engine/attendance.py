@@ -36,7 +36,7 @@ class Attendance:
         self._store = current.store
         self._presence = Presence(current.store)
         self._attending = threading.Lock()
-        self._let_answers_leave: Callable[[], None] = lambda: None  # what nobody sends has left when it is made
+        self._let_answers_leave: Callable[[], None] = lambda: None  # without a server no answer is under way
         self._place = place
         self._process = process
         self._remnants = Remnants(current.store) if current.settings.overwrite_freed else None
@@ -103,7 +103,7 @@ class Attendance:
         """Say what memory has reached, and which adapters are in it. The caller has followed the store."""
         known, current = self._presence.id, self._current
         if not self._presence.beat(current.live.epoch, current.ranking.adapters):
-            log.warning("replica_rejoins")  # it was silent for too long, and nobody waits for it any more
+            log.warning("replica_rejoins")  # it was silent for too long: removals do not wait for it any more
             self.join(self._let_answers_leave, known)
 
     def clean(self) -> None:
@@ -133,7 +133,7 @@ class Attendance:
 
 @contextmanager
 def _even_without_a_store() -> Iterator[None]:
-    """Around what says goodbye in the store: one that is lost, away or full keeps nobody from ending."""
+    """Around what says goodbye in the store: one that is lost, away or full keeps no process from ending."""
     try:
         yield
     except (StoreAway, StoreLost, DiskFull) as error:  # what others wait for ends by itself

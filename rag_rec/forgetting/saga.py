@@ -62,7 +62,7 @@ class Saga:
         self._store = system.store
         self._planner = Planner(system)
         self._acceptance = Acceptance(system, self._planner)
-        self._notary = ReceiptIssuer(system)
+        self._issuer = ReceiptIssuer(system)
         self._layers = system.layers if layers is None else layers
         self._states = {**STATES, **{layer.name: layer.state for layer in self._layers}}
         self.turn = Turn(system.settings.home, turn or threading.RLock())
@@ -96,7 +96,7 @@ class Saga:
             if before:
                 with _in_force():
                     records = self._in_order(request, self._resume(before))
-                    self._notary.copy_ledger()  # perhaps that is what failed before
+                    self._issuer.copy_ledger()  # perhaps that is what failed before
                     return _outcome(records, repeated=True)
             watch, index = Stopwatch(), self._system.index_digest()
             accepted = self._acceptance.accept(request)
@@ -111,7 +111,7 @@ class Saga:
         """
         failures: list[Exception] = []
         with noted_in(failures):  # a copy that cannot be made keeps back no removal
-            self._notary.copy_ledger()
+            self._issuer.copy_ledger()
         complete = self._finish_open()
         if failures:
             raise failures[0]
@@ -153,7 +153,7 @@ class Saga:
         due = [self.record(request_id) for request_id in layer.due(all_of_them=all_of_them)]
         if due:
             found = zip(due, layer.look(due), strict=True)
-            self._notary.issue([(each, _revised(each, finding)) for each, finding in found], now_ms())
+            self._issuer.issue([(each, _revised(each, finding)) for each, finding in found], now_ms())
         else:
             layer.settle()  # and not before: a receipt may have been issued by others meanwhile
         return len(due)
@@ -187,7 +187,7 @@ class Saga:
             record = self.record(request_id)
             unchanged = [layer for layer in self._lasting if layer.state is ForgetState.COMPLETE]
             findings = _revised(record, *self._looked_at(unchanged, [record])[0])
-            return self._notary.issue([(record, findings)], now_ms(), twin=proof)[0]
+            return self._issuer.issue([(record, findings)], now_ms(), twin=proof)[0]
 
     def _repeated(self, request: ForgetRequest) -> list[ForgetRecord]:
         """The records of an earlier request of the same plan for the same people."""
@@ -288,7 +288,7 @@ class Saga:
                 concluded.append((advanced(record, state, now), findings))
             else:
                 same.append(record)
-        return [*same, *(self._notary.issue(concluded, now, index) if concluded else [])]
+        return [*same, *(self._issuer.issue(concluded, now, index) if concluded else [])]
 
 
 def _are_final(findings: Sequence[Finding]) -> bool:

@@ -1,4 +1,4 @@
-"""The ladder: the LLM first; without it the candidates' own order. The answer always comes, and in time."""
+"""The fallback policy: the LLM first; without it the candidates' own order. The answer always comes, and in time."""
 
 from __future__ import annotations
 

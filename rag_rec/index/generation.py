@@ -122,7 +122,8 @@ class Generations(Publication):
         return self._folders.building()
 
     def leftovers(self) -> list[Path]:
-        """Folders that an interrupted rewriting or pruning left. While :meth:`writing` is held, nobody uses them."""
+        """Folders that an interrupted rewriting or pruning left. While :meth:`writing` is held, they are not
+        in use."""
         return self._folders.leftovers()
 
     def epoch_of(self, folder: Path) -> int:

@@ -41,7 +41,7 @@ class Effort:
     """How a step is solved for.
 
     Attributes:
-        damping: holds the step back in directions that the samples say little of. The lower, the more is forgotten.
+        damping: holds the step back in directions that the samples say little of.
         iterations: the most products of the solve.
     """
 

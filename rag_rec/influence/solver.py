@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from rag_rec.errors import InvalidInput
-from rag_rec.influence.vectors import Vector, add, dot, norm, zeros
+from rag_rec.influence.vectors import Vector, add, dot, zeros
 
 Product = Callable[[Vector], Vector]
 
@@ -24,7 +24,7 @@ class Solution:
 
     Attributes:
         vector: x.
-        residual: length of ``b - (A + damping) x`` by that of b; 0 is exact.
+        residual: length of ``b - (A + damping) x`` by that of b, as the iteration keeps it: 0 is exact.
         iterations: products that it took.
     """
 
@@ -44,22 +44,24 @@ def solve(product: Product, right: Vector, damping: float, iterations: int, tole
         tolerance: the largest residual that needs no further iteration.
 
     Raises:
-        InvalidInput: the damping is not above 0, or the solve diverged: the operator has a negative direction, or its
-            products are not finite.
+        InvalidInput: the damping is not above 0, b is not finite, or the solve diverged: the operator has a negative
+            direction, or its products are not finite.
     """
     if not damping > 0.0:
         raise InvalidInput(f"The damping is {damping}; it must be above 0.")
     found, rest = zeros(right), dict(right)
     towards, size = dict(right), dot(right, right)
-    target, done = tolerance * math.sqrt(size), 0
-    while done < iterations and math.sqrt(size) > target:
+    if not math.isfinite(size):
+        raise InvalidInput("There is nothing to solve for: the gradient is not finite. Train with a lower rate.")
+    length, done = math.sqrt(size), 0
+    while done < iterations and math.sqrt(size) > tolerance * length:
         image = add(product(towards), towards, damping)
         step = _step(size, dot(towards, image))
         found, rest = add(found, towards, step), add(rest, image, -step)
         before, size = size, dot(rest, rest)
         towards = add(rest, towards, size / before)
         done += 1
-    return Solution(found, math.sqrt(size) / max(norm(right), math.ulp(0.0)) if done else 0.0, done)
+    return Solution(found, math.sqrt(size) / length if length else 0.0, done)
 
 
 def _step(size: float, bend: float) -> float:

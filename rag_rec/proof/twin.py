@@ -86,8 +86,8 @@ def build_twin(
         raise Busy("A new index has been published and is not in use yet; try again in a moment.")
     limit = {"dense_items_limit": sys.maxsize if live.statistics.dense else 0}
     rows = items.rows()
-    nobody = People(InteractionIndex(rows), FlatIndex(rows.dimension))
-    twin = ServingState(generation, store, settings.model_copy(update=limit), embedder, items, nobody, live.reranker)
+    no_people = People(InteractionIndex(rows), FlatIndex(rows.dimension))
+    twin = ServingState(generation, store, settings.model_copy(update=limit), embedder, items, no_people, live.reranker)
     twin.take_all(progress)
     return Twin(twin, store, settings, generations)
 

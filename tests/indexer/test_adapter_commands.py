@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import orjson
 import pytest
 from typer.testing import CliRunner
 
@@ -21,6 +20,7 @@ from rag_rec.settings import Settings
 from tests.embedders import HashEmbedder
 from tests.homes import build, fill, settings_for
 from tests.indexer.compact_homes import LOG, build_compact, trained
+from tests.rag_rec.commands.asking import printed
 from tests.rag_rec.forgetting.asking import forget_in
 
 
@@ -34,10 +34,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return settings
 
 
-def run(*arguments: str, code: int = 0) -> Any:
-    done = CliRunner().invoke(app, ["adapter", *arguments, "--json"])
-    assert done.exit_code == code, done.output
-    return orjson.loads(done.stdout)
+run = partial(printed, app, "adapter")
 
 
 def state_of(settings: Settings, request: str) -> ForgetState:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import orjson
 import pytest
-from typer.testing import CliRunner
 
 import indexer.compact_training
 from indexer.commands import app
 from tests.embedders import HashEmbedder
 from tests.homes import build, fill, settings_for
 from tests.indexer.compact_homes import LOG
+from tests.rag_rec.commands.asking import printed
 from tests.rag_rec.forgetting.asking import forget_in
 
 QUICK = ("--width", "16", "--layers", "1", "--context", "10", "--device", "cpu")
@@ -29,10 +28,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return settings.home
 
 
-def run(*arguments: str, code: int = 0) -> Any:
-    done = CliRunner().invoke(app, ["compact", *arguments, "--json"])
-    assert done.exit_code == code, done.output
-    return orjson.loads(done.stdout)
+run = partial(printed, app, "compact")
 
 
 def test_build_list_and_activate() -> None:

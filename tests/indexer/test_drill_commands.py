@@ -1,19 +1,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import orjson
 import pytest
-from typer.testing import CliRunner
 
 from indexer.drill_commands import app
 from indexer.system_copy import back_up
 from rag_rec.settings import Settings
 from tests.embedders import HashEmbedder
 from tests.homes import fill
+from tests.rag_rec.commands.asking import printed
 from tests.rag_rec.forgetting.asking import forget_in
 from tests.rag_rec.forgetting.homes import CANARY, log
 
@@ -30,11 +28,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return made
 
 
-def run(*arguments: str, code: int = 0) -> Mapping[str, Any]:
-    result = CliRunner().invoke(app, [*arguments, "--json"])
-    assert result.exit_code == code, result.output
-    printed: Mapping[str, Any] = orjson.loads(result.stdout)
-    return printed
+run = partial(printed, app)
 
 
 def test_the_drill_leaves_nothing_behind(settings: Settings, tmp_path: Path) -> None:

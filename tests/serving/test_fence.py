@@ -62,7 +62,9 @@ def test_a_stream_ends_where_the_lease_does(
             response.read()
 
 
-def test_removals_are_attended_to_however_long_a_refresh_takes(service: Service, engine: FakeEngine) -> None:
+def test_removals_are_attended_to_however_long_a_refresh_takes(
+    service: Service, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     held, attended = threading.Event(), threading.Event()
 
     def refresh() -> bool:
@@ -72,17 +74,19 @@ def test_removals_are_attended_to_however_long_a_refresh_takes(service: Service,
         attended.set()
         return True
 
-    engine.refresh = refresh  # type: ignore[method-assign]
+    monkeypatch.setattr(engine, "refresh", refresh)
     service.limits = Limits(refresh_seconds=0.01, attend_seconds=0.01)
     with running(service, lambda: engine) as (_, url), httpx.Client(base_url=url) as client:
         wait_until_ready(client)
-        engine.attendance.attend = attend  # type: ignore[method-assign]
+        monkeypatch.setattr(engine.attendance, "attend", attend)
         attended.clear()
         assert attended.wait(30)
         held.set()
 
 
-def test_what_fails_while_attending_is_logged_and_tried_again(service: Service, engine: FakeEngine) -> None:
+def test_what_fails_while_attending_is_logged_and_tried_again(
+    service: Service, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     failed = threading.Semaphore(0)
 
     def attend() -> bool:
@@ -92,6 +96,6 @@ def test_what_fails_while_attending_is_logged_and_tried_again(service: Service, 
     service.limits = Limits(refresh_seconds=0.01, attend_seconds=0.01)
     with running(service, lambda: engine) as (_, url), httpx.Client(base_url=url) as client:
         wait_until_ready(client)
-        engine.attendance.attend = attend  # type: ignore[method-assign]
+        monkeypatch.setattr(engine.attendance, "attend", attend)
         assert all(failed.acquire(timeout=30) for _ in range(3))
         assert client.get("/healthz").status_code == 200

@@ -87,10 +87,12 @@ def test_a_request_that_was_seen_waiting_is_counted_when_it_is_complete(watched:
     assert watched.counted("hidden") == 3
 
 
-def test_a_request_that_is_accepted_meanwhile_is_counted_later(watched: Watched) -> None:
+def test_a_request_that_is_accepted_meanwhile_is_counted_later(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
     watched.put(record("a", ForgetState.EFFECTIVE))
     watched.clock.expect(["a"])
-    watched.engine.officer.pending = list  # type: ignore[method-assign]
+    monkeypatch.setattr(watched.engine.officer, "pending", list)
     assert watched.counted("hidden") is None
     watched.complete("a")
     assert watched.counted("hidden") == 1
@@ -105,11 +107,11 @@ def test_a_request_that_a_restored_store_does_not_know_is_let_go(watched: Watche
         watched.engine.officer.forget_records("b")
 
 
-def test_a_store_that_cannot_be_asked_shows_no_figures(watched: Watched) -> None:
+def test_a_store_that_cannot_be_asked_shows_no_figures(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     def busy() -> list[ForgetRecord]:
         raise Busy("The store is busy.")
 
-    watched.engine.officer.pending = busy  # type: ignore[method-assign]
+    monkeypatch.setattr(watched.engine.officer, "pending", busy)
     assert watched.value("overdue") is None
 
 

@@ -20,7 +20,7 @@ class Identities:
 
     def __init__(self, system: System) -> None:
         self._system = system
-        self._notary = ReceiptIssuer(system)
+        self._issuer = ReceiptIssuer(system)
 
     def consent(self, user_id: str) -> Suppression:
         """Open a new identity for a forgotten person: what happens from now on is taken again, what was before is not.
@@ -35,7 +35,7 @@ class Identities:
             return make_entry(tip, "consent", body, self._system.signer)
 
         opened = self._system.store.consent(self._system.pseudonyms.user(user_id), now_ms(), entry)
-        self._notary.copy_ledger()
+        self._issuer.copy_ledger()
         return opened
 
     def hold(self, user_id: str, reason: str) -> Hold:
@@ -63,4 +63,4 @@ class Identities:
             return [make_entry(tip, kind, {**body, "by": by}, self._system.signer)], []
 
         self._system.store.extend_ledger(compose)
-        self._notary.copy_ledger()
+        self._issuer.copy_ledger()

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from benchmarks.data import Benchmark
-from benchmarks.methods.baselines import METHODS, Known
+from benchmarks.methods.baselines import METHODS, Known, Score
 from benchmarks.methods.ranking import Questions, questions, ranks
 from rag_rec.evaluation.ranking import ndcg
 from tests.benchmarks.methods.conftest import ITEMS
@@ -29,7 +29,7 @@ def test_every_method_learns_and_is_tuned(ring: Benchmark, method: object) -> No
         assert np.array_equal(found, ranks(test.questions, _explicit_ease(test.questions, settings["regularisation"])))
 
 
-def _explicit_ease(asked: Questions, regularisation: float):  # type: ignore[no-untyped-def]
+def _explicit_ease(asked: Questions, regularisation: float) -> Score:
     chosen = np.zeros((len(asked.known), ITEMS))
     for user, history in enumerate(asked.known):
         chosen[user, history["item"]] = 1.0

@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import orjson
 import pytest
-from typer.testing import CliRunner
 
 from rag_rec.commands.copies import app
 from rag_rec.settings import Settings
 from tests.homes import fill
+from tests.rag_rec.commands.asking import printed
 from tests.rag_rec.forgetting.asking import forget_in
 from tests.rag_rec.forgetting.homes import CANARY, log
 from tests.rag_rec.forgetting.stores import people_in
@@ -24,11 +22,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return made
 
 
-def run(*arguments: str, code: int = 0) -> Mapping[str, Any]:
-    result = CliRunner().invoke(app, [*arguments, "--json"])
-    assert result.exit_code == code, result.output
-    printed: Mapping[str, Any] = orjson.loads(result.stdout)
-    return printed
+run = partial(printed, app)
 
 
 def test_backs_up_and_restores_without_the_forgotten(settings: Settings, tmp_path: Path) -> None:

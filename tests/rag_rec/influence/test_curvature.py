@@ -52,7 +52,8 @@ def test_products_of_a_language_model_are_those_of_its_matrix() -> None:
         num_attention_heads=2,
         max_position_embeddings=8,
     )
-    model = LlamaForCausalLM._from_config(config, attn_implementation="eager")  # type: ignore[no-untyped-call]
+    model = LlamaForCausalLM(config)
+    model.set_attn_implementation("eager")
     model.train(mode=False)
     tokens, targets = torch.tensor([[1, 2, 3], [4, 5, 6]]), torch.tensor([2, 3, 5, 0])
     name = "model.layers.0.self_attn.q_proj.weight"

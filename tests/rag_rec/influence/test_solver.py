@@ -33,6 +33,12 @@ def test_a_solve_that_was_cut_short_says_what_is_left() -> None:
     assert found.residual > 1e-3
 
 
+def test_without_an_iteration_all_is_left() -> None:
+    found = solve(operator(torch.eye(3)), {"x": torch.ones(3)}, damping=1.0, iterations=0)
+    assert (found.residual, found.iterations) == (1.0, 0)
+    assert not found.vector["x"].any()
+
+
 def test_nothing_is_solved_by_nothing() -> None:
     found = solve(operator(torch.eye(3)), {"x": torch.zeros(3)}, damping=1.0, iterations=5)
     assert (found.residual, found.iterations) == (0.0, 0)
@@ -43,6 +49,12 @@ def test_nothing_is_solved_by_nothing() -> None:
 def test_an_operator_that_is_negative_or_broken_is_refused(matrix: torch.Tensor) -> None:
     with pytest.raises(InvalidInput, match="larger damping"):
         solve(operator(matrix), {"x": torch.ones(3)}, damping=0.5, iterations=5)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_is_refused(value: float) -> None:
+    with pytest.raises(InvalidInput, match="not finite"):
+        solve(operator(torch.eye(3)), {"x": torch.full((3,), value)}, damping=1.0, iterations=5)
 
 
 @pytest.mark.parametrize("damping", [0.0, -1.0, float("nan")])
