@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("rag_rec", "indexer", "serving")
 
 FLOORS = (
-    ("clock", "domain", "errors", "evaluation", "events", "layers", "progress"),
-    ("catalogue", "identity", "settings"),
+    ("clock", "domain", "errors", "events", "layers", "progress"),
+    ("catalogue", "evaluation", "identity", "settings"),
     ("artifacts", "influence", "validation"),
     ("evidence", "store", "vectors"),
     ("candidates", "home", "presence"),

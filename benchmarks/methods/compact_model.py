@@ -129,15 +129,31 @@ def next_items(model: LlamaForCausalLM, vocabulary: Vocabulary, histories: Seque
 
 def likelihoods(model: LlamaForCausalLM, vocabulary: Vocabulary, histories: Sequence[Items], context: int) -> Floats:
     """Mean log-probability per item of whole histories, float64 [histories], read in windows as training does."""
+    found = choices(model, vocabulary, histories, context)
+    return np.array([each.sum() / max(1, len(each)) for each in found])
+
+
+def choices(model: LlamaForCausalLM, vocabulary: Vocabulary, histories: Sequence[Items], context: int) -> list[Floats]:
+    """Log-probability of every item of each history, float64 [items of the history], read as :func:`likelihoods`."""
     windows = [(place, part) for place, items in enumerate(histories) for part in _windows(items, context)]
-    sums, counts = np.zeros(len(histories)), np.zeros(len(histories))
+    found: dict[int, Floats] = {}
     for rows, tokens in _padded([np.append(before, part) for _, (before, part) in windows], vocabulary):
         logs = _token_log_probabilities(model, vocabulary, tokens)
         for row, values in zip(rows.tolist(), logs, strict=True):
-            place, (before, part) = windows[row]
-            sums[place] += values[len(before) : len(before) + len(part)].sum()
-            counts[place] += len(part)
-    return sums / np.maximum(counts, 1)
+            before, part = windows[row][1]
+            found[row] = values[len(before) : len(before) + len(part)]
+    parts: list[list[Floats]] = [[] for _ in histories]
+    for row, (place, _) in enumerate(windows):
+        parts[place].append(found[row])
+    return [np.concatenate([np.zeros(0), *each]) for each in parts]
+
+
+def last_states(model: LlamaForCausalLM, vocabulary: Vocabulary, histories: Sequence[Items], context: int) -> Floats:
+    """What the head reads after each history: the last hidden state, float64 [histories, width]."""
+    found = np.zeros((len(histories), model.config.hidden_size))
+    for rows, tokens in _padded([items[-context:] for items in histories], vocabulary):
+        found[rows] = _last_hidden(model, tokens, (tokens != PAD).sum(dim=1) - 1).double().numpy()
+    return found
 
 
 def _windows(items: Items, context: int) -> Iterator[tuple[Items, Items]]:
@@ -160,9 +176,15 @@ def _padded(histories: Sequence[Items], vocabulary: Vocabulary) -> Iterator[tupl
 
 @torch.no_grad()
 def _log_probabilities(model: LlamaForCausalLM, vocabulary: Vocabulary, tokens: Tensor, places: Tensor) -> Floats:
-    hidden = model.model(input_ids=tokens, use_cache=False).last_hidden_state[torch.arange(len(tokens)), places]
+    hidden = _last_hidden(model, tokens, places)
     head = model.lm_head.weight[vocabulary.first_item : vocabulary.first_spare]
     return np.asarray(functional.log_softmax(hidden @ head.T, dim=-1).double().numpy())
+
+
+@torch.no_grad()
+def _last_hidden(model: LlamaForCausalLM, tokens: Tensor, places: Tensor) -> Tensor:
+    states: Tensor = model.model(input_ids=tokens, use_cache=False).last_hidden_state
+    return states[torch.arange(len(tokens)), places]
 
 
 @torch.no_grad()

@@ -11,8 +11,7 @@ from rag_rec.compact.likelihood import Likelihood
 from rag_rec.compact.sequences import NO_TARGET
 from rag_rec.compact.training import AdapterSettings, AdapterTraining
 from rag_rec.influence.curvature import Samples
-from rag_rec.influence.removal import Effort, Trained, removal_step
-from rag_rec.influence.vectors import add
+from rag_rec.influence.removal import Effort, Rest, Trained, gradient_at_stop, without
 from tests.rag_rec.compact.circling import CPU, KNOWN, a_base, windows
 
 SETTINGS = AdapterSettings(epochs=40, rate=1e-2, dropout=0.0, batch=4, context=8)
@@ -50,13 +49,13 @@ def test_the_losses_are_those_of_the_whole_model(deltas: Deltas) -> None:
         assert float(found.losses(deltas).mean()) == pytest.approx(float(expected), abs=1e-5)
 
 
-def test_a_removal_step_makes_people_less_likely_and_spares_the_others(deltas: Deltas) -> None:
-    """One step of a network that is not quadratic goes a part of the way; that it goes all of it where the loss is, the
-    tests of the removal show."""
-    count = sum(len(batch.targets) for batch in samples(range(18)))
-    step = removal_step(Trained(deltas, deltas, 0.0, count), samples(GONE), samples(KEPT), Effort(1e-3, 20)).vector
-    after, again = add(deltas, step), trained(KEPT)
-    gone = [mean_loss(each, GONE) for each in (deltas, after, again)]
-    kept = [mean_loss(each, KEPT) for each in (deltas, after)]
-    assert gone[0] + 0.1 < gone[1] < gone[2]
+def test_a_removal_makes_people_less_likely_and_spares_the_others(deltas: Deltas) -> None:
+    """A round of a network that is not quadratic goes a part of the way, and further ones go on; that it goes all of it
+    where the loss is, the tests of the removal show."""
+    stop = gradient_at_stop(deltas, deltas, 0.0, samples(range(18)))
+    rest, again = Rest(samples(KEPT), samples(KEPT)), trained(KEPT)
+    after = [without(Trained(deltas, deltas, 0.0, stop), rest, Effort(0.1, 20, rounds)).weights for rounds in (1, 2)]
+    gone = [mean_loss(each, GONE) for each in (deltas, *after, again)]
+    kept = [mean_loss(each, KEPT) for each in (deltas, *after)]
+    assert gone[0] + 0.1 < gone[1] < gone[2] < gone[3]
     assert abs(kept[1] - kept[0]) < 0.1 * (gone[1] - gone[0])

@@ -1,0 +1,155 @@
+"""People leave an adapter of the compact generator without a training: what is left of them, and what it costs.
+
+Half of the people are members, of whom some are forgotten. Everything is held against retrainings without them
+(:mod:`rag_rec.evaluation.audit`): the figures of a further retraining lie in a band, and each way is told how many of
+its figures lie outside. The battery is tested in every run: one retraining is kept out of the bands and has to pass,
+and the adapter that forgot nobody has to fail. Accuracy is that of validation answers; no test answer is looked at.
+
+Trainings are kept in the system's folder for temporary files: an interrupted run goes on where it was.
+
+Usage: ``python -m benchmarks.unlearn [--dataset ml-100k] [--seeds 3] [--forgotten 0.05] [--retrainings 6]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from benchmarks.data import NAMES as DATASETS
+from benchmarks.data import Benchmark, DataMissing, item_vectors, read
+from benchmarks.methods.compact_model import Trained, catalogue_base
+from benchmarks.methods.unlearning_battery import FORGOTTEN, OUTSIDERS, RETAINED, Battery, View
+from benchmarks.methods.unlearning_case import Case
+from benchmarks.methods.unlearning_ways import ascent, further, influence, negative_preference
+from benchmarks.report import earlier, write_results
+from rag_rec.compact.base import Base, BaseSettings
+from rag_rec.errors import InvalidInput
+from rag_rec.evaluation.audit.attacks import CALIBRATED, LIKELIHOOD, MIN_K, RMIA
+from rag_rec.influence.removal import Effort
+
+NOTHING: Final = "nothing"
+RETRAIN: Final = "retrain, kept out"
+Row = dict[str, Any]
+Way = Callable[[Case], Trained]
+
+WAYS: Final[Mapping[str, Way]] = {
+    "influence, damping 1e-3": partial(influence, effort=Effort(1e-3, 10, careful=False), drawn=3),
+    "influence, damping 1e-4": partial(influence, effort=Effort(1e-4, 15, careful=False), drawn=3),
+    "influence, damping 1e-4, whole curvature": partial(influence, effort=Effort(1e-4, 15, careful=False), drawn=None),
+    "influence, careful": partial(influence, effort=Effort(1e-2, 10, rounds=4), drawn=3),
+    "one more epoch": partial(further, epochs=1),
+    "gradient ascent": ascent,
+    "NPO": negative_preference,
+}
+
+
+def rows_of(case: Case, ways: Mapping[str, Way]) -> Iterator[Row]:
+    """What each way reaches on one draw."""
+    battery = Battery(case)
+    members = float(np.mean([each.seconds for each in case.without]))
+    yield _row(NOTHING, battery, battery.original, 0.0)
+    yield _row(RETRAIN, battery, battery.kept_out, members)
+    for name, way in ways.items():
+        try:
+            made = way(case)
+        except InvalidInput as refused:
+            yield {"name": name, "seed": case.seed, "refused": str(refused)}
+            continue
+        yield _row(name, battery, battery.view(made), made.seconds)
+
+
+def summary(name: str, rows: list[Row]) -> Row:
+    """The mean over the draws; of the attack also the least and the greatest."""
+    done = [row for row in rows if "refused" not in row]
+    if not done:
+        return {"name": name, "seeds": len(rows), "refused": len(rows)}
+    means = {
+        key: round(float(np.mean([row[key] for row in done])), 4)
+        for key, value in done[0].items()
+        if isinstance(value, float)
+    }
+    reached = [row[f"auc, {RMIA}"] for row in done]
+    return {
+        "name": name,
+        "seeds": len(rows),
+        "refused": len(rows) - len(done),
+        "passed": sum(row["passed"] for row in done),
+        **means,
+        f"auc, {RMIA}, from": min(reached),
+        f"auc, {RMIA}, to": max(reached),
+    }
+
+
+def _row(name: str, battery: Battery, view: View, seconds: float) -> Row:
+    verdict, attacks, nearer = battery.verdict(view), battery.attacks(view), battery.nearer(view)
+    away = {check.name: check.band.away(check.figure) for check in verdict.checks}
+    figure = {check.name: check.figure for check in verdict.checks}
+    return {
+        "name": name,
+        "seed": battery.case.seed,
+        "passed": verdict.passed,
+        "outside": verdict.failed,
+        "ndcg@10 retained": float(battery.gains(view, RETAINED).mean()),
+        "ndcg@10 outsiders": float(battery.gains(view, OUTSIDERS).mean()),
+        **{f"auc, {each}": attacks[each].auc for each in (LIKELIHOOD, CALIBRATED, MIN_K, RMIA)},
+        f"auc, {RMIA}, interval": list(attacks[RMIA].interval),
+        "found at 1 % false alarms": attacks[RMIA].found,
+        "jsd, forgotten": figure[f"divergence, {FORGOTTEN}"],
+        "jsd, deviations away": away[f"divergence, {FORGOTTEN}"],
+        "jsd, retained": figure[f"divergence, {RETAINED}"],
+        "overlap of lists, retained": figure["overlap of lists, retained"],
+        "change towards retrainings": nearer.change,
+        "p": nearer.p,
+        "cpu s": seconds,
+    }
+
+
+def case_of(benchmark: Benchmark, base: Base, seed: int, share: float, retrainings: int) -> Case:
+    """A draw in which a share of everybody is forgotten."""
+    people = len(Case(benchmark, base, 0, retrainings, seed).histories)
+    return Case(benchmark, base, max(1, round(share * people)), retrainings, seed)
+
+
+def main() -> None:
+    """Run the benchmark; the rows are written after each draw."""
+    arguments = _arguments()
+    torch.set_num_threads(1)
+    try:
+        benchmark = read(arguments.dataset)
+    except DataMissing as missing:
+        sys.exit(f"skipped: {missing}")
+    base = catalogue_base(benchmark, item_vectors(benchmark.texts), BaseSettings())
+    rows: list[Row] = []
+    for seed in range(arguments.seeds):
+        case = case_of(benchmark, base, seed, arguments.forgotten, arguments.retrainings)
+        for row in rows_of(case, WAYS):
+            sys.stderr.write(f"{row}\n")
+            rows.append(row)
+        _write(benchmark.name, rows, case)
+
+
+def _write(dataset: str, rows: list[Row], case: Case) -> None:
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    found = [summary(name, [row for row in rows if row["name"] == name]) for name in names]
+    people = {"forgotten": len(case.gone), "retained": len(case.retained), "outsiders": len(case.outsiders)}
+    found = [{**row, **people} for row in found]
+    write_results("unlearn", found, 0, {**earlier("unlearn", DATASETS), dataset: found})
+
+
+def _arguments() -> Any:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="ml-100k", choices=DATASETS)
+    parser.add_argument("--seeds", type=int, default=3, help="draws of people")
+    parser.add_argument("--forgotten", type=float, default=0.05, help="share of everybody that is forgotten")
+    parser.add_argument("--retrainings", type=int, default=6, help="of which one is kept out of the bands")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

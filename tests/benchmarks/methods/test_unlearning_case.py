@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.methods.unlearning_case import Case
+from tests.benchmarks.methods.memorised import PEOPLE, a_case
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    return a_case(tmp_path_factory.mktemp("kept"))
+
+
+def test_everybody_has_one_part(case: Case) -> None:
+    parts = [case.gone, case.retained, case.reserve, case.outsiders]
+    assert sorted(np.concatenate(parts).tolist()) == list(range(PEOPLE))
+    assert [len(part) for part in parts] == [20, 40, 20, 40]
+    assert sorted([*case.gone, *case.retained]) == case.members.tolist()
+
+
+def test_the_test_answer_is_in_no_history_and_is_not_asked_for(case: Case) -> None:
+    for person, (_, whole) in enumerate(case.benchmark.histories):
+        assert case.histories[person].tolist() == whole["item"][:-2].tolist()
+        assert case.answers[person] == whole["item"][-2]
+
+
+def test_each_person_was_left_out_of_half_of_the_references(case: Case) -> None:
+    saw = np.stack([np.isin(np.arange(PEOPLE), people) for people in case.drawn])
+    assert saw.sum(axis=0).tolist() == [2] * PEOPLE
+
+
+def test_a_training_is_kept_for_the_next_run(case: Case, tmp_path: Path) -> None:
+    made = case.original
+    again = a_case(case.kept)
+    found = again.original
+    assert found.seconds == pytest.approx(made.seconds)
+    assert all(torch.equal(found.deltas[name], delta) for name, delta in made.deltas.items())
+    assert len(list(case.kept.iterdir())) == 1
+    assert len({each.name for each in case.kept.iterdir()}) == 1
+    elsewhere = a_case(tmp_path)
+    assert elsewhere.trained(case.retained, 0).seconds > 0.0
+    assert {each.name for each in tmp_path.iterdir()}.isdisjoint(each.name for each in case.kept.iterdir())
