@@ -113,7 +113,7 @@ def _row(name: str, battery: Battery, view: View, seconds: float) -> Row:
 def case_of(benchmark: Benchmark, base: Base, seed: int, share: float, retrainings: int) -> Case:
     """A draw in which a share of everybody is forgotten."""
     people = len(Case(benchmark, base, 0, retrainings, seed).histories)
-    return Case(benchmark, base, max(1, round(share * people)), retrainings, seed)
+    return Case(benchmark, base, max(1, int(share * people)), retrainings, seed)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Writes the tables of ``docs/benchmarks.md`` and ``docs/forgetting.md`` from ``benchmarks/results/*.json``.
+"""Writes the tables of the pages in ``docs/`` that have any from ``benchmarks/results/*.json``.
 
 ``python -m tools.figures`` replaces what stands behind each marker ``figures: NAME.json``. A test compares the pages
 with the results, so that no figure is ever typed by hand.
@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = (ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "forgetting.md")
+PAGES = tuple(ROOT / "docs" / f"{name}.md" for name in ("benchmarks", "forgetting", "unlearning"))
 RESULTS = ROOT / "benchmarks" / "results"
 MARKED = re.compile(r"(<!-- figures: (\w+)\.json -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 HEADER = {"commit", "hardware", "command", "seed", "rows", "runs"}
