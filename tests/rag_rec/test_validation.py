@@ -6,7 +6,7 @@ import math
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rag_rec.domain import Interaction
@@ -32,6 +32,7 @@ times = st.integers(-2, 2) | st.integers(999, 1001) | st.just(MAX_TIME + 1)
 
 
 @given(ids, ids, events, values, texts, times)
+@example("\x1c", "i", "rating", None, None, 0)  # blank for Python only
 def test_a_frame_and_a_single_interaction_have_the_same_first_problem(
     user: str, item: str, event: str, value: float | None, text: str | None, time: int
 ) -> None:
