@@ -23,7 +23,7 @@ import orjson
 import torch
 
 from benchmarks.data import NAMES as DATASETS
-from benchmarks.data import DataMissing, item_vectors, read
+from benchmarks.data import item_vectors, read_or_exit
 from benchmarks.methods import semantic_ids
 from benchmarks.methods.bucket_prompt import BucketReader, BucketSettings
 from benchmarks.methods.candidate_lists import CandidateLists
@@ -222,10 +222,7 @@ def main() -> None:
     """Run the benchmark; each row is written as soon as it is there."""
     arguments = _arguments()
     torch.set_num_threads(1)
-    try:
-        benchmark = read(arguments.dataset)
-    except DataMissing as missing:
-        sys.exit(f"skipped: {missing}")
+    benchmark = read_or_exit(arguments.dataset)
     validation = Validation(benchmark, item_vectors(benchmark.texts))
     every = _earlier()
     rows = every.setdefault(benchmark.name, [])

@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -71,6 +72,14 @@ def read(name: str) -> Benchmark:
         return _READERS[name](folder())
     except FileNotFoundError as error:
         raise DataMissing(f"{name} is not in {folder()} ({error.filename}): set RAGREC_DATA to its folder.") from None
+
+
+def read_or_exit(name: str) -> Benchmark:
+    """Read a set, or end the program with the reason when it is not there."""
+    try:
+        return read(name)
+    except DataMissing as missing:
+        sys.exit(f"skipped: {missing}")
 
 
 def item_vectors(texts: Sequence[str], threads: int = 1) -> npt.NDArray[np.float32]:

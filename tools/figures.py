@@ -18,7 +18,7 @@ PAGES = tuple(ROOT / "docs" / f"{name}.md" for name in ("benchmarks", "forgettin
 RESULTS = ROOT / "benchmarks" / "results"
 MARKED = re.compile(r"(<!-- figures: (\w+)\.json -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 HEADER = {"commit", "hardware", "command", "seed", "rows", "runs"}
-LEFT_OUT = {"settings"}  # nested; they stay in the JSON file
+LEFT_OUT = {"draws", "settings"}  # nested; they stay in the JSON file
 SPARSE = 0.4  # rows that share fewer of their columns than this are listed one below the other
 
 Row = Mapping[str, Any]

@@ -120,11 +120,18 @@ def untrained(base: Base) -> Trained:
 
 def next_items(model: LlamaForCausalLM, vocabulary: Vocabulary, histories: Sequence[Items], context: int) -> Floats:
     """Log-probability of every item after each history, float64 [histories, items], from one forward pass each."""
-    found = np.zeros((len(histories), len(vocabulary.items)))
+    return after(model, vocabulary, histories, context)[0]
+
+
+def after(
+    model: LlamaForCausalLM, vocabulary: Vocabulary, histories: Sequence[Items], context: int
+) -> tuple[Floats, Floats]:
+    """As :func:`next_items`, and the last hidden states that this was read from, float64 [histories, width]."""
+    logs = np.zeros((len(histories), len(vocabulary.items)))
+    states = np.zeros((len(histories), model.config.hidden_size))
     for rows, tokens in _padded([items[-context:] for items in histories], vocabulary):
-        last = (tokens != PAD).sum(dim=1) - 1
-        found[rows] = _log_probabilities(model, vocabulary, tokens, last)
-    return found
+        logs[rows], states[rows] = _last(model, vocabulary, tokens, (tokens != PAD).sum(dim=1) - 1)
+    return logs, states
 
 
 def likelihoods(model: LlamaForCausalLM, vocabulary: Vocabulary, histories: Sequence[Items], context: int) -> Floats:
@@ -148,14 +155,6 @@ def choices(model: LlamaForCausalLM, vocabulary: Vocabulary, histories: Sequence
     return [np.concatenate([np.zeros(0), *each]) for each in parts]
 
 
-def last_states(model: LlamaForCausalLM, vocabulary: Vocabulary, histories: Sequence[Items], context: int) -> Floats:
-    """What the head reads after each history: the last hidden state, float64 [histories, width]."""
-    found = np.zeros((len(histories), model.config.hidden_size))
-    for rows, tokens in _padded([items[-context:] for items in histories], vocabulary):
-        found[rows] = _last_hidden(model, tokens, (tokens != PAD).sum(dim=1) - 1).double().numpy()
-    return found
-
-
 def _windows(items: Items, context: int) -> Iterator[tuple[Items, Items]]:
     """Windows, and the item before each, which is read but not counted; see :class:`Windows`."""
     for start in range(0, len(items), context):
@@ -175,16 +174,10 @@ def _padded(histories: Sequence[Items], vocabulary: Vocabulary) -> Iterator[tupl
 
 
 @torch.no_grad()
-def _log_probabilities(model: LlamaForCausalLM, vocabulary: Vocabulary, tokens: Tensor, places: Tensor) -> Floats:
-    hidden = _last_hidden(model, tokens, places)
+def _last(model: LlamaForCausalLM, vocabulary: Vocabulary, tokens: Tensor, places: Tensor) -> tuple[Floats, Floats]:
+    hidden = model.model(input_ids=tokens, use_cache=False).last_hidden_state[torch.arange(len(tokens)), places]
     head = model.lm_head.weight[vocabulary.first_item : vocabulary.first_spare]
-    return np.asarray(functional.log_softmax(hidden @ head.T, dim=-1).double().numpy())
-
-
-@torch.no_grad()
-def _last_hidden(model: LlamaForCausalLM, tokens: Tensor, places: Tensor) -> Tensor:
-    states: Tensor = model.model(input_ids=tokens, use_cache=False).last_hidden_state
-    return states[torch.arange(len(tokens)), places]
+    return functional.log_softmax(hidden @ head.T, dim=-1).double().numpy(), hidden.double().numpy()
 
 
 @torch.no_grad()

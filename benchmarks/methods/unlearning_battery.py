@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.methods.compact_model import Floats, Items, Trained, choices, last_states, next_items, untrained
+from benchmarks.methods.compact_model import Floats, Items, Trained, after, choices, untrained
 from benchmarks.methods.unlearning_case import Case
 from rag_rec.evaluation.audit.attacks import Reading, References, Strength, lowest_mean, scores
 from rag_rec.evaluation.audit.distance import Nearer, maximum_mean_discrepancy, mean_distances, overlaps
@@ -55,10 +55,11 @@ class Battery:
         model.train(mode=False)
         found = choices(model, vocabulary, self.case.histories, context)
         known = {name: self.case.of(people) for name, people in self.groups.items()}
+        said = {name: after(model, vocabulary, histories, context) for name, histories in known.items()}
         return View(
             Reading(np.array([each.mean() for each in found]), lowest_mean(found)),
-            {name: next_items(model, vocabulary, histories, context) for name, histories in known.items()},
-            {name: last_states(model, vocabulary, histories, context) for name, histories in known.items()},
+            {name: logs for name, (logs, _) in said.items()},
+            {name: states for name, (_, states) in said.items()},
         )
 
     def verdict(self, view: View) -> Verdict:

@@ -61,7 +61,7 @@ class Rest:
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How it is solved for.
+    """How the steps are solved for.
 
     Attributes:
         damping: holds the step back in directions that the samples say little of.

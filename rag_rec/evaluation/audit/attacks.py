@@ -1,7 +1,7 @@
 """Attacks on one set of parameters: for each person a number, the higher the more the person seems to be a member.
 
-Each is blind to something, so that all are reported. An attack that finds nobody does not prove that nothing is left;
-an attack that finds people proves that something is ("SMI", arXiv 2602.01150). They are population attacks: a
+Each is blind to something, so that all are reported. An attack at an AUC of .5 does not prove that nothing is left;
+one far above it proves that something is ("SMI", arXiv 2602.01150). They are population attacks: a
 reference takes out how ordinary a history is, and does not make them attacks on one person ("Inexact Unlearning Needs
 More Careful Evaluations", Hayes et al., arXiv 2403.01218).
 """
@@ -45,7 +45,7 @@ class References:
     Attributes:
         likelihood: mean log-probability of each person's choices under each, float64 [references, people].
         saw: who was learned from in each, bool [references, people]; everybody was left out of at least one.
-        untrained: the same mean under parameters that have seen nobody, float64 [people].
+        untrained: the same mean under parameters that were learned from no person, float64 [people].
     """
 
     likelihood: Floats

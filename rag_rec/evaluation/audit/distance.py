@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from scipy import stats
 from scipy.spatial.distance import cdist
+from scipy.special import rel_entr
 
 from rag_rec.evaluation.membership import Floats
 from rag_rec.evaluation.ranking import rank_biased_overlap
@@ -24,10 +25,9 @@ def jensen_shannon(first: Floats, second: Floats) -> Floats:
         first: log-probabilities that sum to 1, float64 [n, v].
         second: the same.
     """
-    middle = np.logaddexp(first, second) - np.log(2.0)
-    with np.errstate(invalid="ignore"):  # what neither thinks possible
-        parts = [_expected(each, each - middle) for each in (first, second)]
-    return np.asarray(sum(parts) / 2.0)
+    one, other = np.exp(first), np.exp(second)
+    middle = (one + other) / 2.0
+    return np.asarray((rel_entr(one, middle) + rel_entr(other, middle)).sum(axis=1) / 2.0)
 
 
 def maximum_mean_discrepancy(first: Floats, second: Floats) -> float:
@@ -87,12 +87,6 @@ class Nearer:
 def mean_distances(view: Floats, others: Sequence[Floats]) -> Floats:
     """Each person's mean :func:`jensen_shannon` to several other sets of parameters, float64 [n]."""
     return np.asarray(np.mean([jensen_shannon(view, other) for other in others], axis=0))
-
-
-def _expected(logs: Floats, values: Floats) -> Floats:
-    """The mean of values under log-probabilities; what has no probability counts nothing."""
-    possible = np.isfinite(logs)
-    return np.asarray((np.exp(logs, where=possible, out=np.zeros_like(logs)) * np.where(possible, values, 0.0)).sum(1))
 
 
 def _mean_of_pairs(alike: Floats) -> float:

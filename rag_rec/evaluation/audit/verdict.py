@@ -3,7 +3,7 @@
 A fixed threshold would be wrong both ways: a true retraining is found by an attack in one draw of people and not in
 another. So several retrainings without the people span a *band* for each figure, the interval in which a further one
 falls with a given probability, and a result is held against the bands. The battery itself is tested in every run: a
-retraining that is kept out of the bands has to pass, and the adapter that forgot nobody has to fail.
+retraining that is kept out of the bands has to pass, and the adapter from before the removal has to fail.
 """
 
 from __future__ import annotations
@@ -51,9 +51,8 @@ class Band:
         if len(figures) < LEAST_RETRAINS:
             raise InvalidInput(f"{len(figures)} retrainings are too few for a band: train at least {LEAST_RETRAINS}.")
         mean, deviation = float(np.mean(figures)), float(np.std(figures, ddof=1))
-        reach = (
-            float(stats.t.ppf(1.0 - level / 2.0, len(figures) - 1)) * deviation * math.sqrt(1.0 + 1.0 / len(figures))
-        )
+        quantile = float(stats.t.ppf(1.0 - level / 2.0, len(figures) - 1))
+        reach = quantile * deviation * math.sqrt(1.0 + 1.0 / len(figures))
         return cls(mean, deviation, mean - reach, mean + reach)
 
     def away(self, figure: float) -> float:

@@ -10,28 +10,18 @@ import torch
 from benchmarks.methods.compact_model import Trained, likelihoods, next_items, train, untrained
 from benchmarks.methods.membership import half
 from rag_rec.compact.adapter import trained_weights
-from rag_rec.compact.base import Base, BaseSettings, initial_model
-from rag_rec.compact.projection import TextProjection
+from rag_rec.compact.base import Base
 from rag_rec.compact.training import AdapterSettings
-from rag_rec.compact.vocabulary import BOS, Vocabulary
-from rag_rec.domain import Item
+from rag_rec.compact.vocabulary import BOS
 from rag_rec.evaluation.membership import Attack
+from tests.benchmarks.methods.memorised import ITEMS, WIDTH, a_base
 
-ITEMS = 30
-WIDTH = 16
 SETTINGS = AdapterSettings(epochs=2, rate=1e-2, dropout=0.1, batch=8, context=6)
 
 
 @pytest.fixture(scope="module")
 def base() -> Base:
-    vocabulary = Vocabulary.of([Item(str(number), "") for number in range(ITEMS)])
-    vectors = np.random.default_rng(0).normal(size=(ITEMS, 24)).astype(np.float32)
-    projection = TextProjection.of(vectors, WIDTH)
-    settings = BaseSettings(width=WIDTH, layers=1, heads=2)
-    no_attributes = np.empty((0, WIDTH), dtype=np.float32)
-    model = initial_model(vocabulary, no_attributes, projection.rows(vectors), settings)
-    model.train(False)
-    return Base(model, vocabulary, projection)
+    return a_base()
 
 
 @pytest.fixture(scope="module")

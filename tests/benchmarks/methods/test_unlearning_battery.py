@@ -12,7 +12,7 @@ def battery(tmp_path_factory: pytest.TempPathFactory) -> Battery:
     return Battery(a_case(tmp_path_factory.mktemp("kept")))
 
 
-def test_what_forgot_nobody_is_convicted_and_a_retraining_is_not(battery: Battery) -> None:
+def test_the_adapter_from_before_is_convicted_and_a_retraining_is_not(battery: Battery) -> None:
     convicted = battery.verdict(battery.original)
     assert not convicted.passed
     assert any(name.startswith("attack") for name in convicted.failed)

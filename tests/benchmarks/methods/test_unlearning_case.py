@@ -40,7 +40,6 @@ def test_a_training_is_kept_for_the_next_run(case: Case, tmp_path: Path) -> None
     assert found.seconds == pytest.approx(made.seconds)
     assert all(torch.equal(found.deltas[name], delta) for name, delta in made.deltas.items())
     assert len(list(case.kept.iterdir())) == 1
-    assert len({each.name for each in case.kept.iterdir()}) == 1
     elsewhere = a_case(tmp_path)
     assert elsewhere.trained(case.retained, 0).seconds > 0.0
     assert {each.name for each in tmp_path.iterdir()}.isdisjoint(each.name for each in case.kept.iterdir())

@@ -39,11 +39,11 @@ def test_a_descent_that_does_not_get_there_ends(case: Case, monkeypatch: pytest.
     assert 0.0 < gap(case, ascent(case)) < gap(case, case.original)
 
 
-def test_a_step_of_influence_makes_the_forgotten_less_likely(case: Case) -> None:
+def test_a_step_of_influence_brings_the_forgotten_nearer_to_the_reserve(case: Case) -> None:
     made = influence(case, Effort(1e-2, 10, careful=False), None)
     assert gap(case, made) < gap(case, case.original)
 
 
-def test_training_goes_on_without_the_forgotten(case: Case) -> None:
+def test_further_training_on_the_others_brings_them_nearer_too(case: Case) -> None:
     made = further(case, 5)
     assert gap(case, made) < gap(case, case.original)

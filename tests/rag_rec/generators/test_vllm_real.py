@@ -149,7 +149,7 @@ def test_a_token_outside_the_vocabulary_is_refused(served: Served) -> None:
     """And the engine lives on.
 
     vLLM 0.31 lets a prompt through whose token is exactly the size of the tokenizer's vocabulary (64 here), and
-    dies of it: the prompts of the product hold only tokens of the base that the server was checked to serve.
+    dies of it. The product's prompts hold only tokens of the vocabulary that it reads itself.
     """
     served.backend.use_adapter(None)
     asked = questions(3)

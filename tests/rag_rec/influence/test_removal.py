@@ -66,7 +66,7 @@ def test_the_curvature_of_a_part_of_what_remains_serves_as_well() -> None:
 
 
 def test_a_training_that_stopped_early_is_compared_with_one_that_stopped_as_early() -> None:
-    """The gradient that is left is no fault of the samples that remain: with nobody gone nothing moves."""
+    """The gradient that is left at the stop moves nothing: where every sample remains, the weights stay."""
     weights = {"w": 0.5 * trained(ROWS, TARGETS)["w"]}
     whole = [linear(ROWS, TARGETS)]
     stop = gradient_at_stop(weights, weights, DECAY, whole)

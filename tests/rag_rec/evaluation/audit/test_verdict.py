@@ -28,7 +28,7 @@ def test_deviations_from_the_retrainings() -> None:
     assert (same.away(1.0), same.away(2.0), same.away(0.0)) == (0.0, math.inf, -math.inf)
 
 
-def test_a_retraining_passes_and_what_forgot_nobody_fails() -> None:
+def test_a_retraining_passes_and_what_is_attacked_better_fails() -> None:
     draws = np.random.default_rng(1)
     retrained = [{"auc": 0.5 + x, "distance": 0.03 + x / 10} for x in draws.normal(0.0, 0.01, 6)]
     assert judge(retrained[0], retrained[1:]).passed
