@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 from transformers import LlamaForCausalLM
 
 from benchmarks.data import Benchmark
+from rag_rec.compact import reading
 from rag_rec.compact.adapter import Deltas, factor, trained_weights
 from rag_rec.compact.base import Base, BaseSettings, build_base
 from rag_rec.compact.sequences import TokenSequence, Windows
@@ -28,8 +28,6 @@ from rag_rec.vectors.protocol import Vectors
 
 Floats = npt.NDArray[np.float64]
 Items = npt.NDArray[np.int64]
-ROWS = 64
-"""Histories read at a time."""
 CPU = torch.device("cpu")
 
 
@@ -126,68 +124,22 @@ def next_items(model: LlamaForCausalLM, vocabulary: Vocabulary, histories: Seque
 def after(
     model: LlamaForCausalLM, vocabulary: Vocabulary, histories: Sequence[Items], context: int
 ) -> tuple[Floats, Floats]:
-    """As :func:`next_items`, and the last hidden states that this was read from, float64 [histories, width]."""
-    logs = np.zeros((len(histories), len(vocabulary.items)))
-    states = np.zeros((len(histories), model.config.hidden_size))
-    for rows, tokens in _padded([items[-context:] for items in histories], vocabulary):
-        logs[rows], states[rows] = _last(model, vocabulary, tokens, (tokens != PAD).sum(dim=1) - 1)
-    return logs, states
+    """See :func:`rag_rec.compact.reading.after`; histories are item numbers of people without a profile."""
+    return reading.after(model, vocabulary, _written(vocabulary, histories), context)
 
 
 def likelihoods(model: LlamaForCausalLM, vocabulary: Vocabulary, histories: Sequence[Items], context: int) -> Floats:
-    """Mean log-probability per item of whole histories, float64 [histories], read in windows as training does."""
-    found = choices(model, vocabulary, histories, context)
-    return np.array([each.sum() / max(1, len(each)) for each in found])
+    """See :func:`rag_rec.compact.reading.likelihoods`; histories as for :func:`after`."""
+    return reading.likelihoods(model, vocabulary, _written(vocabulary, histories), context)
 
 
 def choices(model: LlamaForCausalLM, vocabulary: Vocabulary, histories: Sequence[Items], context: int) -> list[Floats]:
-    """Log-probability of every item of each history, float64 [items of the history], read as :func:`likelihoods`."""
-    windows = [(place, part) for place, items in enumerate(histories) for part in _windows(items, context)]
-    found: dict[int, Floats] = {}
-    for rows, tokens in _padded([np.append(before, part) for _, (before, part) in windows], vocabulary):
-        logs = _token_log_probabilities(model, vocabulary, tokens)
-        for row, values in zip(rows.tolist(), logs, strict=True):
-            before, part = windows[row][1]
-            found[row] = values[len(before) : len(before) + len(part)]
-    parts: list[list[Floats]] = [[] for _ in histories]
-    for row, (place, _) in enumerate(windows):
-        parts[place].append(found[row])
-    return [np.concatenate([np.zeros(0), *each]) for each in parts]
+    """See :func:`rag_rec.compact.reading.choices`; histories as for :func:`after`."""
+    return reading.choices(model, vocabulary, _written(vocabulary, histories), context)
 
 
-def _windows(items: Items, context: int) -> Iterator[tuple[Items, Items]]:
-    """Windows, and the item before each, which is read but not counted; see :class:`Windows`."""
-    for start in range(0, len(items), context):
-        yield items[max(0, start - 1) : start], items[start : start + context]
-
-
-def _padded(histories: Sequence[Items], vocabulary: Vocabulary) -> Iterator[tuple[Items, Tensor]]:
-    """Histories of about equal length together: their places, and token rows that begin with ``<bos>``."""
-    order = np.argsort([len(items) for items in histories], kind="stable")
-    for start in range(0, len(order), ROWS):
-        rows = order[start : start + ROWS]
-        tokens = np.full((len(rows), 1 + max(len(histories[row]) for row in rows)), PAD)
-        tokens[:, 0] = BOS
-        for line, row in zip(tokens, rows, strict=True):
-            line[1 : 1 + len(histories[row])] = vocabulary.first_item + histories[row]
-        yield rows, torch.from_numpy(tokens)
-
-
-@torch.no_grad()
-def _last(model: LlamaForCausalLM, vocabulary: Vocabulary, tokens: Tensor, places: Tensor) -> tuple[Floats, Floats]:
-    hidden = model.model(input_ids=tokens, use_cache=False).last_hidden_state[torch.arange(len(tokens)), places]
-    head = model.lm_head.weight[vocabulary.first_item : vocabulary.first_spare]
-    return functional.log_softmax(hidden @ head.T, dim=-1).double().numpy(), hidden.double().numpy()
-
-
-@torch.no_grad()
-def _token_log_probabilities(model: LlamaForCausalLM, vocabulary: Vocabulary, tokens: Tensor) -> Floats:
-    """Of every token after the first, among the items, [rows, length - 1]; padding counts as the first item."""
-    hidden = model.model(input_ids=tokens[:, :-1], use_cache=False).last_hidden_state
-    head = model.lm_head.weight[vocabulary.first_item : vocabulary.first_spare]
-    logs = functional.log_softmax(hidden @ head.T, dim=-1)
-    targets = (tokens[:, 1:] - vocabulary.first_item).clamp(min=0)
-    return np.asarray(torch.gather(logs, 2, targets[:, :, None])[:, :, 0].double().numpy())
+def _written(vocabulary: Vocabulary, histories: Sequence[Items]) -> list[TokenSequence]:
+    return [TokenSequence(np.array([BOS]), vocabulary.first_item + items) for items in histories]
 
 
 def _product(delta: Tensor, rank: int) -> Tensor:
