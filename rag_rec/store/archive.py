@@ -31,6 +31,7 @@ from rag_rec.store.schema import (
     items,
     ledger,
     lineage,
+    measured_removals,
     places,
     replicas,
     seals,
@@ -48,7 +49,10 @@ ARCHIVED: Final[tuple[Table, ...]] = (
 BATCH: Final = 20_000
 """Rows in memory at once."""
 
-_DROPPED: Final[tuple[Table, ...]] = (changes, replicas, service_processes, ingest_checkpoints, lineage, debts)
+_DROPPED: Final[tuple[Table, ...]] = (
+    *(changes, replicas, service_processes, ingest_checkpoints),
+    *(lineage, debts, measured_removals),
+)
 
 
 class Snapshot:

@@ -1,4 +1,4 @@
-"""Whom each adapter saw, and which adapters still owe it to a request to go."""
+"""Whom each adapter saw, which adapters owe it to a request to go, and which removals from them are not exact."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from rag_rec.layers.records import Erasure
 from rag_rec.store.database import chunks
 from rag_rec.store.journal import peek
 from rag_rec.store.part import Part
-from rag_rec.store.records import Debt
-from rag_rec.store.schema import debts, lineage
+from rag_rec.store.records import Debt, MeasuredRemoval
+from rag_rec.store.schema import debts, lineage, measured_removals
 
 _OF_ADAPTER = lineage.c.adapter == bindparam("key")
 _SEEN = select(lineage.c.user_number, lineage.c.interactions).where(_OF_ADAPTER).order_by(lineage.c.user_number)
 _SOME = select(literal(1)).where(_OF_ADAPTER).limit(1)
 _ADAPTERS = select(lineage.c.adapter).where(lineage.c.user_number == bindparam("n"))
 _DEBTS = select(*debts.c).order_by(debts.c.request_id, debts.c.adapter)
+_MEASURED = select(*measured_removals.c).order_by(measured_removals.c.request_id, measured_removals.c.adapter)
 _DEBTS_OF = _DEBTS.where(debts.c.request_id == bindparam("key"))
 
 
 def delete_lineage(connection: Connection, adapters: Sequence[str]) -> None:
-    """Forget lineage and debts of adapters that do not exist any more."""
+    """Forget what is known of adapters that do not exist any more."""
     for adapter in adapters:
-        connection.execute(delete(lineage).where(lineage.c.adapter == adapter))
-        connection.execute(delete(debts).where(debts.c.adapter == adapter))
+        for table in (lineage, debts, measured_removals):
+            connection.execute(delete(table).where(table.c.adapter == adapter))
 
 
 def incur_debts(connection: Connection, erasures: Sequence[Erasure]) -> None:
@@ -45,8 +46,16 @@ def incur_debts(connection: Connection, erasures: Sequence[Erasure]) -> None:
 class Lineage(Part):
     """Lineage and debts."""
 
-    def put_lineage(self, adapter: str, users: Mapping[int, int], epoch: int) -> None:
+    def put_lineage(
+        self, adapter: str, users: Mapping[int, int], epoch: int, measured: Mapping[str, str] | None = None
+    ) -> None:
         """Record whom an adapter saw as of ``epoch``, in place of what was recorded. Its debts are settled by that.
+
+        Args:
+            adapter: its digest.
+            users: how many interactions of each user it saw, by number.
+            epoch: of the store.
+            measured: what was measured, JSON, by the id of each request that was removed in a way that is not exact.
 
         Raises:
             Busy: something was removed from the store since that epoch.
@@ -58,6 +67,9 @@ class Lineage(Part):
             delete_lineage(connection, [adapter])
             if rows:
                 connection.execute(insert(lineage), rows)
+            if measured:
+                told = [{"request_id": each, "adapter": adapter, "measured": body} for each, body in measured.items()]
+                connection.execute(insert(measured_removals), told)
 
     def lineage(self, adapter: str) -> dict[int, int]:
         """Whom an adapter saw: how many interactions, by user number."""
@@ -72,9 +84,13 @@ class Lineage(Part):
         return sorted(adapter for (adapter,) in self._database.rows(_ADAPTERS, n=int(user_number)))
 
     def drop_lineage(self, adapters: Sequence[str]) -> None:
-        """Forget the lineage and the debts of adapters that do not exist any more."""
+        """Forget the lineage, the debts and the measured removals of adapters that do not exist any more."""
         with self._database.writer() as connection:
             delete_lineage(connection, adapters)
+
+    def measured_removals(self) -> list[MeasuredRemoval]:
+        """Removals that are not exact, by (request, adapter)."""
+        return [MeasuredRemoval(*row) for row in self._database.rows(_MEASURED)]
 
     def debts(self, request_id: str | None = None) -> list[Debt]:
         """Debts by (request, adapter): all, or one request's."""

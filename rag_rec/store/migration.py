@@ -11,12 +11,12 @@ from sqlalchemy import Connection, inspect, text
 from rag_rec.errors import IncompatibleStore
 from rag_rec.store.database import Database
 
-HEAD = "0006"
-SAME_ROWS = frozenset({"0002", "0003", "0004", "0005", "0006"})
+HEAD = "0007"
+SAME_ROWS = frozenset({"0002", "0003", "0004", "0005", "0006", "0007"})
 """The revisions whose tables, as far as they had them, have the columns of this version: their rows can be taken as
 they are."""
 
-_REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+_REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 _LOCK = 0x52414752  # an arbitrary key, the same for every process that migrates a PostgreSQL store
 
 

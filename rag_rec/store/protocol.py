@@ -19,6 +19,7 @@ from rag_rec.store.records import (
     Hold,
     LedgerEntry,
     LedgerTip,
+    MeasuredRemoval,
     Place,
     Replica,
     Selection,
@@ -236,10 +237,13 @@ class Store(Protocol):
     def waiting_for_processes(self, until: int, most: int) -> list[str]:
         """Ids of requests with an erasure epoch of at most ``until`` whose receipts wait for processes to end."""
 
-    def put_lineage(self, adapter: str, users: Mapping[int, int], epoch: int) -> None:
+    def put_lineage(
+        self, adapter: str, users: Mapping[int, int], epoch: int, measured: Mapping[str, str] | None = None
+    ) -> None:
         """Record whom an adapter saw: how many interactions, by user number, as of ``epoch``. Replaces what was there.
 
         It also settles the adapter's debts: trained after every removal, it is what it would be without the forgotten.
+        Where it was not, ``measured`` says of which requests, and what was measured of each (JSON).
 
         Raises:
             Busy: something was removed from the store since that epoch; the adapter must not be used.
@@ -255,7 +259,10 @@ class Store(Protocol):
         """The adapters that saw a user, sorted."""
 
     def drop_lineage(self, adapters: Sequence[str]) -> None:
-        """Forget the lineage and the debts of adapters that do not exist any more."""
+        """Forget the lineage, the debts and the measured removals of adapters that do not exist any more."""
+
+    def measured_removals(self) -> list[MeasuredRemoval]:
+        """Removals that are not exact, by (request, adapter), of all adapters that there are."""
 
     def debts(self, request_id: str | None = None) -> list[Debt]:
         """Debts by (request, adapter): all, or one request's."""

@@ -206,3 +206,12 @@ class Debt:
 
     request_id: str
     adapter: str
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredRemoval:
+    """What a request removed was taken out of an adapter by a way that is not exact; ``measured`` is JSON."""
+
+    request_id: str
+    adapter: str
+    measured: str

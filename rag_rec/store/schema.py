@@ -216,3 +216,13 @@ debts = Table(
     Column("adapter", Text, primary_key=True),
     Index("ix_debts_adapter", "adapter"),
 )
+
+measured_removals = Table(
+    "measured_removals",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("adapter", Text, primary_key=True),
+    Column("measured", Text, nullable=False),
+    Index("ix_measured_removals_adapter", "adapter"),
+    comment="What was measured of a removal that is not exact, as long as the adapter exists.",
+)

@@ -17,6 +17,7 @@ from rag_rec.store.records import (
     Hold,
     LedgerEntry,
     LedgerTip,
+    MeasuredRemoval,
     Place,
     Replica,
     ServiceProcess,
@@ -41,6 +42,7 @@ class ReferencePrivacy:
     folders: dict[str, Place] = field(default_factory=dict)
     seen: dict[tuple[str, int], int] = field(default_factory=dict)
     owed: set[tuple[str, str]] = field(default_factory=set)
+    told: dict[tuple[str, str], str] = field(default_factory=dict)
     name: str = field(default_factory=lambda: secrets.token_hex(16))
     erased_at: int = 0
     refused: int = 0
@@ -190,11 +192,17 @@ class ReferencePrivacy:
         found = sorted((each.epoch_after, each.request_id) for each in waiting if said in (each.receipt or ""))
         return [request for _, request in found[:most]]
 
-    def put_lineage(self, adapter: str, users: Mapping[int, int], epoch: int) -> None:
+    def put_lineage(
+        self, adapter: str, users: Mapping[int, int], epoch: int, measured: Mapping[str, str] | None = None
+    ) -> None:
         if self.erased_at > epoch:
             raise Busy("a person was forgotten")
         self.drop_lineage([adapter])
         self.seen |= {(adapter, user): count for user, count in users.items()}
+        self.told |= {(request, adapter): body for request, body in (measured or {}).items()}
+
+    def measured_removals(self) -> list[MeasuredRemoval]:
+        return [MeasuredRemoval(*key, body) for key, body in sorted(self.told.items())]
 
     def lineage(self, adapter: str) -> dict[int, int]:
         return {user: count for (name, user), count in sorted(self.seen.items()) if name == adapter}
@@ -208,6 +216,7 @@ class ReferencePrivacy:
     def drop_lineage(self, adapters: Sequence[str]) -> None:
         self.seen = {key: count for key, count in self.seen.items() if key[0] not in adapters}
         self.owed = {key for key in self.owed if key[1] not in adapters}
+        self.told = {key: body for key, body in self.told.items() if key[1] not in adapters}
 
     def debts(self, request_id: str | None = None) -> list[Debt]:
         return [Debt(*key) for key in sorted(self.owed) if request_id in {None, key[0]}]

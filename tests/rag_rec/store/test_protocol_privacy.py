@@ -20,6 +20,7 @@ from rag_rec.store.records import (
     Hold,
     LedgerEntry,
     LedgerTip,
+    MeasuredRemoval,
     Replica,
     ServiceProcess,
     Suppression,
@@ -257,6 +258,21 @@ def test_an_adapter_that_was_trained_again_owes_nothing(filled: Store) -> None:
     forget(filled, "b")
     filled.put_lineage("x", {0: 1}, filled.epoch())
     assert filled.debts() == [Debt("r1", "y")]
+
+
+def test_a_removal_that_is_not_exact_is_told_of_as_long_as_the_adapter_exists(filled: Store) -> None:
+    filled.put_lineage("x", {0: 1, 1: 5}, filled.epoch())
+    forget(filled, "b")
+    filled.put_lineage("y", {0: 1}, filled.epoch(), {"r1": "{}", "r0": '{"auc":0.5}'})
+    told = [MeasuredRemoval("r0", "y", '{"auc":0.5}'), MeasuredRemoval("r1", "y", "{}")]
+    assert filled.measured_removals() == told
+    filled.drop_lineage(["x"])
+    assert (filled.measured_removals(), filled.debts()) == (told, [])
+    filled.put_lineage("y", {0: 1}, filled.epoch())
+    assert filled.measured_removals() == []
+    filled.put_lineage("z", {}, filled.epoch(), {"r1": "{}"})
+    filled.drop_lineage(["z"])
+    assert filled.measured_removals() == []
 
 
 @pytest.mark.parametrize("removal", ["accept", "user", "interactions"])
