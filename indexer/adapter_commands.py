@@ -1,17 +1,18 @@
-"""The commands ``rag-rec adapter retrain | list``."""
+"""The commands ``rag-rec adapter unlearn | retrain | list``."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from indexer.compact_training import Context, Device, DeviceOption, Epochs, HeldOut, Rank, changed, train
+from indexer.compact_training import Context, Device, DeviceOption, Epochs, HeldOut, Rank, Reserve, changed, train
 from rag_rec.adapters.folder import AdapterStore
 from rag_rec.adapters.policy import NEVER, AdapterPolicy
+from rag_rec.adapters.removal import waiting
 from rag_rec.clock import iso
 from rag_rec.commands.app import command
 from rag_rec.commands.printing import Answer
@@ -25,11 +26,12 @@ app = typer.Typer(help="Take the forgotten out of the adapter, and see which ada
 
 @app.command("retrain")
 @command
-def retrain(
+def retrain(  # noqa: PLR0913 - one parameter for each option
     epochs: Epochs = None,
     rank: Rank = None,
     context: Context = None,
     held_out: HeldOut = None,
+    reserve: Reserve = None,
     device: DeviceOption = Device.AUTO,
 ) -> Mapping[str, Any]:
     """Train the adapter in use again, the same way and without the forgotten, and put it to use.
@@ -44,11 +46,48 @@ def retrain(
     settings = Settings()
     check_system(settings)
     before = settings_in_use(AdapterStore(settings.compact), choose_device(device.value), settings.seed)
-    adapter = {"epochs": epochs, "rank": rank, "context": context, "held_out": held_out}
+    adapter = {"epochs": epochs, "rank": rank, "context": context, "held_out": held_out, "reserve": reserve}
     done = train(
-        "adapter retrain", settings, changed(before, {}, adapter), lambda builder: Retraining(builder).remove()
+        "adapter retrain", settings, changed(before, {}, adapter), lambda builder: Retraining(builder).remove([])
     )
     how_removed = {"removal": Retraining.name, "exact": Retraining.exact}
+    return Answer(how_removed | done, how_removed | dict(done.words))
+
+
+Method = Annotated[
+    Literal["retrain", "influence"] | None,
+    typer.Option(
+        help="`retrain` is exact. `influence` trains nothing: it suppresses people, is tried on others first, and is "
+        "measured. Default: RAGREC_ADAPTER_METHOD."
+    ),
+]
+
+
+@app.command("unlearn")
+@command
+def unlearn(method: Method = None, device: DeviceOption = Device.AUTO) -> Mapping[str, Any]:
+    """Take everybody out of the adapter in use whose forget request waits for it, and settle these requests.
+
+    The adapter that saw them is destroyed, and a running service takes up the new one. A removal that is not exact is
+    refused where its trial fails, and where RAGREC_ADAPTER_BUDGET is spent the adapter is trained again. Interrupted,
+    the same command goes on, or begins anew.
+    """
+    with needs("llm"):
+        from indexer.compact_build import choose_device  # noqa: PLC0415 - imports torch
+        from indexer.retraining import settings_in_use  # noqa: PLC0415 - imports torch
+        from indexer.unlearning import Method as Known  # noqa: PLC0415 - imports torch
+        from indexer.unlearning import Plan  # noqa: PLC0415 - imports torch
+
+    settings = Settings()
+    check_system(settings)
+    compact = AdapterStore(settings.compact)
+    with closing(existing_store_of(settings)) as store:
+        requests = waiting(compact, store)
+    plan = Plan.of(compact, requests, Known(method or settings.adapter_method), settings.adapter_budget)
+    before = settings_in_use(compact, choose_device(device.value), settings.seed)
+    exact = plan.method == Known.RETRAIN
+    done = train("adapter unlearn", settings, before, lambda builder: plan.removal(builder).remove(requests))
+    how_removed = {"removal": plan.method.value, "exact": exact, "requests": len(requests), "instead": plan.why}
     return Answer(how_removed | done, how_removed | dict(done.words))
 
 
@@ -65,6 +104,7 @@ def list_adapters() -> Mapping[str, Any]:
 def _listed(settings: Settings, compact: AdapterStore, store: Store) -> Mapping[str, Any]:
     used, policy = compact.current(), AdapterPolicy(store, settings)
     debts = Counter(debt.adapter for debt in store.debts())
+    suppressed = Counter(each.adapter for each in store.measured_removals())
     adapters = [
         {
             "digest": digest,
@@ -72,6 +112,7 @@ def _listed(settings: Settings, compact: AdapterStore, store: Store) -> Mapping[
             "epoch": compact.epoch_of_adapter(digest),
             "users": len(store.lineage(digest)),
             "debts": debts[digest],
+            "suppressed": suppressed[digest],
             "may_serve_until": _time(policy.limit(digest)),
         }
         for digest in compact.adapter_digests()

@@ -14,23 +14,26 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
 import torch
 from filelock import FileLock, Timeout
+from torch import Tensor
 
 from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints
 from rag_rec.adapters.folder import AdapterStore
 from rag_rec.adapters.published import CompactFolder
-from rag_rec.adapters.publishing import Publisher, forgotten_since
+from rag_rec.adapters.publishing import Holder, Publisher, forgotten_since
 from rag_rec.artifacts.private import FILE_MODE, make_private_folder
-from rag_rec.compact.adapter import parameters, write_adapter
+from rag_rec.compact.adapter import Deltas, parameters, served, write_adapter
 from rag_rec.compact.base import Base, BaseSettings, build_base
 from rag_rec.compact.extend import extend_base
 from rag_rec.compact.people import People
 from rag_rec.compact.sequences import Windows
+from rag_rec.compact.stop import require_whole_softmax, stop_of, write_stop
 from rag_rec.compact.training import AdapterSettings, AdapterTraining
 from rag_rec.compact.vocabulary import PAD, Vocabulary
 from rag_rec.domain import Item
@@ -98,19 +101,23 @@ class CompactBuilder:
             InvalidInput: nobody has liked anything yet, or the settings do not fit.
             Busy: another build is running, or a person was forgotten during this one; run it again.
         """
-        with _alone(self.compact), occupied(self.settings, self.store) as place:
+        with alone(self.compact), occupied(self.settings, self.store) as place:
             self.progress.stage("read items and people", 0)
             items = self._items()
             people = People.read(self.store, self.settings.positive_rule, len(items.items))
+            people = people.apart(self.how.adapter.reserve, self.how.adapter.seed)
             if not people.positives:
                 raise InvalidInput("Nobody has liked anything yet: ingest interactions first (`rag-rec ingest`).")
             base = self._base(items, people, fresh=fresh)
-            discard = partial(discard_gates, self.settings.gates)
-            publisher = Publisher(self.compact, self.store, place, discard)
+            publisher = self.publisher(place)
             adapter = self._adapter(base, people, publisher)
             seen = people.lineage(self._held_out(people), self.how.adapter.seed)
             publisher.put_to_use(base.digest, adapter, seen)
         return Compact(base, adapter)
+
+    def publisher(self, place: Holder) -> Publisher:
+        """Publishes into the folder, which is a place of the store."""
+        return Publisher(self.compact, self.store, place, partial(discard_gates, self.settings.gates))
 
     def _held_out(self, people: People) -> float:
         """The share of the people whose newest item is left out."""
@@ -171,12 +178,14 @@ class CompactBuilder:
         loss = self._train(training, people, checkpoints, publisher)
         rank = width if settings.rank is None else settings.rank
         deltas = training.deltas()
+        stop = self._stop(base, served(deltas, rank), people) if settings.reserve else None
         asked = people.held_out(held_out, settings.seed)
         counts = {"users": len(people.positives), "interactions": people.interactions, "held_out": asked}
         chosen = {"held_out": held_out, "held_out_given": settings.held_out is not None}
+        chosen |= {"newest": people.newest, "items": base.manifest.counts["items"]}
         with publisher.writing(people.epoch):
             adapter = publisher.adapters.publish_adapter(
-                lambda folder: write_adapter(folder, deltas, rank, base.digest),
+                lambda folder: _write(folder, deltas, rank, base.digest, stop),
                 base=base.digest,
                 epoch=people.epoch,
                 settings={**asdict(settings), **chosen, "rank": rank, "loss": loss},
@@ -185,8 +194,17 @@ class CompactBuilder:
         checkpoints.clear()
         return adapter
 
+    def _stop(self, base: CompactFolder, deltas: Deltas, people: People) -> dict[str, Tensor]:
+        """What a removal by influence needs of this training."""
+        self.progress.stage("what a removal needs", 0)
+        model = Base.load(base.folder)
+        sequences = people.sequences(model.vocabulary, self._held_out(people), self.how.adapter.seed)
+        return stop_of(model, deltas, sequences, model.vocabulary.first_spare, self.how.adapter)
+
     def _training(self, base: Base, people: People) -> tuple[AdapterTraining, int]:
         settings, vocabulary = self.how.adapter, base.vocabulary
+        if settings.reserve:
+            require_whole_softmax(vocabulary.first_spare, settings)
         sequences = people.sequences(vocabulary, self._held_out(people), settings.seed)
         room = int(base.model.config.max_position_embeddings)
         longest = max(len(sequence.prefix) for sequence in sequences) + 1
@@ -226,13 +244,20 @@ class CompactBuilder:
 
 
 @contextmanager
-def _alone(compact: AdapterStore) -> Iterator[None]:
+def alone(compact: AdapterStore) -> Iterator[None]:
+    """Make or mend the compact generator of a folder. Raises ``Busy`` while another process does."""
     make_private_folder(compact.root)
     try:
         with FileLock(compact.root / ".build.lock", timeout=0, mode=FILE_MODE):
             yield
     except Timeout:
         raise Busy("Another build of the compact generator is running: wait until it has finished.") from None
+
+
+def _write(folder: Path, deltas: Deltas, rank: int, base: str, stop: Mapping[str, Tensor] | None) -> None:
+    write_adapter(folder, deltas, rank, base)
+    if stop is not None:
+        write_stop(folder, stop)
 
 
 def _tell_epoch(told: Percent, finished: int, epochs: int, share: float) -> None:

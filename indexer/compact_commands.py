@@ -15,6 +15,7 @@ from indexer.compact_training import (
     Epochs,
     HeldOut,
     Rank,
+    Reserve,
     changed,
     train,
     trained_with,
@@ -52,6 +53,7 @@ def build(  # noqa: PLR0913 - one parameter for each option
     rank: Rank = None,
     context: Context = None,
     held_out: HeldOut = None,
+    reserve: Reserve = None,
     device: DeviceOption = Device.AUTO,
     fresh: Fresh = False,
 ) -> Mapping[str, Any]:
@@ -61,7 +63,7 @@ def build(  # noqa: PLR0913 - one parameter for each option
     """
     settings = Settings()
     base = {"width": width, "heads": width and max(1, width // HEAD_WIDTH), "layers": layers}
-    adapter = {"epochs": epochs, "rank": rank, "context": context, "held_out": held_out}
+    adapter = {"epochs": epochs, "rank": rank, "context": context, "held_out": held_out, "reserve": reserve}
     how = changed(_how(settings, device), base, adapter)
     return train("compact build", settings, how, lambda builder: builder.build(fresh=fresh).adapter.digest)
 

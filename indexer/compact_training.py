@@ -51,6 +51,15 @@ HeldOut = Annotated[
         "Default: enough people to tell a gain from noise.",
     ),
 ]
+Reserve = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=0.5,
+        help="Share of the people from whom nothing is learned, so that it can be measured what "
+        "`rag-rec adapter unlearn --method influence` leaves. Default: none.",
+    ),
+]
 DeviceOption = Annotated[Device, typer.Option(help="Where to train; auto takes a GPU if there is one.")]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,7 +23,7 @@ class Retraining:
     name: ClassVar[str] = "retrain"
     exact: ClassVar[bool] = True
 
-    def remove(self) -> str:
+    def remove(self, requests: Sequence[str]) -> str:  # noqa: ARG002 - nothing of the forgotten is in the store
         """See :meth:`rag_rec.adapters.removal.Removal.remove`; interrupted, it goes on where it was."""
         return self.builder.build().adapter.digest
 

@@ -154,6 +154,25 @@ class Settings(BaseSettings):
         default=24, ge=0, description="Hours after which an adapter that saw a forgotten person may not rank any more."
     )
 
+    adapter_method: Literal["retrain", "influence"] = Field(
+        default="retrain",
+        description="How `rag-rec adapter unlearn` takes forgotten people out of the adapter: `retrain` is exact, "
+        "`influence` is faster, suppresses them, and is measured.",
+    )
+    adapter_budget: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Share of the people of an adapter's training that may leave it by a method that is not exact; "
+        "beyond it `rag-rec adapter unlearn` trains again.",
+    )
+    adapter_unlearn_minutes: int = Field(
+        default=0,
+        ge=0,
+        description="How often a running service looks whether forget requests wait for the adapter, and starts "
+        "`rag-rec adapter unlearn`. Default: never.",
+    )
+
     api_keys: dict[SecretStr, list[str]] = Field(
         default_factory=dict,
         description='API keys and their roles: {"key": ["recommend", "ingest", "privacy", "metrics", "admin"]}.',

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from rag_rec.adapters.folder import AdapterStore
 from rag_rec.adapters.lineage import adapter_in_use, adapters_that_saw, ensure_lineage, unrecorded
+from rag_rec.adapters.measured import Measured, read_measured
 from rag_rec.adapters.memory import lingering, wait_for_release
 from rag_rec.adapters.policy import serves_until
 from rag_rec.adapters.removal import destroy_unused
@@ -85,14 +86,18 @@ class AdapterFindings:
             self._owing.setdefault(debt.request_id, []).append(debt.adapter)
 
     def of(self, record: ForgetRecord) -> Finding:
-        """PROVEN where no adapter on disk or in the memory of a running service saw what was to go, else PENDING."""
+        """PROVEN where no adapter on disk or in the memory of a running service saw what was to go, MEASURED where one
+        did, and a removal that is not exact took it out, else PENDING."""
         if owing := self._owing.get(record.request_id, []):
             return self._pending(record, owing, unknown=0, in_memory=[])
         unknown = self._unfinished + sum(epoch < record.epoch_after for epoch in self._unrecorded)
+        unknown += len(self._unreadable)
         if unknown or self._in_memory:
             return self._pending(record, [], unknown, self._in_memory)
         if waiting := awaited(self._places, record.epoch_after, self._place):
             return self._elsewhere(record, waiting)
+        if record.request_id in self._measured:
+            return self._suppressed(record, *self._measured[record.request_id])
         return self._proven(record)
 
     @cached_property
@@ -121,6 +126,30 @@ class AdapterFindings:
     def _in_use(self) -> str | None:
         return adapter_in_use(self._compact)
 
+    @cached_property
+    def _measured(self) -> dict[str, tuple[str, Measured | None]]:
+        """The adapter that each request left by a way that is not exact, and what was measured; None if it is lost.
+
+        The store knows it of all data folders. After a restore, only the folder of the adapter does.
+        """
+        found: dict[str, tuple[str, Measured | None]] = {}
+        for name, measured in self._on_disk.items():
+            found |= {request: (name, each) for request, each in (measured or {}).items()}
+        for told in self._store.measured_removals():
+            found[told.request_id] = (told.adapter, _parsed(told.measured))
+        return found
+
+    @cached_property
+    def _unreadable(self) -> set[str]:
+        """Adapters of which it is not known any more who left them by a way that is not exact."""
+        damaged = {name for name, measured in self._on_disk.items() if measured is None}
+        return damaged - {told.adapter for told in self._store.measured_removals()}
+
+    @cached_property
+    def _on_disk(self) -> dict[str, dict[str, Measured] | None]:
+        """What the folders of adapters say was measured; None of one that is damaged."""
+        return {name: _read(self._compact, name) for name in self._compact.adapter_digests()}
+
     def _pending(self, record: ForgetRecord, owing: list[str], unknown: int, in_memory: list[str]) -> Finding:
         settings = self._settings
         strict = settings.adapter_policy == "strict"
@@ -135,6 +164,15 @@ class AdapterFindings:
         if which := sorted({*owing, *in_memory}):
             detail["waits_for"] = ", ".join(which)
         return Finding(LayerName.ADAPTER, Status.PENDING, why, until, detail)
+
+    def _suppressed(self, record: ForgetRecord, adapter: str, measured: Measured | None) -> Finding:
+        if measured is not None:
+            return measured.finding(adapter, _gone(record), self._settings.adapter_budget)
+        why = (
+            f"A removal that is not exact took {_gone(record)} out of an adapter, and what was measured of it is lost: "
+        )
+        why += "`rag-rec adapter retrain` trains one that did not see what was to go."
+        return Finding(LayerName.ADAPTER, Status.PENDING, why, record.deadline, {"waits_for": adapter})
 
     def _elsewhere(self, record: ForgetRecord, waiting: Sequence[Place]) -> Finding:
         why = f"Adapters were not looked at since in {len(waiting)} other data folders: {named(waiting)}."
@@ -152,6 +190,20 @@ class AdapterFindings:
         epoch = None if self._in_use is None else self._epochs.get(self._in_use)
         detail: dict[str, str | int | float | None] = {"adapter": self._in_use, "adapter_epoch": epoch}
         return Finding(LayerName.ADAPTER, Status.PROVEN, why, None, {**detail, "adapters": adapters, "older": older})
+
+
+def _read(compact: AdapterStore, name: str) -> dict[str, Measured] | None:
+    try:
+        return read_measured(compact.adapters / name)
+    except (OSError, ValueError):
+        return None
+
+
+def _parsed(text: str) -> Measured | None:
+    try:
+        return Measured.parse(text)
+    except ValueError:
+        return None
 
 
 def _gone(record: ForgetRecord) -> str:

@@ -69,7 +69,9 @@ class Publisher:
                 raise Busy("A person was forgotten while the adapter was trained: run the same command again.")
             yield
 
-    def put_to_use(self, base: str, adapter: CompactFolder, seen: Mapping[int, int]) -> None:
+    def put_to_use(
+        self, base: str, adapter: CompactFolder, seen: Mapping[int, int], measured: Mapping[str, str] | None = None
+    ) -> None:
         """Record whom an adapter saw, and make it and a base that it fits the ones in use.
 
         The adapters that are not needed any more go, and those that know a forgotten person, be it this one.
@@ -78,6 +80,7 @@ class Publisher:
             base: digest of the base.
             adapter: as published.
             seen: how many interactions of each user, by number, it learned from.
+            measured: of an adapter that was not trained without the forgotten, what was measured of each request.
 
         Raises:
             Busy: as :meth:`writing`.
@@ -85,7 +88,7 @@ class Publisher:
         try:
             with self.writing(adapter.manifest.epoch):  # no other process destroys the adapter between these
                 self.place.say()  # before it can owe anything: what no place holds is taken to be gone
-                self.store.put_lineage(adapter.digest, seen, adapter.manifest.epoch)
+                self.store.put_lineage(adapter.digest, seen, adapter.manifest.epoch, measured)
                 self.adapters.set_current(base, adapter.digest)
         finally:
             self._tidy()

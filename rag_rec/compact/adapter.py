@@ -7,13 +7,13 @@ the square root of them: the best approximation of rank r, and D itself where r 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 import orjson
 import torch
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from rag_rec.artifacts.private import write_durably
@@ -61,6 +61,22 @@ def factor(delta: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     return a, b
 
 
+def served(deltas: Deltas, rank: int) -> dict[str, Tensor]:
+    """The differences as an adapter of this rank has them, float32: what :func:`read_deltas` finds."""
+    return {name: _product(name, *_oriented(name, delta, rank)) for name, delta in deltas.items()}
+
+
+def read_deltas(folder: Path, weights: Iterable[str]) -> dict[str, Tensor]:
+    """The differences of an adapter on disk, whose files have been checked.
+
+    Args:
+        folder: of the adapter.
+        weights: names of the base's matrices.
+    """
+    held = load_file(folder / WEIGHTS)
+    return {name: _product(name, *(held[key] for key in _keys(_module(name)))) for name in weights}
+
+
 def write_adapter(folder: Path, deltas: Deltas, rank: int, base: str) -> None:
     """Write an adapter in the format of PEFT into a folder. Equal differences give equal bytes.
 
@@ -96,10 +112,20 @@ def _oriented(name: str, delta: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     return factor(delta.T if name.endswith("embed_tokens.weight") else delta, rank)
 
 
+def _product(name: str, a: Tensor, b: Tensor) -> Tensor:
+    product = b @ a
+    return product.T.contiguous() if name.endswith("embed_tokens.weight") else product
+
+
 def _named(module: str, a: Tensor, b: Tensor) -> dict[str, Tensor]:
-    """PEFT's names: those of an embedding are parameters, the others are modules with a weight."""
+    return dict(zip(_keys(module), (a, b), strict=True))
+
+
+def _keys(module: str) -> tuple[str, str]:
+    """PEFT's names of A and B: those of an embedding are parameters, the others are modules with a weight."""
     kind = "lora_embedding_{}" if module.endswith("embed_tokens") else "lora_{}.weight"
-    return {f"base_model.model.{module}.{kind.format(part)}": tensor for part, tensor in (("A", a), ("B", b))}
+    first, second = (f"base_model.model.{module}.{kind.format(part)}" for part in "AB")
+    return first, second
 
 
 def _config(rank: int, base: str) -> dict[str, object]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 import numpy as np
 
 from rag_rec.compact.sequences import Tokens, TokenSequence, hold_out, share_to_ask
 from rag_rec.compact.vocabulary import BOS, Vocabulary
 from rag_rec.domain import User
+from rag_rec.evaluation.held_out import is_held_out
 from rag_rec.events.history import PositiveRule
 from rag_rec.store.protocol import Store
+
+RESERVE: Final = "reserve"
+"""The purpose of the sample of people from whom nothing is learned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,23 +27,45 @@ class People:
         epoch: the change of the store up to which they are complete.
         positives: user numbers, and the numbers of the items that they liked, int64 [n], oldest first.
         users: their profiles by user number.
+        newest: number of the newest interaction that was read, -1 if there is none. Numbers only ever grow.
+        reserve: people from whom nothing is learned, written as ``positives``; see :meth:`apart`.
     """
 
     epoch: int
     positives: Sequence[tuple[int, Tokens]]
     users: Mapping[int, User]
+    newest: int = -1
+    reserve: Sequence[tuple[int, Tokens]] = ()
 
     @classmethod
-    def read(cls, store: Store, rule: PositiveRule, items: int) -> Self:
-        """Everybody in the store; of the items only those numbered below ``items``."""
+    def read(cls, store: Store, rule: PositiveRule, items: int, newest: int | None = None) -> Self:
+        """Everybody in the store.
+
+        Args:
+            store: where they are.
+            rule: which interactions count as liking.
+            items: only items numbered below this.
+            newest: only interactions up to this number, as an earlier reading found them; None for all.
+        """
         epoch, events = store.epoch(), store.events()
-        positives = []
-        for user, history in store.histories():
+        positives, last = [], -1
+        for user, whole in store.histories():
+            history = whole if newest is None else whole[whole["interaction"] <= newest]
+            last = max(last, int(history["interaction"].max(initial=-1)))
             liked = rule.positives(history, events)["item"].astype(np.int64)
             liked = liked[liked < items]
             if len(liked):
                 positives.append((user, liked))
-        return cls(epoch, positives, _profiles(store, (user for user, _ in positives)))
+        return cls(epoch, positives, _profiles(store, (user for user, _ in positives)), last)
+
+    def apart(self, share: float, seed: int) -> Self:
+        """The same with a sample of the people in the reserve, from whom nothing is learned.
+
+        A person is in the sample by a hash of the id, so that forgetting one person moves no other.
+        """
+        chosen = {number for number, _ in self.positives if is_held_out(self._user(number).id, share, seed, RESERVE)}
+        reserve = [each for each in self.positives if each[0] in chosen]
+        return replace(self, positives=[each for each in self.positives if each[0] not in chosen], reserve=reserve)
 
     @property
     def interactions(self) -> int:
@@ -64,10 +90,11 @@ class People:
                 :func:`rag_rec.compact.sequences.is_held_out`.
             seed: of that sample.
         """
-        return [
-            TokenSequence(_prefix(vocabulary, self._user(number)), vocabulary.first_item + items)
-            for number, items in self._learned(held_out, seed)
-        ]
+        return [self._written(vocabulary, number, items) for number, items in self._learned(held_out, seed)]
+
+    def reserved(self, vocabulary: Vocabulary) -> list[TokenSequence]:
+        """The people of the reserve, written as those of :meth:`sequences`, whole."""
+        return [self._written(vocabulary, number, items) for number, items in self.reserve]
 
     def lineage(self, held_out: float, seed: int) -> dict[int, int]:
         """How many positive interactions of each user the model learns from; as for :meth:`sequences`."""
@@ -78,6 +105,9 @@ class People:
         learned, _ = hold_out(histories, held_out, seed)
         for (number, _), (_, items) in zip(self.positives, learned, strict=True):
             yield number, items
+
+    def _written(self, vocabulary: Vocabulary, number: int, items: Tokens) -> TokenSequence:
+        return TokenSequence(_prefix(vocabulary, self._user(number)), vocabulary.first_item + items)
 
     def _user(self, number: int) -> User:
         return self.users.get(number, User(""))

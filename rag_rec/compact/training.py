@@ -28,6 +28,8 @@ from rag_rec.errors import InvalidInput
 DROPPED = ("embed_tokens", "o_proj", "down_proj")
 """Modules whose outputs are dropped out: the input embeddings, and what each layer adds to the stream."""
 
+MOST_RESERVED = 0.5
+"""The largest share of the people from whom nothing is learned."""
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """What AdamW keeps of every weight."""
@@ -49,6 +51,8 @@ class AdapterSettings:
         rank: of the LoRA matrices; None for the width of the model, which loses nothing.
         held_out: share of the people whose newest item is not learned, so that a fusion can be validated on it; None
             for as many as it takes, see :func:`rag_rec.compact.sequences.share_to_ask`.
+        reserve: share of the people from whom nothing is learned, so that it can be measured what an adapter remembers
+            of the others. With it a training also keeps what a removal by influence needs.
         sampled_above: in catalogues larger than this the softmax is estimated from a sample of items.
         negatives: items in that sample, besides those of the batch.
         threads: of PyTorch on a CPU. One gives the same bytes on any number of cores.
@@ -65,6 +69,7 @@ class AdapterSettings:
     context: int = 128
     rank: int | None = None
     held_out: float | None = None
+    reserve: float = 0.0
     sampled_above: int = 8000
     negatives: int = 2048
     threads: int = 1
@@ -78,6 +83,8 @@ class AdapterSettings:
                 raise InvalidInput(f"{name} is {getattr(self, name)}; it must be at least 1.")
         if self.rank is not None and self.rank < 1:
             raise InvalidInput(f"rank is {self.rank}; it must be at least 1.")
+        if not 0.0 <= self.reserve <= MOST_RESERVED:
+            raise InvalidInput(f"reserve is {self.reserve}; it must be from 0 to {MOST_RESERVED}.")
         if not 0.0 <= self.dropout < 1.0:
             raise InvalidInput(f"dropout is {self.dropout}; it must be at least 0 and below 1.")
 

@@ -76,7 +76,7 @@ def retrain(settings: Settings, progress: Progress | None = None) -> str:
     generations = Generations(settings.generations)
     builder = CompactBuilder(store, generations, settings, HashEmbedder(), progress or Silent(), how)
     try:
-        return Retraining(builder).remove()
+        return Retraining(builder).remove([])
     finally:
         store.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -72,6 +73,7 @@ def test_the_list_says_who_waits_for_an_adapter_to_go(settings: Settings, monkey
     assert run("list") == {"adapter": None, "policy": "deadline", "adapters": []}
     built = build_compact(settings).adapter
     clean = {"digest": built.digest, "current": True, "epoch": built.manifest.epoch, "users": 8, "debts": 0}
+    clean["suppressed"] = 0
     assert run("list")["adapters"] == [{**clean, "may_serve_until": None}]
     for user in ("user-3", "user-4"):
         forget_in(settings, user)
@@ -88,8 +90,8 @@ def test_what_a_running_service_settled_first_is_counted(settings: Settings, mon
     request = forget_in(settings, "user-3").request_id
     remove = Retraining.remove
 
-    def settled_at_once(self: Retraining) -> str:
-        digest = remove(self)
+    def settled_at_once(self: Retraining, requests: Sequence[str]) -> str:
+        digest = remove(self, requests)
         with closing(store_of(settings)) as store:
             assert open_saga(settings, store).resume() == 1
         return digest

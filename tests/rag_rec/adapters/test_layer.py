@@ -7,13 +7,15 @@ import pytest
 
 from rag_rec.adapters.folder import AdapterStore
 from rag_rec.adapters.layer import AdapterFindings
+from rag_rec.adapters.measured import FILE, write_measured
 from rag_rec.artifacts.immutable import POINTER
 from rag_rec.layers.finding import Finding, LayerName, Status
 from rag_rec.layers.records import ForgetRecord
 from rag_rec.presence.replicas import present
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore
-from tests.rag_rec.adapters.places import HOUR, NOON, forget, put_adapter
+from tests.rag_rec.adapters.places import HOUR, NOON, forget, put_adapter, put_base
+from tests.rag_rec.adapters.test_measured import MEASURED
 
 DEADLINE = Settings(home=Path("unused"), adapter_hours=5)
 STRICT = Settings(home=Path("unused"), adapter_policy="strict")
@@ -127,3 +129,39 @@ def test_of_a_partial_erasure_only_the_interactions_are_said_to_be_unseen(
     assert "saw the interactions that were to go: each" in find(store, compact, record).why
     put_adapter(compact, "unknown", 0)
     assert "An adapter saw the interactions that were to go, or may have" in find(store, compact, record).why
+
+
+def test_a_removal_that_is_not_exact_is_measured_and_of_its_own_requests_only(
+    store: SqlStore, compact: AdapterStore
+) -> None:
+    record, other = forget(store, "b"), forget(store, "c")
+    new = put_adapter(compact, "new", store.epoch(), use=True)
+    store.put_lineage(new, {0: 1}, store.epoch(), {record.request_id: MEASURED.text()})
+    found = find(store, compact, record, DEADLINE.model_copy(update={"adapter_budget": 0.1}))
+    assert (found.status, found.detail["adapter"], found.detail["budget_left"]) == (Status.MEASURED, new, 42)
+    assert find(store, compact, other).status is Status.PROVEN
+
+
+def test_after_a_restore_the_folder_still_knows_who_was_only_suppressed(store: SqlStore, compact: AdapterStore) -> None:
+    record, base = forget(store, "b"), put_base(compact)
+    made = compact.publish_adapter(
+        lambda folder: write_measured(folder, {record.request_id: MEASURED}),
+        base=base,
+        epoch=store.epoch(),
+        settings={},
+        counts={},
+    )
+    compact.set_current(base, made.digest)
+    store.put_lineage(made.digest, {0: 1}, store.epoch())
+    assert find(store, compact, record).status is Status.MEASURED
+    (made.folder / FILE).write_text("{")
+    assert find(store, compact, record).status is Status.PENDING
+
+
+def test_a_removal_of_which_the_measurement_is_lost_is_left_open(store: SqlStore, compact: AdapterStore) -> None:
+    record = forget(store, "b")
+    new = put_adapter(compact, "new", store.epoch(), use=True)
+    store.put_lineage(new, {0: 1}, store.epoch(), {record.request_id: "{"})
+    found = find(store, compact, record)
+    assert (found.status, found.detail) == (Status.PENDING, {"waits_for": new})
+    assert "adapter retrain" in found.why

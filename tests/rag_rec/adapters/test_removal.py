@@ -3,11 +3,13 @@ from __future__ import annotations
 import os
 
 from rag_rec.adapters.folder import AdapterStore
-from rag_rec.adapters.removal import destroy_unused
+from rag_rec.adapters.measured import write_measured
+from rag_rec.adapters.removal import destroy_unused, waiting
 from rag_rec.artifacts.immutable import POINTER
 from rag_rec.store import SqlStore
 from rag_rec.store.records import Debt
-from tests.rag_rec.adapters.places import forget, put_adapter
+from tests.rag_rec.adapters.places import forget, put_adapter, put_base
+from tests.rag_rec.adapters.test_measured import MEASURED
 
 
 def put_seen(store: SqlStore, compact: AdapterStore, name: str, *users: int, use: bool = False) -> str:
@@ -84,3 +86,45 @@ def test_where_there_are_no_adapters_none_owes_anything_and_nothing_is_made(
     assert destroy_unused(compact, store) == []
     assert store.debts() == []
     assert not compact.root.exists()
+
+
+def put_mended(store: SqlStore, compact: AdapterStore) -> str:
+    """An adapter that a request left by a removal that is not exact."""
+    made = compact.publish_adapter(
+        lambda folder: write_measured(folder, {"r": MEASURED}),
+        base=put_base(compact),
+        epoch=store.epoch(),
+        settings={},
+        counts={},
+    )
+    store.put_lineage(made.digest, {0: 1}, store.epoch(), {"r": MEASURED.text()})
+    return made.digest
+
+
+def test_what_came_out_of_a_removal_that_is_not_exact_exists_only_in_use(
+    store: SqlStore, compact: AdapterStore
+) -> None:
+    mended = put_mended(store, compact)
+    compact.set_current(put_base(compact), mended)
+    assert destroy_unused(compact, store) == []
+    assert [each.adapter for each in store.measured_removals()] == [mended]
+    put_seen(store, compact, "trained", 0, use=True)
+    assert destroy_unused(compact, store) == [mended]
+    assert store.measured_removals() == []
+
+
+def test_what_was_measured_of_an_adapter_that_vanished_is_dropped(store: SqlStore, compact: AdapterStore) -> None:
+    put_seen(store, compact, "used", 0, use=True)
+    store.put_lineage("f" * 32, {1: 1}, store.epoch(), {"r": MEASURED.text()})
+    destroy_unused(compact, store)
+    assert store.measured_removals() == []
+
+
+def test_requests_wait_for_the_adapter_in_use(store: SqlStore, compact: AdapterStore) -> None:
+    assert waiting(compact, store) == []
+    put_seen(store, compact, "used", 0, 1, 2, use=True)
+    put_seen(store, compact, "other", 2)
+    assert waiting(compact, store) == []
+    for user in "cb":
+        forget(store, user)
+    assert waiting(compact, store) == ["request of b", "request of c"]

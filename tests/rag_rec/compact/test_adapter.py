@@ -12,7 +12,17 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from rag_rec.compact.adapter import CONFIG, TARGETS, WEIGHTS, factor, served_rank, trained_weights, write_adapter
+from rag_rec.compact.adapter import (
+    CONFIG,
+    TARGETS,
+    WEIGHTS,
+    factor,
+    read_deltas,
+    served,
+    served_rank,
+    trained_weights,
+    write_adapter,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # PEFT on transformers
 
@@ -141,3 +151,14 @@ def test_the_configuration_scales_by_one_and_names_the_base(tmp_path: Path) -> N
 @pytest.mark.parametrize(("rank", "served"), [(1, 1), (2, 8), (64, 64), (96, 128), (512, 512), (513, None)])
 def test_the_rank_that_a_server_must_allow(rank: int, served: int | None) -> None:
     assert served_rank(rank) == served
+
+
+@pytest.mark.parametrize("rank", [4, WIDTH])
+def test_the_differences_on_disk_are_those_that_are_served(tmp_path: Path, rank: int) -> None:
+    deltas = some_deltas(a_base())
+    write_adapter(tmp_path, deltas, rank, "base")
+    found, expected = read_deltas(tmp_path, deltas), served(deltas, rank)
+    for name, delta in deltas.items():
+        assert torch.equal(found[name], expected[name])
+        assert found[name].shape == delta.shape
+        assert torch.allclose(found[name], delta, atol=1e-5) == (rank == WIDTH)

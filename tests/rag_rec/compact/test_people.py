@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,3 +73,28 @@ def test_the_lineage_says_how_much_is_learned_from_whom(store: SqlStore, held_ou
     assert people.lineage(held_out, 0) == dict(zip(numbers, seen, strict=True))
     sequences = people.sequences(Vocabulary.of(ITEMS), held_out, 0)
     assert [len(each.items) for each in sequences] == seen
+
+
+def test_nothing_is_learned_from_the_reserve_and_forgetting_one_moves_no_other(store: SqlStore) -> None:
+    store.append([Interaction(f"p{n}", "i0", n, "like") for n in range(60)])
+    everybody = People.read(store, PositiveRule(), items=6)
+    apart = everybody.apart(0.3, 1)
+    reserved = {number for number, _ in apart.reserve}
+    assert 8 < len(reserved) < 30
+    assert reserved.isdisjoint(apart.lineage(0.0, 0))
+    assert sorted([*apart.positives, *apart.reserve], key=lambda each: each[0]) == list(everybody.positives)
+    assert len(apart.reserved(Vocabulary.of(ITEMS))) == len(reserved)
+    fewer = replace(everybody, positives=everybody.positives[5:]).apart(0.3, 1)
+    assert {number for number, _ in fewer.reserve} == reserved - {number for number, _ in everybody.positives[:5]}
+    assert everybody.apart(0.0, 1).positives == everybody.positives
+
+
+def test_an_earlier_reading_can_be_repeated(store: SqlStore) -> None:
+    first = People.read(store, PositiveRule(), items=6)
+    store.append([Interaction("ann", "i4", 5, "rating", 5.0), Interaction("dee", "i1", 5, "like")])
+    later, again = (People.read(store, PositiveRule(), 6, newest) for newest in (None, first.newest))
+    assert again.newest == first.newest < later.newest
+    assert [(user, items.tolist()) for user, items in again.positives] == [
+        (user, items.tolist()) for user, items in first.positives
+    ]
+    assert later.interactions == first.interactions + 2

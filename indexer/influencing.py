@@ -1,0 +1,136 @@
+"""Removal by influence: one step of Newton's method takes the forgotten out of the adapter in use, without a training.
+
+The step starts from what the training left (:mod:`rag_rec.compact.stop`) and from the people who remain
+(:mod:`rag_rec.influence.removal` has the equation). It is not exact. So it is tried first on people who stay, and
+measured on them (:mod:`rag_rec.adapters.measured`); where the trial fails, nothing changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import torch
+from torch import Tensor
+
+from indexer.compact_build import CompactBuilder, alone
+from indexer.remainder import RETRAIN, Remainder
+from indexer.trial import Trial, stand_ins
+from rag_rec.adapters.measured import Measured
+from rag_rec.adapters.removal import Removal
+from rag_rec.compact.adapter import served
+from rag_rec.engine.tending import occupied
+from rag_rec.errors import InvalidInput
+from rag_rec.influence.curvature import GaussNewton, Samples, total_gradient
+from rag_rec.influence.removal import Effort
+from rag_rec.influence.solver import solve
+from rag_rec.influence.vectors import Vector, add, scaled
+
+DRAWN: Final = 8
+"""Batches that the curvature is taken from: the cost of the solve does not grow with the data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Influence:
+    """A :class:`rag_rec.adapters.removal.Removal` that is measured.
+
+    Attributes:
+        builder: of the system, with the settings of the adapter in use.
+        effort: of the solves.
+    """
+
+    builder: CompactBuilder
+    effort: Effort = field(default_factory=Effort)
+
+    name: ClassVar[str] = "influence"
+    exact: ClassVar[bool] = False
+
+    def remove(self, requests: Sequence[str]) -> str:
+        """See :meth:`rag_rec.adapters.removal.Removal.remove`; interrupted, nothing has changed.
+
+        Raises:
+            InvalidInput: the adapter keeps nothing to remove people by, a solve diverged, or the trial failed.
+            NotReady: there is no compact generator.
+        """
+        builder, told = self.builder, self.builder.progress
+        with alone(builder.compact), occupied(builder.settings, builder.store) as place:
+            told.stage("read people", 0)
+            step = _Step.at(Remainder.read(builder), self.effort)
+            told.stage("trial", 0)
+            measured = step.on_trial(len(requests), self.name)
+            if measured.problem:
+                raise InvalidInput(f"The removal is refused, and nothing has changed: {measured.problem}; {RETRAIN}.")
+            told.stage("remove", 0)
+            deltas = step.without(step.rest, step.choices)
+            return step.remainder.replace(builder.publisher(place), deltas, dict.fromkeys(requests, measured))
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A step from the adapter in use.
+
+    Attributes:
+        remainder: who remains.
+        effort: of the solve.
+        deltas: the adapter's.
+        samples: every choice of those who remain.
+        rest: the sum of their gradients.
+    """
+
+    remainder: Remainder
+    effort: Effort
+    deltas: Vector
+    samples: Sequence[Samples]
+    rest: Vector
+
+    @classmethod
+    def at(cls, remainder: Remainder, effort: Effort) -> _Step:
+        """With the gradients of everybody who remains."""
+        deltas, samples = remainder.deltas(), remainder.samples(remainder.learned())
+        return cls(remainder, effort, deltas, samples, total_gradient(deltas, samples))
+
+    @property
+    def choices(self) -> int:
+        """How many choices remain."""
+        return _count(self.samples)
+
+    def on_trial(self, requests: int, name: str) -> Measured:
+        """Take stand-ins out as well as those who went, and measure it."""
+        remainder, learned = self.remainder, self.remainder.learned()
+        removed = len(remainder.earlier) + requests
+        seed = remainder.settings.seed + removed  # others than at earlier removals
+        chosen = [learned[place] for place in stand_ins(len(learned), requests, seed)]
+        theirs = remainder.samples(chosen)
+        rest = add(self.rest, total_gradient(self.deltas, theirs), -1.0)
+        after, context = self.without(rest, self.choices - _count(theirs)), remainder.settings.context
+        trial = Trial.of(remainder.base, self.deltas, after, chosen, remainder.reserve(), context, seed)
+        return trial.measured(name, removed, remainder.people_learned)
+
+    def without(self, rest: Vector, choices: int) -> dict[str, Tensor]:
+        """The differences, as they are served, that the rest pulls at as the training left everybody pulling.
+
+        Args:
+            rest: sum of the gradients of what is to remain.
+            choices: how many choices that is.
+
+        Raises:
+            InvalidInput: nothing is to remain, or the solve diverged.
+        """
+        if not choices:
+            raise InvalidInput("Nothing remains that was learned: activate `none` with `rag-rec compact activate`.")
+        pull = add(self.remainder.stop, scaled(rest, 1.0 / choices), -1.0)
+        curvature = GaussNewton(self.deltas, self.samples[:DRAWN])
+        found = solve(curvature.product, pull, self.effort.damping, self.effort.iterations)
+        deltas = served(add(self.deltas, found.vector), self.remainder.rank)
+        if not all(bool(torch.isfinite(delta).all()) for delta in deltas.values()):
+            raise InvalidInput(f"The removal diverged, and nothing has changed: {RETRAIN}.")
+        return deltas
+
+
+def _count(samples: Sequence[Samples]) -> int:
+    return sum(len(each.targets) for each in samples)
+
+
+if TYPE_CHECKING:
+    _: type[Removal] = Influence

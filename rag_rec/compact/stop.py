@@ -1,0 +1,96 @@
+"""What a training leaves behind for removals that are not exact: the gradient at which it stopped.
+
+A removal by influence compares what the training of everybody left with what those who remain pull at
+(:mod:`rag_rec.influence.removal`). So the mean gradient of all choices at the adapter is kept in its folder: one vector
+for all people together, of the size of the adapter, destroyed with it.
+
+Both sides read people in windows that are cut alike, so that a person who stays pulls the same on both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from rag_rec.artifacts.private import make_private_folder, write_durably
+from rag_rec.compact.adapter import Deltas
+from rag_rec.compact.base import Base
+from rag_rec.compact.likelihood import Likelihood
+from rag_rec.compact.sequences import TokenSequence, Windows
+from rag_rec.compact.training import AdapterSettings
+from rag_rec.compact.vocabulary import PAD
+from rag_rec.errors import CorruptIndex, InvalidInput
+from rag_rec.influence.curvature import Samples
+from rag_rec.influence.removal import gradient_at_stop
+
+FILE: Final = "removal/stop.safetensors"
+"""In the folder of an adapter, below the files of LoRA: other programs that read the folder do not look there."""
+WINDOWS: Final = 32
+"""Windows in a batch: products of second derivatives hold several times as much as a step of training."""
+
+
+def require_whole_softmax(known: int, settings: AdapterSettings) -> None:
+    """Refuse a catalogue so large that the training estimates its softmax from a sample of items.
+
+    Raises:
+        InvalidInput: it is so large.
+    """
+    if known > settings.sampled_above:
+        raise InvalidInput(
+            f"A removal by influence needs the whole softmax, and trainings of more than {settings.sampled_above} "
+            "tokens estimate it: train without a reserve, and remove people by `rag-rec adapter retrain`."
+        )
+
+
+def samples_of(base: Base, people: Sequence[TokenSequence], known: int, settings: AdapterSettings) -> list[Samples]:
+    """Every choice of some people, in batches whose order follows from the seed.
+
+    Args:
+        base: the model that reads them; it is changed, see :class:`rag_rec.compact.likelihood.Likelihood`.
+        people: what was learned from.
+        known: tokens below this number were in use at the training.
+        settings: of the training.
+
+    Raises:
+        InvalidInput: see :func:`require_whole_softmax`.
+    """
+    require_whole_softmax(known, settings)
+    pieces = [piece for person in people for piece in _pieces(person, settings.context)]
+    windows = Windows(pieces, settings.context, WINDOWS, PAD, settings.seed)
+    return Likelihood(base.model, known).samples(windows.batches(0))
+
+
+def stop_of(
+    base: Base, deltas: Deltas, people: Sequence[TokenSequence], known: int, settings: AdapterSettings
+) -> dict[str, Tensor]:
+    """The mean gradient of all choices at the differences of an adapter, by the names of the base's matrices."""
+    return gradient_at_stop(deltas, deltas, 0.0, samples_of(base, people, known, settings))
+
+
+def write_stop(folder: Path, stop: Mapping[str, Tensor]) -> None:
+    """Write into the folder of an adapter. Equal gradients give equal bytes."""
+    make_private_folder((folder / FILE).parent)
+    write_durably(folder / FILE, save({name: stop[name].contiguous() for name in sorted(stop)}))
+
+
+def read_stop(folder: Path) -> dict[str, Tensor] | None:
+    """What :func:`write_stop` wrote; None where the training kept nothing. Raises ``CorruptIndex`` if it is damaged."""
+    if not (folder / FILE).exists():
+        return None
+    try:
+        return dict(load_file(folder / FILE))
+    except (OSError, SafetensorError):
+        raise CorruptIndex("The gradient in the adapter in use is damaged: run `rag-rec adapter retrain`.") from None
+
+
+def _pieces(person: TokenSequence, context: int) -> Iterator[TokenSequence]:
+    """Windows that begin at the first item; what is read before a window, and not learned, is a part of its prefix."""
+    for start in range(0, len(person.items), context):
+        before = person.items[max(0, start - 1) : start]
+        yield TokenSequence(np.concatenate([person.prefix, before]), person.items[start : start + context])

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from rag_rec.compact.adapter import Deltas, trained_weights
+from rag_rec.compact.base import Base
+from rag_rec.compact.projection import TextProjection
+from rag_rec.compact.sequences import TokenSequence
+from rag_rec.compact.stop import FILE, read_stop, samples_of, stop_of, write_stop
+from rag_rec.compact.training import AdapterSettings
+from rag_rec.compact.vocabulary import Vocabulary
+from rag_rec.domain import Item
+from rag_rec.errors import CorruptIndex, InvalidInput
+from rag_rec.influence.curvature import total_gradient
+from rag_rec.influence.vectors import add, norm
+from tests.rag_rec.compact.circling import FIRST_ITEM, ITEMS, KNOWN, a_base
+
+SETTINGS = AdapterSettings(context=4, reserve=0.1)
+
+
+def base() -> Base:
+    vectors = np.random.default_rng(0).normal(size=(ITEMS, 24)).astype(np.float32)
+    return Base(a_base(), Vocabulary.of([Item(str(n), "") for n in range(ITEMS)]), TextProjection.of(vectors, 16))
+
+
+def people(count: int) -> list[TokenSequence]:
+    draws = np.random.default_rng(1)
+    return [TokenSequence(np.array([0]), FIRST_ITEM + draws.permutation(ITEMS)[: 2 + n % 11]) for n in range(count)]
+
+
+def some_deltas() -> Deltas:
+    draws = torch.Generator().manual_seed(2)
+    return {name: 0.1 * torch.randn(each.shape, generator=draws) for name, each in trained_weights(a_base()).items()}
+
+
+def test_it_is_the_gradient_of_the_mean_over_all_choices_in_their_windows() -> None:
+    model, deltas = a_base(), some_deltas()
+    weights = trained_weights(model)
+    with torch.no_grad():
+        for name, weight in weights.items():
+            weight.add_(deltas[name])
+    losses = []
+    for person in people(5):
+        for place in range(len(person.items)):
+            start = max(0, place // 4 * 4 - 1)
+            read = torch.from_numpy(np.concatenate([person.prefix, person.items[start:place]]))
+            logits = model(read[None]).logits[0, -1, :KNOWN]
+            losses.append(functional.cross_entropy(logits, torch.tensor(person.items[place])))
+    torch.autograd.backward(torch.stack(losses).mean())
+    for name, found in stop_of(base(), deltas, people(5), KNOWN, SETTINGS).items():
+        assert torch.allclose(found, weights[name].grad, atol=1e-6)  # type: ignore[arg-type]
+
+
+def test_a_person_pulls_the_same_whoever_else_is_read() -> None:
+    deltas = some_deltas()
+    gradients = [
+        total_gradient(deltas, samples_of(base(), chosen, KNOWN, SETTINGS))
+        for chosen in (people(20), people(20)[:7], people(20)[7:])
+    ]
+    left = add(add(gradients[0], gradients[1], -1.0), gradients[2], -1.0)
+    assert norm(left) < 1e-5 * norm(gradients[0])
+
+
+def test_it_is_read_back_as_written(tmp_path: Path) -> None:
+    assert read_stop(tmp_path) is None
+    write_stop(tmp_path, some_deltas())
+    found = read_stop(tmp_path)
+    assert found is not None and found.keys() == some_deltas().keys()
+    assert all(torch.equal(found[name], each) for name, each in some_deltas().items())
+    (tmp_path / FILE).write_bytes(b"damaged")
+    with pytest.raises(CorruptIndex, match="adapter retrain"):
+        read_stop(tmp_path)
+
+
+def test_an_estimated_softmax_cannot_be_removed_from() -> None:
+    with pytest.raises(InvalidInput, match="without a reserve"):
+        samples_of(base(), people(3), KNOWN, AdapterSettings(sampled_above=KNOWN - 1))
