@@ -72,17 +72,17 @@ def unlearn(method: Method = None, device: DeviceOption = Device.AUTO) -> Mappin
     refused where its trial fails, and where RAGREC_ADAPTER_BUDGET is spent the adapter is trained again. Interrupted,
     the same command goes on, or begins anew.
     """
+    settings = Settings()
+    check_system(settings)
+    compact = AdapterStore(settings.compact)
+    with closing(existing_store_of(settings)) as store:
+        requests = waiting(compact, store)
     with needs("llm"):
         from indexer.compact_build import choose_device  # noqa: PLC0415 - imports torch
         from indexer.retraining import settings_in_use  # noqa: PLC0415 - imports torch
         from indexer.unlearning import Method as Known  # noqa: PLC0415 - imports torch
         from indexer.unlearning import Plan  # noqa: PLC0415 - imports torch
 
-    settings = Settings()
-    check_system(settings)
-    compact = AdapterStore(settings.compact)
-    with closing(existing_store_of(settings)) as store:
-        requests = waiting(compact, store)
     plan = Plan.of(compact, requests, Known(method or settings.adapter_method), settings.adapter_budget)
     before = settings_in_use(compact, choose_device(device.value), settings.seed)
     exact = plan.method == Known.RETRAIN

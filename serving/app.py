@@ -15,6 +15,7 @@ from serving.observation import Observation
 from serving.openapi import describe
 from serving.routes import access, audit, explanations, forgetting, health, holds, ingest, recommendations
 from serving.service import Service
+from serving.unlearning import Unlearning
 
 ROUTERS = (
     recommendations.router,
@@ -52,7 +53,8 @@ def create_app(service: Service) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
-    duties = (service.follow_generations, service.remain_present, service.attend_removals)
+    unlearning = Unlearning(service, service.settings.adapter_unlearn_minutes)
+    duties = (service.follow_generations, service.remain_present, service.attend_removals, unlearning.repeat)
     tasks = [asyncio.create_task(duty()) for duty in duties]
     try:
         yield

@@ -34,7 +34,8 @@ class Service:
     """Engine, keys, limits, lanes and metrics of one process; ``body_bytes`` counts the bodies in memory.
 
     The engine may arrive late (``engine`` is None while it loads): the process is alive at once and ready once it has.
-    ``when_ready`` is called then. ``leaving`` says that it stops, and that callers should connect anew.
+    ``when_ready`` is called then. ``leaving`` says that it stops, and that callers should connect anew. ``number`` is
+    that of the worker, where there are several.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Service:
         )
         self._disclosure = Disclosure(settings)
         self.leaving = False
+        self.number = 1
         self.when_ready: Callable[[], None] = lambda: None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._generations = Lane("generations", 1, 0)

@@ -39,6 +39,7 @@ def main(arguments: list[str]) -> int:
     log = open_log(worker=number)
     limits = replace(limits_of(settings), handover_seconds=HANDOVER_SECONDS)
     service = Service(settings, open_keyring(settings, log), log, limits=limits)
+    service.number = number
     service.metrics.worker.set(number)
     service.when_ready = partial(_say_ready, ready)
     begin = partial(capture_libraries, worker=number)
