@@ -62,10 +62,17 @@ Method = Annotated[
     ),
 ]
 
+Damping = Annotated[
+    float,
+    typer.Option(
+        min=1e-9, help="Of `influence`: a larger one spares the others and leaves more of those who are to go."
+    ),
+]
+
 
 @app.command("unlearn")
 @command
-def unlearn(method: Method = None, device: DeviceOption = Device.AUTO) -> Mapping[str, Any]:
+def unlearn(method: Method = None, damping: Damping = 1e-4, device: DeviceOption = Device.AUTO) -> Mapping[str, Any]:
     """Take everybody out of the adapter in use whose forget request waits for it, and settle these requests.
 
     The adapter that saw them is destroyed, and a running service takes up the new one. A removal that is not exact is
@@ -86,7 +93,7 @@ def unlearn(method: Method = None, device: DeviceOption = Device.AUTO) -> Mappin
     plan = Plan.of(compact, requests, Known(method or settings.adapter_method), settings.adapter_budget)
     before = settings_in_use(compact, choose_device(device.value), settings.seed)
     exact = plan.method == Known.RETRAIN
-    done = train("adapter unlearn", settings, before, lambda builder: plan.removal(builder).remove(requests))
+    done = train("adapter unlearn", settings, before, lambda builder: plan.removal(builder, damping).remove(requests))
     how_removed = {"removal": plan.method.value, "exact": exact, "requests": len(requests), "instead": plan.why}
     return Answer(how_removed | done, how_removed | dict(done.words))
 

@@ -13,6 +13,7 @@ from rag_rec.adapters.folder import AdapterStore
 from rag_rec.adapters.measured import read_measured
 from rag_rec.adapters.removal import Removal
 from rag_rec.errors import InvalidInput
+from rag_rec.influence.removal import Effort
 
 
 class Method(StrEnum):
@@ -63,9 +64,9 @@ class Plan:
         )
         return cls(requests, Method.RETRAIN, why)
 
-    def removal(self, builder: CompactBuilder) -> Removal:
-        """The way of removal."""
-        return Retraining(builder) if self.method is Method.RETRAIN else Influence(builder)
+    def removal(self, builder: CompactBuilder, damping: float) -> Removal:
+        """The way of removal; for ``damping`` see :class:`rag_rec.influence.removal.Effort`."""
+        return Retraining(builder) if self.method is Method.RETRAIN else Influence(builder, Effort(damping))
 
 
 def _spent(compact: AdapterStore) -> tuple[int, int]:
