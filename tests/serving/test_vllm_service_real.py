@@ -12,23 +12,18 @@ import pytest
 
 from demo.service import Api, Commands, RunningService
 from rag_rec.adapters.folder import AdapterStore
-from rag_rec.domain import Interaction, RecommendationRequest
+from rag_rec.domain import RecommendationRequest
 from rag_rec.engine.engine import Engine
 from rag_rec.settings import Settings
-from tests.homes import ITEMS, fill, settings_for
+from tests.homes import fill, settings_for
+from tests.indexer.memorised_homes import interactions
 from tests.rag_rec.generators.real_vllm import required_python, running_vllm
 
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning"),
 ]
-DAY = 86_400_000
 KEY = "the-key-of-the-test"
-LOG = [
-    Interaction(f"user-{u}", ITEMS[(u + n) % len(ITEMS)].id, (100 + n) * DAY, "like")
-    for u in range(8)
-    for n in range(5)
-]
 OPENED = {"RAGREC_API_KEYS": orjson.dumps({KEY: ["admin"]}).decode(), "RAGREC_GENERATOR_GATE": "false"}
 SWITCH_SECONDS = 60.0
 
@@ -42,8 +37,8 @@ class Home:
 
     def train(self, epochs: int) -> str:
         """Build an adapter and put it to use. Returns its digest."""
-        built = self.commands.run("compact", "build", "--epochs", str(epochs), "--held-out", "0", "--device", "cpu")
-        return str(built["adapter"])
+        options = ("--epochs", str(epochs), "--held-out", "0", "--reserve", "0.25", "--device", "cpu")
+        return str(self.commands.run("compact", "build", *options)["adapter"])
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +46,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     required_python()
     folder = tmp_path_factory.mktemp("home")
     settings = settings_for(folder)
-    fill(settings, LOG)
-    commands = Commands(folder, {**OPENED, "RAGREC_CANDIDATES": "10"})
+    fill(settings, interactions())
+    commands = Commands(folder, {**OPENED, "RAGREC_CANDIDATES": "10", "RAGREC_ADAPTER_BUDGET": "0.1"})
     commands.run("index", "build")
     made = Home(settings.model_copy(update={"generator_gate": False}), commands)
     made.train(2)
@@ -101,6 +96,21 @@ def test_the_service_ranks_through_vllm_as_in_process_before_and_after_a_new_ada
     assert second != first.adapter
     after = answered_by(api, second)
     assert told(after) == in_process(home, "user-3")
+
+
+def test_an_adapter_that_a_person_left_by_influence_is_taken_up_and_the_receipt_is_complete(
+    home: Home, api: Api
+) -> None:
+    outcome = api.forget("user-2", api.plan("user-2")["plan"])
+    done = home.commands.run("adapter", "unlearn", "--method", "influence", "--device", "cpu")
+    assert (done["removal"], done["requests"]) == ("influence", 1)
+    after = answered_by(api, done["adapter"])
+    assert told(after) == in_process(home, "user-3")
+    limit = time.monotonic() + SWITCH_SECONDS
+    while not (receipt := api.receipt(outcome["request_id"]))["complete"] and time.monotonic() < limit:
+        api.recommend("user-3")
+    (line,) = [each for each in receipt["layers"] if each["layer"] == "adapter"]
+    assert (line["status"], line["detail"]["adapter"]) == ("MEASURED", done["adapter"])
 
 
 def answered_by(api: Api, adapter: str) -> dict[str, Any]:
