@@ -20,6 +20,7 @@ from indexer.trial import Trial, stand_ins
 from rag_rec.adapters.measured import Measured
 from rag_rec.adapters.removal import Removal
 from rag_rec.compact.adapter import served
+from rag_rec.compact.sequences import TokenSequence
 from rag_rec.engine.tending import occupied
 from rag_rec.errors import InvalidInput
 from rag_rec.influence.curvature import GaussNewton, Samples, total_gradient
@@ -56,7 +57,7 @@ class Influence:
         builder, told = self.builder, self.builder.progress
         with alone(builder.compact), occupied(builder.settings, builder.store) as place:
             told.stage("read people", 0)
-            step = _Step.at(Remainder.read(builder), self.effort)
+            step = Step.at(Remainder.read(builder), self.effort)
             told.stage("trial", 0)
             measured = step.on_trial(len(requests), self.name)
             if measured.problem:
@@ -67,7 +68,7 @@ class Influence:
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
+class Step:
     """A step from the adapter in use.
 
     Attributes:
@@ -85,7 +86,7 @@ class _Step:
     rest: Vector
 
     @classmethod
-    def at(cls, remainder: Remainder, effort: Effort) -> _Step:
+    def at(cls, remainder: Remainder, effort: Effort) -> Step:
         """With the gradients of everybody who remains."""
         deltas, samples = remainder.deltas(), remainder.samples(remainder.learned())
         return cls(remainder, effort, deltas, samples, total_gradient(deltas, samples))
@@ -101,11 +102,15 @@ class _Step:
         removed = len(remainder.earlier) + requests
         seed = remainder.settings.seed + removed  # others than at earlier removals
         chosen = [learned[place] for place in stand_ins(len(learned), requests, seed)]
-        theirs = remainder.samples(chosen)
-        rest = add(self.rest, total_gradient(self.deltas, theirs), -1.0)
-        after, context = self.without(rest, self.choices - _count(theirs)), remainder.settings.context
+        after, context = self.out(chosen), remainder.settings.context
         trial = Trial.of(remainder.base, self.deltas, after, chosen, remainder.reserve(), context, seed)
         return trial.measured(name, removed, remainder.people_learned)
+
+    def out(self, people: Sequence[TokenSequence]) -> dict[str, Tensor]:
+        """The differences without some of those who remain, and without those who went."""
+        theirs = self.remainder.samples(people)
+        rest = add(self.rest, total_gradient(self.deltas, theirs), -1.0)
+        return self.without(rest, self.choices - _count(theirs))
 
     def without(self, rest: Vector, choices: int) -> dict[str, Tensor]:
         """The differences, as they are served, that the rest pulls at as the training left everybody pulling.

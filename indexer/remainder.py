@@ -88,8 +88,12 @@ class Remainder:
 
     def samples(self, people: Sequence[TokenSequence]) -> list[Samples]:
         """Every choice of some of them."""
-        known = self.base.vocabulary.first_item + int(self.adapter.manifest.settings["items"])
-        return samples_of(self.base, people, known, self.settings)
+        return samples_of(self.base, people, self.known, self.settings)
+
+    @property
+    def known(self) -> int:
+        """Tokens below this number were in use at the training."""
+        return self.base.vocabulary.first_item + int(self.adapter.manifest.settings["items"])
 
     @property
     def rank(self) -> int:

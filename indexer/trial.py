@@ -48,6 +48,19 @@ def stand_ins(people: int, requests: int, seed: int) -> npt.NDArray[np.int64]:
     return np.sort(np.random.default_rng(seed).permutation(people)[:count])
 
 
+def require_reserve(reserve: Sequence[TokenSequence]) -> None:
+    """Refuse a reserve of so few people that nothing can be measured.
+
+    Raises:
+        InvalidInput: it has fewer than :data:`LEAST`.
+    """
+    if len(reserve) < LEAST:
+        raise InvalidInput(
+            f"The reserve has {len(reserve)} people, and {LEAST} are needed to measure a removal: train one with a "
+            "larger `--reserve`, or run `rag-rec adapter retrain`."
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
     """What three models say of stand-ins and of the reserve: mean log-likelihoods in nats, float64 [people].
@@ -82,13 +95,12 @@ class Trial:
         Raises:
             InvalidInput: there are too few people in the reserve.
         """
-        if len(reserve) < LEAST:
-            raise InvalidInput(
-                f"The reserve has {len(reserve)} people, and {LEAST} are needed to measure a removal: train one with a "
-                "larger `--reserve`, or run `rag-rec adapter retrain`."
-            )
+        require_reserve(reserve)
         everybody = [*stand_ins, *reserve]
-        said = [likelihoods(_with(base, deltas), base.vocabulary, everybody, context) for deltas in ({}, before, after)]
+        said = [
+            likelihoods(with_deltas(base, deltas), base.vocabulary, everybody, context)
+            for deltas in ({}, before, after)
+        ]
         return cls(said[0], said[1], said[2], np.arange(len(everybody)) < len(stand_ins), seed)
 
     def measured(self, method: str, removed: int, learned: int) -> Measured:
@@ -133,8 +145,8 @@ class Trial:
         return found.auc, *found.interval
 
 
-def _with(base: Base, deltas: Mapping[str, Tensor]) -> LlamaForCausalLM:
-    """The base with these differences; without any, the base."""
+def with_deltas(base: Base, deltas: Mapping[str, Tensor]) -> LlamaForCausalLM:
+    """A copy of the base with these differences; without any, the base."""
     model = copy.deepcopy(base.model)
     with torch.no_grad():
         for name, weight in trained_weights(model).items():

@@ -17,7 +17,9 @@ from rag_rec.home.opening import store_without_keys
 from rag_rec.settings import Settings
 
 app = typer.Typer()
-audit = typer.Typer(help="Who removed, exported or held whom: people by pseudonym.", no_args_is_help=True)
+audit = typer.Typer(
+    help="For an auditor: who removed, exported or held whom, and what an adapter remembers.", no_args_is_help=True
+)
 app.add_typer(audit, name="audit")
 
 After = Annotated[int, typer.Option(min=0, help="Only entries whose number in the ledger is above this.")]

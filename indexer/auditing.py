@@ -1,0 +1,176 @@
+"""The audit of this system's own adapter, for an auditor: what it remembers, and what a removal would leave of people.
+
+People who stay are taken out on trial, as stand-ins for forgotten ones, whose data are gone. Trainings without the
+stand-ins tell what a removal has to look like; one of them is kept out and has to pass, and the adapter in use, which
+saw the stand-ins, has to fail. Everything is in memory, and nothing is published or written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from indexer.compact_build import CompactBuilder
+from indexer.influencing import Step
+from indexer.remainder import Remainder
+from indexer.trial import require_reserve, stand_ins, with_deltas
+from rag_rec.adapters.publishing import forgotten_since
+from rag_rec.compact.adapter import Deltas, served
+from rag_rec.compact.base import Base
+from rag_rec.compact.reading import after, choices
+from rag_rec.compact.sequences import TokenSequence, Windows
+from rag_rec.compact.training import AdapterTraining
+from rag_rec.compact.vocabulary import PAD
+from rag_rec.errors import Busy, InvalidInput
+from rag_rec.evaluation.audit.attacks import Reading, lowest_mean
+from rag_rec.evaluation.audit.battery import Battery, Groups, View, others
+from rag_rec.evaluation.audit.verdict import LEAST_RETRAINS
+from rag_rec.influence.removal import Effort
+from rag_rec.progress.protocol import Percent
+
+LEAST_TRAININGS: Final = LEAST_RETRAINS + 1
+"""One is kept out of the bands."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterAudit:
+    """An audit to be made.
+
+    Attributes:
+        builder: of the system, with the settings of the adapter in use.
+        trainings: how many are made without the stand-ins.
+        people: how many stand-ins there are; 0 for as many as a removal takes.
+        effort: of the removal that is tried.
+    """
+
+    builder: CompactBuilder
+    trainings: int
+    people: int
+    effort: Effort
+
+    def report(self) -> dict[str, Any]:
+        """What an auditor is told: figures, bands and verdicts.
+
+        Raises:
+            InvalidInput: there are too few trainings, people or outsiders, or the adapter keeps no gradient.
+            Busy: a person was forgotten meanwhile, whom the report would speak of.
+        """
+        if self.trainings < LEAST_TRAININGS:
+            raise InvalidInput(f"{self.trainings} trainings are too few: make at least {LEAST_TRAININGS}.")
+        self.builder.progress.stage("read people", 0)
+        remainder = Remainder.read(self.builder)
+        found = self._audited(remainder)
+        if forgotten_since(self.builder.store, remainder.people.epoch):
+            raise Busy("A person was forgotten during the audit: run the same command again.")
+        return found
+
+    def _audited(self, remainder: Remainder) -> dict[str, Any]:
+        learned, reserve, seed = remainder.learned(), remainder.reserve(), remainder.settings.seed
+        require_reserve(reserve)
+        chosen = stand_ins(len(learned), self.people, seed)
+        staying = np.setdiff1d(np.arange(len(learned)), chosen)
+        groups = Groups(chosen, staying, len(learned) + np.arange(len(reserve)))
+        reader = _Reader(remainder.base, [*learned, *reserve], remainder.settings.context, groups, seed)
+        retrained = [
+            reader.view(self._trained(remainder, [learned[place] for place in staying], number))
+            for number in range(1, self.trainings + 1)
+        ]
+        self.builder.progress.stage("removal", 0)
+        original = reader.view(remainder.deltas())
+        battery = Battery(groups, original, retrained, others(retrained[:-1], reader.untrained()), seed)
+        step = Step.at(remainder, self.effort)
+        removed = step.out([learned[place] for place in chosen])
+        views = {"in use": original, "retrained, kept out": battery.kept_out, "influence": reader.view(removed)}
+        found = {name: _said(battery, view) for name, view in views.items()}
+        return {
+            "adapter": remainder.adapter.digest,
+            "stand_ins": len(chosen),
+            "retained": len(staying),
+            "reserve": len(reserve),
+            "trainings": self.trainings,
+            "sound": found["retrained, kept out"]["passed"] and not found["in use"]["passed"],
+            "results": found,
+        }
+
+    def _trained(self, remainder: Remainder, people: Sequence[TokenSequence], number: int) -> dict[str, Tensor]:
+        """A training without the stand-ins, as the one of the adapter in use was made, with another seed."""
+        self.builder.progress.stage(f"training {number} of {self.trainings}", 100)
+        told, settings = (
+            Percent(self.builder.progress),
+            replace(remainder.settings, seed=remainder.settings.seed + number),
+        )
+        windows = Windows(people, settings.context, settings.batch, PAD, settings.seed)
+        model = with_deltas(remainder.base, {})
+        model.requires_grad_(True)
+        training = AdapterTraining(model, windows, remainder.known, settings, torch.device(self.builder.how.device))
+        while training.finished < settings.epochs:
+            training.epoch(partial(_tell, told, training.finished, settings.epochs))
+        return served(training.deltas(), remainder.rank)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads what adapters say of the same people."""
+
+    base: Base
+    people: Sequence[TokenSequence]
+    context: int
+    groups: Groups
+    seed: int
+
+    def view(self, deltas: Deltas) -> View:
+        """What an adapter says."""
+        model, vocabulary = with_deltas(self.base, deltas), self.base.vocabulary
+        found = choices(model, vocabulary, self.people, self.context)
+        said = {
+            name: after(model, vocabulary, [self.people[place] for place in places], self.context)
+            for name, places in self.groups.asked(self.seed).items()
+        }
+        return View(
+            Reading(np.array([each.mean() for each in found]), lowest_mean(found)),
+            {name: logs for name, (logs, _) in said.items()},
+            {name: states for name, (_, states) in said.items()},
+        )
+
+    def untrained(self) -> Any:
+        """Mean log-probability of everybody's choices under the base, float64 [people]."""
+        return self.view({}).reading.likelihood
+
+
+def _said(battery: Battery, view: View) -> dict[str, Any]:
+    verdict, nearer = battery.verdict(view), battery.nearer(view)
+    attacks: Mapping[str, Any] = battery.attacks(view)
+    return {
+        "passed": verdict.passed,
+        "outside": verdict.failed,
+        "attacks": {
+            name: {
+                "auc": each.auc,
+                "interval": list(each.interval),
+                "found_at_1_percent_false_alarms": each.found,
+                "found_interval": list(each.found_interval),
+            }
+            for name, each in attacks.items()
+        },
+        "figures": {
+            check.name: {
+                "figure": round(check.figure, 4),
+                "low": round(check.band.low, 4),
+                "high": round(check.band.high, 4),
+                "deviations": round(check.band.away(check.figure), 2),
+            }
+            for check in verdict.checks
+        },
+        "nearer_than_in_use": {"change": round(nearer.change, 5), "p": round(nearer.p, 4)},
+        "rmia_by_stratum": {name: round(each, 4) for name, each in battery.strata(view).items()},
+    }
+
+
+def _tell(told: Percent, finished: int, epochs: int, share: float) -> None:
+    told.share((finished + share) / epochs)
