@@ -14,8 +14,8 @@ from rag_rec.layers.records import ForgetRecord
 from rag_rec.presence.replicas import present
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore
+from tests.rag_rec.adapters.measuring import MEASURED
 from tests.rag_rec.adapters.places import HOUR, NOON, forget, put_adapter, put_base
-from tests.rag_rec.adapters.test_measured import MEASURED
 
 DEADLINE = Settings(home=Path("unused"), adapter_hours=5)
 STRICT = Settings(home=Path("unused"), adapter_policy="strict")

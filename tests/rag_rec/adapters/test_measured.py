@@ -7,10 +7,7 @@ import pytest
 
 from rag_rec.adapters.measured import FILE, Measured, is_approximate, read_measured, write_measured
 from rag_rec.layers.finding import LayerName, Status
-
-MEASURED = Measured(
-    "influence", 3, 450, 50, 40, "likelihood", (0.78, 0.7, 0.85), (0.52, 0.41, 0.62), 0.71, 0.05, (0.02, -0.01, 0.05)
-)
+from tests.rag_rec.adapters.measuring import MEASURED
 
 
 def test_a_receipt_says_what_was_measured_and_that_it_is_no_proof() -> None:

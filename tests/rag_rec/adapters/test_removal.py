@@ -8,8 +8,8 @@ from rag_rec.adapters.removal import destroy_unused, waiting
 from rag_rec.artifacts.immutable import POINTER
 from rag_rec.store import SqlStore
 from rag_rec.store.records import Debt
+from tests.rag_rec.adapters.measuring import MEASURED
 from tests.rag_rec.adapters.places import forget, put_adapter, put_base
-from tests.rag_rec.adapters.test_measured import MEASURED
 
 
 def put_seen(store: SqlStore, compact: AdapterStore, name: str, *users: int, use: bool = False) -> str:
