@@ -14,7 +14,7 @@ from rag_rec.store.chain import append_entries, tip
 from rag_rec.store.lineage import delete_lineage
 from rag_rec.store.part import Part
 from rag_rec.store.records import LedgerEntry, LedgerTip, Place
-from rag_rec.store.schema import debts, places
+from rag_rec.store.schema import debts, measured_removals, places
 
 _ALL = select(*places.c).order_by(places.c.id)
 
@@ -70,6 +70,7 @@ def _retire(connection: Connection, place_id: str, time: int, reason: str) -> Pl
     retired = replace(known.pop(place_id), retired=time, reason=reason)
     write_place(connection, retired)
     elsewhere = {adapter for place in known.values() for adapter in place.adapters}
-    owing = {row.adapter for row in connection.execute(select(debts.c.adapter))}
-    delete_lineage(connection, sorted((owing - elsewhere).intersection(retired.adapters)))
+    asked = select(debts.c.adapter).union(select(measured_removals.c.adapter))
+    waited_for = {row.adapter for row in connection.execute(asked)}
+    delete_lineage(connection, sorted((waited_for - elsewhere).intersection(retired.adapters)))
     return retired

@@ -160,7 +160,7 @@ class ReferencePrivacy:
         self._extend([ledger(self._tip(), retired)])
         self.folders[place_id] = retired
         elsewhere = {name for place in self.folders.values() if place.retired is None for name in place.adapters}
-        owing = {name for _, name in self.owed}
+        owing = {name for _, name in (*self.owed, *self.told)}
         self.drop_lineage([name for name in retired.adapters if name in owing and name not in elsewhere])
         return retired
 

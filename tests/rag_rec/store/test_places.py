@@ -54,6 +54,15 @@ def test_what_only_a_retired_place_had_owes_nothing_any_more(filled: Store) -> N
     assert filled.debts() == [Debt("r1", "a2"), Debt("r1", "a3")]
 
 
+def test_what_only_a_retired_place_had_suppresses_nobody_any_more(filled: Store) -> None:
+    for adapter in ("a1", "a2"):
+        filled.put_lineage(adapter, {1: 5}, filled.epoch(), {"r1": "{}"})
+    filled.put_place(ONE)
+    filled.put_place(replace(TWO, adapters=("a2",)))
+    filled.retire_place("p1", 2000, "gone", entry)
+    assert [each.adapter for each in filled.measured_removals()] == ["a2"]
+
+
 def test_removals_are_told_by_user_with_the_newest_epoch(filled: Store) -> None:
     assert filled.removals(0) == {}
     forget(filled, "b")
