@@ -92,7 +92,7 @@ def test_the_service_ranks_through_vllm_as_in_process_before_and_after_a_new_ada
     assert answer["provenance"]["label_mass"] > 0
     assert told(answer) == in_process(home, "user-3")
 
-    second = home.train(4)
+    second = home.train(30)
     assert second != first.adapter
     after = answered_by(api, second)
     assert told(after) == in_process(home, "user-3")
@@ -102,7 +102,8 @@ def test_an_adapter_that_a_person_left_by_influence_is_taken_up_and_the_receipt_
     home: Home, api: Api
 ) -> None:
     outcome = api.forget("user-2", api.plan("user-2")["plan"])
-    done = home.commands.run("adapter", "unlearn", "--method", "influence", "--device", "cpu")
+    options = ("--method", "influence", "--damping", "0.03", "--device", "cpu")
+    done = home.commands.run("adapter", "unlearn", *options)
     assert (done["removal"], done["requests"]) == ("influence", 1)
     after = answered_by(api, done["adapter"])
     assert told(after) == in_process(home, "user-3")
