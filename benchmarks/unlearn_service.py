@@ -5,7 +5,7 @@ and `rag-rec adapter unlearn` runs in a process of its own, as on a schedule; th
 are the seconds until the last receipt is complete, and what a receipt says. The trainings come last: each empties the
 budget.
 
-Usage: ``python -m benchmarks.unlearn_service [--dataset ml-1m]``
+Usage: ``python -m benchmarks.unlearn_service [--dataset ml-1m] [--methods influence retrain]``
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from itertools import product
 from time import perf_counter
 from typing import Any, Final
 
@@ -35,7 +36,8 @@ SHARE: Final = 0.05
 """Of the people, in the reserve."""
 BUDGET: Final = {"RAGREC_ADAPTER_BUDGET": "1"}
 PATIENCE_SECONDS: Final = 60.0
-ORDER: Final = (("influence", 1), ("influence", 10), ("retrain", 1), ("retrain", 10))
+METHODS: Final = ("influence", "retrain")
+PEOPLE: Final = (1, 10)
 
 
 class Waiting:
@@ -58,8 +60,8 @@ class Waiting:
         self._client.close()
 
 
-def measured(dataset: str) -> Iterator[Row]:
-    """A row for each method and number of people, in :data:`ORDER`."""
+def measured(dataset: str, methods: Sequence[str]) -> Iterator[Row]:
+    """A row for the first training, and one for each method and number of people."""
     with copied_home(dataset) as home:
         commands = Commands(home, {**ENVIRONMENT, **BUDGET})
         started = perf_counter()
@@ -67,7 +69,7 @@ def measured(dataset: str) -> Iterator[Row]:
         yield {"name": "training", "people": built["users"], "seconds": perf_counter() - started, "gate": _gate(built)}
         leaving = iter(_learned(dataset))
         with running_service(home, **BUDGET) as url:
-            for method, people in ORDER:
+            for method, people in product(methods, PEOPLE):
                 yield _row(commands, url, method, [next(leaving) for _ in range(people)])
 
 
@@ -113,8 +115,10 @@ def main() -> None:
     """Measure and write ``benchmarks/results/unlearn_service.json``; the rows are written as they come."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="ml-1m", choices=DATASETS)
-    dataset, rows = parser.parse_args().dataset, list[Row]()
-    for row in measured(dataset):
+    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
+    arguments = parser.parse_args()
+    dataset, rows = arguments.dataset, list[Row]()
+    for row in measured(dataset, arguments.methods):
         sys.stderr.write(f"{row}\n")
         rows.append({name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()})
         write_results("unlearn_service", rows, SEED, {**earlier("unlearn_service", DATASETS), dataset: rows})
