@@ -11,14 +11,17 @@ import numpy as np
 
 from benchmarks.methods.compact_model import Floats, Items, Trained, after, choices, untrained
 from benchmarks.methods.unlearning_case import Case
-from rag_rec.evaluation.audit.attacks import Reading, References, Strength, lowest_mean, scores
+from rag_rec.evaluation.audit.attacks import RMIA, Reading, References, Strength, lowest_mean, scores
 from rag_rec.evaluation.audit.distance import Nearer, maximum_mean_discrepancy, mean_distances, overlaps
 from rag_rec.evaluation.audit.verdict import Verdict, judge
+from rag_rec.evaluation.membership import auc
 from rag_rec.evaluation.ranking import gains
 
 MOST_ASKED: Final = 400
 """People of a group who are asked for their next item: each answer is a distribution over the catalogue."""
 FORGOTTEN, RETAINED, OUTSIDERS = "forgotten", "retained", "outsiders"
+STRATA: Final = ("least remembered", "middle", "most remembered")
+"""Thirds of the forgotten, by how much better the original knows them than references that did not see them."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,11 @@ class Battery:
         found = scores(view.reading, self._references)
         return {name: Strength.of(each[people], members, self.case.seed) for name, each in found.items()}
 
+    def strata(self, view: View) -> dict[str, float]:
+        """AUC of RMIA on each third of the forgotten; on the first there is least to forget: a negative control."""
+        found = scores(view.reading, self._references)[RMIA]
+        return {name: auc(found[people], found[self.case.outsiders]) for name, people in self._strata.items()}
+
     def nearer(self, view: View) -> Nearer:
         """Whether what is said to the forgotten is nearer to the retrainings than what the original says."""
         others = [each.asked[FORGOTTEN] for each in self.without]
@@ -110,6 +118,12 @@ class Battery:
     @cached_property
     def _of_retrainings(self) -> Sequence[Mapping[str, float]]:
         return [self.figures(each) for each in self.without]
+
+    @cached_property
+    def _strata(self) -> Mapping[str, Items]:
+        gone = self.case.gone
+        remembered = scores(self.original.reading, self._references)[RMIA][gone]
+        return dict(zip(STRATA, np.array_split(gone[np.argsort(remembered, kind="stable")], len(STRATA)), strict=True))
 
     @cached_property
     def _references(self) -> References:

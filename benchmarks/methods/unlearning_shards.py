@@ -1,0 +1,104 @@
+"""Members in shards with an adapter each: who leaves takes one shard along, and only that is trained again.
+
+Exact by construction (SISA: Bourtoule et al., "Machine Unlearning", IEEE S&P 2021, arXiv 1912.03817; adapters for each
+shard of a recommender's language model: APA, "Exact and Efficient Unlearning for Large Language Model-based
+Recommendation", arXiv 2404.10327). Which shard a person is in depends on the person alone, each adapter begins at the
+base and has a schedule of its own, so that a shard without a person is the training that never saw the person, to the
+byte. One adapter is served: the differences of all shards added up, times a scale that is chosen anew after each
+removal, on people who were never in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import torch
+from scipy.stats import hypergeom
+
+from benchmarks.methods.compact_model import Items, Trained
+from benchmarks.methods.unlearning_case import Case
+from benchmarks.methods.unlearning_student import Student
+
+SCALES: Final = 9
+"""How many scales are tried, from the mean of the differences to their sum."""
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The members of a draw in so many shards, and the adapters before and after the removal.
+
+    Attributes:
+        case: the draw.
+        count: of the shards.
+    """
+
+    case: Case
+    count: int
+
+    def parts(self, people: Items) -> list[Items]:
+        """Those of some people who are in each shard."""
+        places = np.array([self._place(self.case.ids[person]) for person in people.tolist()], dtype=np.int64)
+        return [people[places == place] for place in range(self.count)]
+
+    @cached_property
+    def touched(self) -> list[int]:
+        """The shards that hold a forgotten person."""
+        return [place for place, gone in enumerate(self.parts(self.case.gone)) if len(gone)]
+
+    @cached_property
+    def before(self) -> list[Trained]:
+        """The adapters of all members."""
+        return [self._alone(part) for part in self.parts(self.case.members)]
+
+    @cached_property
+    def after(self) -> list[Trained]:
+        """The adapters without the forgotten: those of touched shards are trained again, the others stay."""
+        retained, before = self.parts(self.case.retained), self.before
+        return [self._alone(retained[place]) if place in self.touched else before[place] for place in range(self.count)]
+
+    def removed(self) -> Trained:
+        """What is served after the removal, with the seconds of what was trained again and of the choice."""
+        started = time.process_time()
+        found = scaled_sum(self.after, best_scale(self.case, self.after))
+        choice = time.process_time() - started
+        return replace(found, seconds=choice + sum(self.after[place].seconds for place in self.touched))
+
+    def seconds(self, forgotten: int) -> float:
+        """How long so many people, drawn at random from the members, keep a processor, on the average."""
+        sizes = [len(part) for part in self.parts(self.case.members)]
+        chances = touched_chances(sizes, forgotten)
+        return sum(chance * each.seconds for chance, each in zip(chances, self.before, strict=True))
+
+    def _alone(self, people: Items) -> Trained:
+        return self.case.trained(people, self.case.seed)
+
+    def _place(self, user: int) -> int:
+        digest = hashlib.blake2b(f"{self.case.seed}:{user}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest) % self.count
+
+
+def scaled_sum(shards: Sequence[Trained], scale: float) -> Trained:
+    """One adapter of the differences of several, added up and scaled."""
+    deltas = {name: scale * torch.stack([each.deltas[name] for each in shards]).sum(dim=0) for name in shards[0].deltas}
+    return Trained(shards[0].base, deltas, sum(each.seconds for each in shards))
+
+
+def best_scale(case: Case, shards: Sequence[Trained]) -> float:
+    """The scale of the sum under which the choices of the reserve are likeliest."""
+    tried = np.geomspace(1.0 / len(shards), 1.0, SCALES).tolist()
+    return max(tried, key=lambda scale: _likelihood(case, scaled_sum(shards, scale)))
+
+
+def touched_chances(sizes: Sequence[int], forgotten: int) -> list[float]:
+    """How likely each shard of these sizes holds one of so many people drawn without replacement."""
+    return [1.0 - float(hypergeom.pmf(0, sum(sizes), size, forgotten)) for size in sizes]
+
+
+def _likelihood(case: Case, trained: Trained) -> float:
+    return float(Student(case, start=trained).likelihoods(case.reserve).mean())

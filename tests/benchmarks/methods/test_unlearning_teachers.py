@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from benchmarks.methods.compact_model import Trained, untrained
+from benchmarks.methods.unlearning_case import Case
+from benchmarks.methods.unlearning_descents import gap
+from benchmarks.methods.unlearning_student import Student, batches
+from benchmarks.methods.unlearning_teachers import bad_teacher, e2urec, lowered, pupil_of
+from tests.benchmarks.methods.memorised import a_case
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    return a_case(tmp_path_factory.mktemp("kept"))
+
+
+def test_the_forgetting_teacher_lowers_what_rose_and_leaves_what_fell() -> None:
+    before, after = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[2.0, 2.0, 1.0]])
+    assert torch.equal(lowered(before, after, 2.0), torch.tensor([[-1.0, 2.0, 3.0]]))
+
+
+@pytest.mark.parametrize("way", [e2urec, bad_teacher])
+def test_teachers_stop_where_the_forgotten_are_as_likely_as_the_reserve(
+    case: Case, way: Callable[[Case], Trained]
+) -> None:
+    made = way(case)
+    assert gap(case, made) <= 0.0
+    assert made.seconds > 0.0
+
+
+def test_a_pupil_learns_what_its_teacher_says(case: Case) -> None:
+    teacher, student, batch = Student(case), Student(case, start=untrained(case.base)), batches(case, case.retained)[0]
+    taught = pupil_of(teacher)
+    first = float(taught(student, batch))
+    for _ in range(30):
+        student.step(taught(student, batch))
+    assert float(taught(student, batch)) < first / 2
+    assert float(taught(Student(case), batch)) == pytest.approx(0.0, abs=1e-5)
