@@ -56,7 +56,7 @@ WAYS: Final[Mapping[str, Way]] = {
     "influence, damping 1e-4": partial(influence, effort=Effort(1e-4, 15, careful=False), drawn=3),
     "influence, damping 1e-4, whole curvature": partial(influence, effort=Effort(1e-4, 15, careful=False), drawn=None),
     "influence, careful": partial(influence, effort=Effort(1e-2, 10, rounds=4), drawn=3),
-    "influence, repaired": partial(repaired, effort=Effort(1e-4, 15, careful=False), drawn=3, steps=40),
+    "influence, repaired": partial(repaired, effort=Effort(1e-4, 15, careful=False), drawn=3),
     "influence, shortened": partial(trusted, effort=Effort(1e-4, 15, careful=False), drawn=3),
     "e2urec": e2urec,
     "one more epoch": partial(further, epochs=1),

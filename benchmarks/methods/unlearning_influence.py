@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.methods.compact_model import Items, Trained, next_items
 from benchmarks.methods.unlearning_case import Case
+from benchmarks.methods.unlearning_descents import Watch
 from benchmarks.methods.unlearning_student import Student, batches
 from benchmarks.methods.unlearning_teachers import pupil_of
 from rag_rec.compact.likelihood import Likelihood
@@ -23,6 +24,7 @@ from rag_rec.influence.vectors import add
 
 ASKED: Final = 100
 """Retained people whose next item is asked for, to see how far a step went."""
+MOST_REPAIRS: Final = 60
 HALVINGS: Final = 7
 """Of the interval in which the length of a step lies."""
 
@@ -46,13 +48,18 @@ def influence(case: Case, effort: Effort, drawn: int | None) -> Trained:
     return Trained(base, found.weights, time.process_time() - started)
 
 
-def repaired(case: Case, effort: Effort, drawn: int | None, steps: int) -> Trained:
-    """:func:`influence`, then steps on the retained people towards what the original says to them."""
+def repaired(case: Case, effort: Effort, drawn: int | None) -> Trained:
+    """:func:`influence`, then steps on the retained people towards what the original says to them, until the forgotten
+    are as likely again as people who were never in."""
     moved = influence(case, effort, drawn)
-    started, student, mend = time.process_time(), Student(case, start=moved), pupil_of(Student(case))
-    for _, batch in zip(range(steps), cycle(batches(case, case.retained)), strict=False):
+    started, student = time.process_time(), Student(case, start=moved)
+    mend, watch, found = pupil_of(Student(case)), Watch(case), moved
+    for _, batch in zip(range(MOST_REPAIRS), cycle(batches(case, case.retained)), strict=False):
         student.step(mend(student, batch))
-    return replace(student.trained(), seconds=moved.seconds + time.process_time() - started)
+        if watch.gap(student) > 0.0:
+            break
+        found = student.trained()
+    return replace(found, seconds=moved.seconds + time.process_time() - started)
 
 
 def trusted(case: Case, effort: Effort, drawn: int | None) -> Trained:

@@ -5,7 +5,7 @@ shard of a recommender's language model: APA, "Exact and Efficient Unlearning fo
 Recommendation", arXiv 2404.10327). Which shard a person is in depends on the person alone, each adapter begins at the
 base and has a schedule of its own, so that a shard without a person is the training that never saw the person, to the
 byte. One adapter is served: the differences of all shards added up, times a scale that is chosen anew after each
-removal, on people who were never in.
+removal, by people who were never in.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from benchmarks.methods.compact_model import Items, Trained
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.unlearning_student import Student
 
-SCALES: Final = 9
-"""How many scales are tried, from the mean of the differences to their sum."""
+SCALES: Final = (0.8, 1.0, 1.2, 1.4, 1.7, 2.0)
+"""Multiples of the mean of the differences that are tried; their sum is far out of what the base can bear."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,15 @@ class Shards:
         return [place for place, gone in enumerate(self.parts(self.case.gone)) if len(gone)]
 
     @cached_property
-    def before(self) -> list[Trained]:
-        """The adapters of all members."""
-        return [self._alone(part) for part in self.parts(self.case.members)]
-
-    @cached_property
     def after(self) -> list[Trained]:
         """The adapters without the forgotten: those of touched shards are trained again, the others stay."""
-        retained, before = self.parts(self.case.retained), self.before
-        return [self._alone(retained[place]) if place in self.touched else before[place] for place in range(self.count)]
+        retained = self.parts(self.case.retained)
+        places = range(self.count)
+        return [self._alone(retained[place]) if place in self.touched else self.before(place) for place in places]
+
+    def before(self, place: int) -> Trained:
+        """The adapter of all members of one shard."""
+        return self._alone(self.parts(self.case.members)[place])
 
     def removed(self) -> Trained:
         """What is served after the removal, with the seconds of what was trained again and of the choice."""
@@ -73,7 +73,7 @@ class Shards:
         """How long so many people, drawn at random from the members, keep a processor, on the average."""
         sizes = [len(part) for part in self.parts(self.case.members)]
         chances = touched_chances(sizes, forgotten)
-        return sum(chance * each.seconds for chance, each in zip(chances, self.before, strict=True))
+        return sum(chance * each.seconds for chance, each in zip(chances, self.after, strict=True))
 
     def _alone(self, people: Items) -> Trained:
         return self.case.trained(people, self.case.seed)
@@ -91,8 +91,9 @@ def scaled_sum(shards: Sequence[Trained], scale: float) -> Trained:
 
 def best_scale(case: Case, shards: Sequence[Trained]) -> float:
     """The scale of the sum under which the choices of the reserve are likeliest."""
-    tried = np.geomspace(1.0 / len(shards), 1.0, SCALES).tolist()
-    return max(tried, key=lambda scale: _likelihood(case, scaled_sum(shards, scale)))
+    return max(
+        (multiple / len(shards) for multiple in SCALES), key=lambda scale: _likelihood(case, scaled_sum(shards, scale))
+    )
 
 
 def touched_chances(sizes: Sequence[int], forgotten: int) -> list[float]:

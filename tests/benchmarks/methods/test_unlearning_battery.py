@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.methods.unlearning_battery import FORGOTTEN, OUTSIDERS, RETAINED, Battery
+from benchmarks.methods.unlearning_battery import FORGOTTEN, OUTSIDERS, RETAINED, STRATA, Battery
 from tests.benchmarks.methods.memorised import ITEMS, WIDTH, a_case
 
 
@@ -41,3 +41,14 @@ def test_a_view_has_a_row_for_each_person_asked(battery: Battery) -> None:
     for group, count in ((FORGOTTEN, 20), (RETAINED, 40), (OUTSIDERS, 40)):
         assert battery.original.asked[group].shape == (count, ITEMS)
         assert battery.original.states[group].shape == (count, WIDTH)
+
+
+def test_strata_are_thirds_of_the_forgotten_by_how_well_the_original_knows_them(battery: Battery) -> None:
+    found = battery.strata(battery.original)
+    least, middle, most = (found[name] for name in STRATA)
+    assert least <= middle <= most
+    assert least < most
+    retrained = battery.strata(battery.kept_out)
+    assert all(retrained[name] < 0.9 for name in STRATA)
+    whole = battery.attacks(battery.kept_out)["rmia"].auc
+    assert min(retrained.values()) <= whole <= max(retrained.values())
