@@ -66,7 +66,7 @@ def trusted(case: Case, effort: Effort, drawn: int | None) -> Trained:
     """:func:`influence`, with the step shortened until it says to retained people what a training with another seed
     could have said: the divergence from the original is that of such a training, or less.
 
-    That training does without nobody, and is not counted: it tells for every removal to come.
+    That training learned from the same members, and is not counted: it serves every removal to come.
     """
     moved = influence(case, effort, drawn)
     twin = case.trained(case.members, 1000 * (case.seed + 1) + 900)
