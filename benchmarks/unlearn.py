@@ -67,6 +67,8 @@ WAYS: Final[Mapping[str, Way]] = {
 }
 PARTS: Final = (2, 4, 8, 16)
 """How many shards there are."""
+MOST_ASKED_APART: Final = 4
+"""Shards whose adapters are also asked one by one: an answer takes as many passes."""
 REQUESTS: Final = (1, 10)
 """How many people leave at once, besides all the forgotten."""
 
@@ -85,7 +87,7 @@ def rows_of(case: Case, ways: Mapping[str, Way], parts: Sequence[int] = ()) -> I
         except InvalidInput as refused:
             yield {"name": name, "seed": case.seed, "refused": str(refused)}
     for count in parts:
-        yield _shards_row(battery, Shards(case, count))
+        yield from _shards_rows(battery, Shards(case, count))
 
 
 def summary(name: str, rows: list[Row]) -> Row:
@@ -112,10 +114,13 @@ def summary(name: str, rows: list[Row]) -> Row:
     }
 
 
-def _shards_row(battery: Battery, shards: Shards) -> Row:
+def _shards_rows(battery: Battery, shards: Shards) -> Iterator[Row]:
     """The bands are those of plain retrainings and say nothing of shards, which are exact by construction."""
-    row = _row(f"shards, {shards.count} parts", battery, shards.removed())
-    return row | {"passed": EXACT, **{_requests(people): shards.seconds(people) for people in REQUESTS}}
+    exact = {"passed": EXACT, **{_requests(people): shards.seconds(people) for people in REQUESTS}}
+    yield _row(f"shards, {shards.count} parts", battery, shards.removed()) | exact
+    if shards.count <= MOST_ASKED_APART:
+        heard = _heard(f"shards, {shards.count} parts, each asked", battery, battery.view(*shards.after))
+        yield heard | {"cpu s": sum(shards.after[place].seconds for place in shards.touched)} | exact
 
 
 def _requests(people: int) -> str:
@@ -123,7 +128,12 @@ def _requests(people: int) -> str:
 
 
 def _row(name: str, battery: Battery, made: Trained) -> Row:
-    view = battery.view(made)
+    row = _heard(name, battery, battery.view(made))
+    return row | {"steps to relearn": float(steps_to_relearn(battery.case, made)), "cpu s": made.seconds}
+
+
+def _heard(name: str, battery: Battery, view: View) -> Row:
+    """What there is to say of a view."""
     verdict, attacks, nearer = battery.verdict(view), battery.attacks(view), battery.nearer(view)
     away = {check.name: check.band.away(check.figure) for check in verdict.checks}
     figure = {check.name: check.figure for check in verdict.checks}
@@ -136,7 +146,6 @@ def _row(name: str, battery: Battery, made: Trained) -> Row:
         **{f"auc, {each}": attacks[each].auc for each in (LIKELIHOOD, CALIBRATED, MIN_K, RMIA)},
         **{f"auc, {each}, interval": list(attacks[each].interval) for each in (LIKELIHOOD, CALIBRATED, MIN_K, RMIA)},
         **{f"auc, {RMIA}, {stratum}": found for stratum, found in battery.strata(view).items()},
-        "steps to relearn": float(steps_to_relearn(battery.case, made)),
         "found at 1 % false alarms": attacks[RMIA].found,
         "found at 1 % false alarms, interval": list(attacks[RMIA].found_interval),
         "jsd, forgotten": figure[f"divergence, {FORGOTTEN}"],
@@ -145,7 +154,6 @@ def _row(name: str, battery: Battery, made: Trained) -> Row:
         "overlap of lists, retained": figure["overlap of lists, retained"],
         "change towards retrainings": nearer.change,
         "p": nearer.p,
-        "cpu s": made.seconds,
     }
 
 

@@ -52,17 +52,14 @@ class Battery:
         self.original = self.view(case.original)
         *self.without, self.kept_out = (self.view(each) for each in case.without)
 
-    def view(self, trained: Trained) -> View:
-        """What an adapter says."""
-        model, vocabulary, context = trained.model(), trained.base.vocabulary, self.case.settings.context
-        model.train(mode=False)
-        found = choices(model, vocabulary, self.case.histories, context)
-        known = {name: self.case.of(people) for name, people in self.groups.items()}
-        said = {name: after(model, vocabulary, histories, context) for name, histories in known.items()}
+    def view(self, *trained: Trained) -> View:
+        """What an adapter says; of several, the mean of the probabilities that each gives, and of the states."""
+        found = [self._said(each) for each in trained]
+        mixed = [_mixture(each) for each in zip(*(choices for choices, _, _ in found), strict=True)]
         return View(
-            Reading(np.array([each.mean() for each in found]), lowest_mean(found)),
-            {name: logs for name, (logs, _) in said.items()},
-            {name: states for name, (_, states) in said.items()},
+            Reading(np.array([each.mean() for each in mixed]), lowest_mean(mixed)),
+            {name: _mixture([asked[name] for _, asked, _ in found]) for name in self.groups},
+            {name: np.mean([states[name] for _, _, states in found], axis=0) for name in self.groups},
         )
 
     def verdict(self, view: View) -> Verdict:
@@ -115,6 +112,15 @@ class Battery:
         reached = np.take_along_axis(rest, self.case.answers[people][:, None], axis=1)
         return gains((rest > reached).sum(axis=1))
 
+    def _said(self, trained: Trained) -> tuple[list[Floats], dict[str, Floats], dict[str, Floats]]:
+        """Of everybody's choices, and of the next item and the states there of the people asked."""
+        model, vocabulary, context = trained.model(), trained.base.vocabulary, self.case.settings.context
+        model.train(mode=False)
+        known = {name: self.case.of(people) for name, people in self.groups.items()}
+        said = {name: after(model, vocabulary, histories, context) for name, histories in known.items()}
+        asked, states = ({name: each[place] for name, each in said.items()} for place in (0, 1))
+        return choices(model, vocabulary, self.case.histories, context), asked, states
+
     @cached_property
     def _of_retrainings(self) -> Sequence[Mapping[str, float]]:
         return [self.figures(each) for each in self.without]
@@ -135,3 +141,8 @@ class Battery:
 
 def _some(people: Items, seed: int) -> Items:
     return np.sort(np.random.default_rng([seed, 2]).permutation(people)[:MOST_ASKED])
+
+
+def _mixture(logs: Sequence[Floats]) -> Floats:
+    """The logarithm of the mean of several probabilities."""
+    return np.asarray(np.logaddexp.reduce(logs, axis=0) - np.log(len(logs)))

@@ -91,11 +91,11 @@ def negative_preference(case: Case) -> Trained:
     return descend(case, Student(case, RATE), less_than_before, loss, 0.5)
 
 
-def label_flip(case: Case) -> Trained:
+def label_flip(case: Case, rate: float = RATE) -> Trained:
     """The forgotten people's choices are learned anew as items drawn at random, beside the others' loss: a baseline.
 
-    It is what E2URec is compared with as "Bad-T" in its authors' code; see :mod:`unlearning_teachers` for a teacher
-    that is bad in fact.
+    It is what E2URec is compared with as "Bad-T" in its authors' code; for a teacher that is bad in fact see
+    :func:`benchmarks.methods.unlearning_teachers.bad_teacher`.
     """
     draws, vocabulary = np.random.default_rng(case.seed), case.base.vocabulary
     items = vocabulary.first_item, vocabulary.first_item + len(vocabulary.items)
@@ -104,4 +104,4 @@ def label_flip(case: Case) -> Trained:
         drawn = torch.from_numpy(draws.integers(*items, size=len(targets(batch))))
         return functional.cross_entropy(student.logits(batch), drawn)
 
-    return descend(case, Student(case, RATE), learned_wrong, loss, 0.5)
+    return descend(case, Student(case, rate), learned_wrong, loss, 0.5)

@@ -66,13 +66,13 @@ def lowered(before: Tensor, after: Tensor, alpha: float) -> Tensor:
     return before - alpha * functional.relu(after - before)
 
 
-def bad_teacher(case: Case) -> Trained:
+def bad_teacher(case: Case, rate: float = RATE) -> Trained:
     """A teacher that knows no person for the forgotten, the original for the others: a baseline (Chundawat et al.,
     "Can Bad Teaching Induce Forgetting?", AAAI 2023, arXiv 2205.08096; their bad teacher has random weights, ours is
     the base)."""
     started = time.process_time()
     bad, good = pupil_of(Student(case, start=untrained(case.base))), pupil_of(Student(case))
-    found = descend(case, Student(case), bad, good, 0.5)
+    found = descend(case, Student(case, rate), bad, good, 0.5)
     return replace(found, seconds=time.process_time() - started)
 
 

@@ -18,14 +18,16 @@ def refused(_: Case) -> Trained:
 def test_rows_tell_accuracy_memory_distance_and_cost(tmp_path: Path) -> None:
     ways = {"further": partial(further, epochs=1), "refused": refused}
     rows = list(rows_of(a_case(tmp_path), ways, (2,)))
-    assert [row["name"] for row in rows] == [NOTHING, NO_ADAPTER, RETRAIN, "further", "refused", "shards, 2 parts"]
-    nothing, never, retrained, more, last, shards = rows
+    names = [NOTHING, NO_ADAPTER, RETRAIN, "further", "refused", "shards, 2 parts", "shards, 2 parts, each asked"]
+    assert [row["name"] for row in rows] == names
+    nothing, never, retrained, more, last, shards, apart = rows
     assert (nothing["passed"], never["passed"], retrained["passed"]) == (False, False, True)
     assert nothing["cpu s"] == 0.0 < more["cpu s"] < retrained["cpu s"]
     assert nothing["auc, rmia"] > 0.95
     assert nothing["steps to relearn"] == 0.0 < retrained["steps to relearn"] <= never["steps to relearn"]
     assert last["refused"] == "no step came nearer"
-    assert shards["passed"] == EXACT
+    assert shards["passed"] == apart["passed"] == EXACT
+    assert apart["cpu s"] < shards["cpu s"]
     assert 0.0 < shards["cpu s, 1 at once"] < shards["cpu s, 10 at once"]
     assert retrained["cpu s, 1 at once"] == retrained["cpu s"]
 
