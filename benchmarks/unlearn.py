@@ -31,7 +31,7 @@ from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.unlearning_descents import ascent, further, label_flip, negative_preference
 from benchmarks.methods.unlearning_influence import influence, repaired, trusted
 from benchmarks.methods.unlearning_relearning import steps_to_relearn
-from benchmarks.methods.unlearning_shards import Shards
+from benchmarks.methods.unlearning_shards import Shards, together
 from benchmarks.methods.unlearning_teachers import bad_teacher, e2urec
 from benchmarks.report import earlier, write_results
 from rag_rec.compact.base import Base, BaseSettings
@@ -65,16 +65,19 @@ WAYS: Final[Mapping[str, Way]] = {
     "label flip": label_flip,
     "bad teacher": bad_teacher,
 }
-PARTS: Final = (2, 4, 8, 16)
-"""How many shards there are."""
+SHARDS: Final = ((2, 0), (4, 0), (8, 0), (16, 0), (4, 6), (8, 6), (16, 6))
+"""How many shards there are, and how many epochs follow on everybody who stays."""
+EPOCHS: Final = 10
+SHORT: Final = f"retrain, {EPOCHS} epochs"
+"""What shards have to be better than: they cost about as much when one person leaves."""
 MOST_ASKED_APART: Final = 4
 """Shards whose adapters are also asked one by one: an answer takes as many passes."""
 REQUESTS: Final = (1, 10)
 """How many people leave at once, besides all the forgotten."""
 
 
-def rows_of(case: Case, ways: Mapping[str, Way], parts: Sequence[int] = ()) -> Iterator[Row]:
-    """What each way reaches on one draw, and what so many shards do."""
+def rows_of(case: Case, ways: Mapping[str, Way], shards: Sequence[tuple[int, int]] = ()) -> Iterator[Row]:
+    """What each way reaches on one draw, and so many shards with so many epochs together."""
     battery = Battery(case)
     seconds = float(np.mean([each.seconds for each in case.without]))
     yield _row(NOTHING, battery, replace(case.original, seconds=0.0))
@@ -86,8 +89,10 @@ def rows_of(case: Case, ways: Mapping[str, Way], parts: Sequence[int] = ()) -> I
             yield _row(name, battery, way(case))
         except InvalidInput as refused:
             yield {"name": name, "seed": case.seed, "refused": str(refused)}
-    for count in parts:
-        yield from _shards_rows(battery, Shards(case, count))
+    if shards:
+        yield _row(SHORT, battery, together(case, untrained(case.base), EPOCHS)) | {"passed": EXACT}
+    for count, epochs in shards:
+        yield from _shards_rows(battery, Shards(case, count, epochs))
 
 
 def summary(name: str, rows: list[Row]) -> Row:
@@ -116,11 +121,14 @@ def summary(name: str, rows: list[Row]) -> Row:
 
 def _shards_rows(battery: Battery, shards: Shards) -> Iterator[Row]:
     """The bands are those of plain retrainings and say nothing of shards, which are exact by construction."""
+    name, made = f"shards, {shards.count} parts", shards.removed()
+    if shards.together:
+        name += f", {shards.together} epochs together"
     exact = {"passed": EXACT, **{_requests(people): shards.seconds(people) for people in REQUESTS}}
-    yield _row(f"shards, {shards.count} parts", battery, shards.removed()) | exact
-    if shards.count <= MOST_ASKED_APART:
-        heard = _heard(f"shards, {shards.count} parts, each asked", battery, battery.view(*shards.after))
-        yield heard | {"cpu s": sum(shards.after[place].seconds for place in shards.touched)} | exact
+    yield _row(name, battery, made) | exact
+    if shards.count <= MOST_ASKED_APART and not shards.together:
+        again = sum(shards.after[place].seconds for place in shards.touched)
+        yield _heard(f"{name}, each asked", battery, battery.view(*shards.after)) | {"cpu s": again, "passed": EXACT}
 
 
 def _requests(people: int) -> str:
@@ -181,7 +189,7 @@ def main() -> None:
     rows: list[Row] = []
     for seed in range(arguments.seeds):
         case = case_of(benchmark, base, seed, arguments.forgotten, arguments.retrainings)
-        for row in rows_of(case, WAYS, PARTS):
+        for row in rows_of(case, WAYS, SHARDS):
             sys.stderr.write(f"{row}\n")
             rows.append(row)
         _write(benchmark.name, rows, case)

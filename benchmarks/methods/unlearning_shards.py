@@ -5,7 +5,7 @@ shard of a recommender's language model: APA, "Exact and Efficient Unlearning fo
 Recommendation", arXiv 2404.10327). Which shard a person is in depends on the person alone, each adapter begins at the
 base and has a schedule of its own, so that a shard without a person is the training that never saw the person, to the
 byte. One adapter is served: the differences of all shards added up, times a scale that is chosen anew after each
-removal, by people who were never in.
+removal, by people who were never in. A few epochs on everybody who stays may follow; each removal does these again.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ import numpy as np
 import torch
 from scipy.stats import hypergeom
 
-from benchmarks.methods.compact_model import Items, Trained
+from benchmarks.methods.compact_model import Items, Trained, train
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.unlearning_student import Student
+from rag_rec.influence.vectors import add
 
 SCALES: Final = (0.8, 1.0, 1.2, 1.4, 1.7, 2.0)
 """Multiples of the mean of the differences that are tried; their sum is far out of what the base can bear."""
@@ -36,10 +37,12 @@ class Shards:
     Attributes:
         case: the draw.
         count: of the shards.
+        together: epochs on everybody, which begin at the sum of the shards.
     """
 
     case: Case
     count: int
+    together: int = 0
 
     def parts(self, people: Items) -> list[Items]:
         """Those of some people who are in each shard."""
@@ -62,18 +65,26 @@ class Shards:
         """The adapter of all members of one shard."""
         return self._alone(self.parts(self.case.members)[place])
 
-    def removed(self) -> Trained:
-        """What is served after the removal, with the seconds of what was trained again and of the choice."""
+    @cached_property
+    def served(self) -> Trained:
+        """What is served after the removal, with the seconds of everything but the shards."""
         started = time.process_time()
         found = scaled_sum(self.after, best_scale(self.case, self.after))
-        choice = time.process_time() - started
-        return replace(found, seconds=choice + sum(self.after[place].seconds for place in self.touched))
+        if self.together:
+            found = together(self.case, found, self.together)
+        return replace(found, seconds=time.process_time() - started)
+
+    def removed(self) -> Trained:
+        """The same, with the seconds of the shards that were trained again."""
+        again = sum(self.after[place].seconds for place in self.touched)
+        return replace(self.served, seconds=self.served.seconds + again)
 
     def seconds(self, forgotten: int) -> float:
         """How long so many people, drawn at random from the members, keep a processor, on the average."""
         sizes = [len(part) for part in self.parts(self.case.members)]
         chances = touched_chances(sizes, forgotten)
-        return sum(chance * each.seconds for chance, each in zip(chances, self.after, strict=True))
+        again = sum(chance * each.seconds for chance, each in zip(chances, self.after, strict=True))
+        return self.served.seconds + again
 
     def _alone(self, people: Items) -> Trained:
         return self.case.trained(people, self.case.seed)
@@ -81,6 +92,13 @@ class Shards:
     def _place(self, user: int) -> int:
         digest = hashlib.blake2b(f"{self.case.seed}:{user}".encode(), digest_size=8).digest()
         return int.from_bytes(digest) % self.count
+
+
+def together(case: Case, start: Trained, epochs: int) -> Trained:
+    """A training on everybody who stays, of so many epochs, that begins at an adapter."""
+    base, settings = replace(case.base, model=start.model()), replace(case.settings, seed=case.seed, epochs=epochs)
+    made = train(base, case.of(case.retained), settings)
+    return Trained(case.base, add(start.deltas, made.deltas), made.seconds)
 
 
 def scaled_sum(shards: Sequence[Trained], scale: float) -> Trained:

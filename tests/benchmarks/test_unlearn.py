@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmarks.methods.compact_model import Trained
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.unlearning_descents import further
-from benchmarks.unlearn import EXACT, NO_ADAPTER, NOTHING, RETRAIN, case_of, rows_of, summary
+from benchmarks.unlearn import EXACT, NO_ADAPTER, NOTHING, RETRAIN, SHORT, case_of, rows_of, summary
 from rag_rec.errors import InvalidInput
 from tests.benchmarks.methods.memorised import a_case
 
@@ -17,16 +17,17 @@ def refused(_: Case) -> Trained:
 
 def test_rows_tell_accuracy_memory_distance_and_cost(tmp_path: Path) -> None:
     ways = {"further": partial(further, epochs=1), "refused": refused}
-    rows = list(rows_of(a_case(tmp_path), ways, (2,)))
-    names = [NOTHING, NO_ADAPTER, RETRAIN, "further", "refused", "shards, 2 parts", "shards, 2 parts, each asked"]
-    assert [row["name"] for row in rows] == names
-    nothing, never, retrained, more, last, shards, apart = rows
+    rows = list(rows_of(a_case(tmp_path), ways, ((2, 0), (2, 1))))
+    first = [NOTHING, NO_ADAPTER, RETRAIN, "further", "refused", SHORT]
+    parts = ["shards, 2 parts", "shards, 2 parts, each asked", "shards, 2 parts, 1 epochs together"]
+    assert [row["name"] for row in rows] == [*first, *parts]
+    nothing, never, retrained, more, last, short, shards, apart, _ = rows
     assert (nothing["passed"], never["passed"], retrained["passed"]) == (False, False, True)
     assert nothing["cpu s"] == 0.0 < more["cpu s"] < retrained["cpu s"]
     assert nothing["auc, rmia"] > 0.95
     assert nothing["steps to relearn"] == 0.0 < retrained["steps to relearn"] <= never["steps to relearn"]
     assert last["refused"] == "no step came nearer"
-    assert shards["passed"] == apart["passed"] == EXACT
+    assert short["passed"] == shards["passed"] == apart["passed"] == EXACT
     assert apart["cpu s"] < shards["cpu s"]
     assert 0.0 < shards["cpu s, 1 at once"] < shards["cpu s, 10 at once"]
     assert retrained["cpu s, 1 at once"] == retrained["cpu s"]

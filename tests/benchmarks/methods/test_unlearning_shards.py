@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.methods.compact_model import Trained, train
+from benchmarks.methods.compact_model import Trained, train, untrained
 from benchmarks.methods.unlearning_case import Case
-from benchmarks.methods.unlearning_shards import SCALES, Shards, best_scale, scaled_sum, touched_chances
+from benchmarks.methods.unlearning_shards import SCALES, Shards, best_scale, scaled_sum, together, touched_chances
 from benchmarks.methods.unlearning_student import Student
 from tests.benchmarks.methods.memorised import a_case
 
@@ -60,14 +60,27 @@ def test_what_is_served_is_that_of_a_world_without_the_forgotten(case: Case, sha
     never = Shards(Without(case.benchmark, case.base, 2, 4, 0, case.settings, tmp_path), PARTS)
     assert never.touched == []
     assert equal(never.removed(), shards.removed())
+    epochs = (replace(each, together=2).removed() for each in (never, shards))
+    assert equal(*epochs)
+
+
+def test_epochs_together_begin_at_what_the_shards_give(case: Case, shards: Shards) -> None:
+    rested = together(replace(case, settings=replace(case.settings, rate=0.0)), shards.removed(), 1)
+    assert all(torch.allclose(delta, rested.deltas[name]) for name, delta in shards.removed().deltas.items())
+    found = replace(shards, together=2).removed()
+    assert not equal(found, shards.removed())
+    whole = untrained(case.base)
+    again = together(case, whole, case.settings.epochs)
+    assert equal(again, train(case.base, case.of(case.retained), replace(case.settings, seed=case.seed)))
 
 
 def test_the_cost_is_that_of_the_touched_shards(shards: Shards) -> None:
     trained_again = sum(shards.after[place].seconds for place in shards.touched)
     assert trained_again < shards.removed().seconds
     whole = sum(each.seconds for each in shards.after)
-    assert shards.seconds(1) == pytest.approx(whole / PARTS, rel=0.5)
-    assert shards.seconds(1) < shards.seconds(2) < shards.seconds(60) == pytest.approx(whole)
+    choice = shards.served.seconds
+    assert shards.seconds(1) - choice == pytest.approx(whole / PARTS, rel=0.5)
+    assert shards.seconds(1) < shards.seconds(2) < shards.seconds(60) == pytest.approx(choice + whole)
 
 
 def test_a_shard_is_touched_as_often_as_people_of_it_are_drawn() -> None:
