@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmarks.methods.compact_model import Trained
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.unlearning_descents import further
-from benchmarks.unlearn import EXACT, NO_ADAPTER, NOTHING, RETRAIN, SHORT, case_of, rows_of, summary
+from benchmarks.unlearn import EXACT, NO_ADAPTER, NOTHING, RETRAIN, SHORT, Way, case_of, rows_of, summary
 from rag_rec.errors import InvalidInput
 from tests.benchmarks.methods.memorised import a_case
 
@@ -16,7 +16,7 @@ def refused(_: Case) -> Trained:
 
 
 def test_rows_tell_accuracy_memory_distance_and_cost(tmp_path: Path) -> None:
-    ways = {"further": partial(further, epochs=1), "refused": refused}
+    ways: dict[str, Way] = {"further": partial(further, epochs=1), "refused": refused}
     rows = list(rows_of(a_case(tmp_path), ways, ((2, 0), (2, 1))))
     first = [NOTHING, NO_ADAPTER, RETRAIN, "further", "refused", SHORT]
     parts = ["shards, 2 parts", "shards, 2 parts, each asked", "shards, 2 parts, 1 epochs together"]

@@ -33,7 +33,7 @@ def test_teachers_make_the_forgotten_less_likely(
     """They do not become as unlikely as the reserve is here: the original is sure of itself."""
     monkeypatch.setattr(unlearning_descents, "MOST_STEPS", 100)
     made = way(case, FAST)
-    assert gap(case, made) < 0.8 * gap(case, case.original)
+    assert gap(case, made) < gap(case, case.original) - 0.2
     assert made.seconds > 0.0
 
 
