@@ -6,6 +6,10 @@ its figures lie outside. The battery is tested in every run: one retraining is k
 and the adapter from before the removal has to fail. Accuracy is that of validation answers; the test answers are not
 looked at.
 
+Two figures tell forgetting from suppression: the attack on those of the forgotten whom the original remembers most, and
+the steps of descent after which the forgotten are known again, which are few where they were only covered. Shards are
+exact by construction and have no verdict: their rows tell what they cost in accuracy, and what one person costs.
+
 Trainings are kept in the system's folder for temporary files: an interrupted run goes on where it was.
 
 Usage: ``python -m benchmarks.unlearn [--dataset ml-100k] [--seeds 3] [--forgotten 0.05] [--retrainings 6]``
@@ -46,6 +50,7 @@ NO_ADAPTER: Final = "no adapter"
 EXACT: Final = "exact"
 """In the place of a verdict: the result is a training that never saw the people."""
 LEFT_TO_DRAWS: Final = {"p", f"auc, {RMIA}, {STRATA[1]}"}
+"""Figures of a draw whose mean is not in the summary."""
 SURE: Final = 0.05
 """Below it a draw counts as nearer to the retrainings than the original."""
 Row = dict[str, Any]
