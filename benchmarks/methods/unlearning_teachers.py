@@ -37,9 +37,10 @@ def e2urec(case: Case, rate: float = RATE) -> Trained:
 
     The augmented model is the original, trained further on the forgotten. The forgetting teacher is the original less
     :data:`ALPHA` times what the augmented model raised of each logit; the remembering teacher is the original, beside
-    the cross-entropy of the others. As in the paper's experiments, forgetting goes first and alone; the joint loss
-    follows. Their authors choose both numbers of steps by hand. Here the first ends where the forgotten are no likelier
-    than people who were never in, and the second goes on as long as it stays so. The seconds count the augmented model.
+    the cross-entropy of the others. As in the authors' code, forgetting goes first and alone, and the joint loss
+    follows: by itself the joint loss does not get there, for one item among thousands is a small part of a divergence.
+    The authors choose both numbers of steps by hand. Here the first phase ends where the forgotten are no likelier than
+    people who were never in, and the second goes on as long as it stays so. The seconds count the augmented model.
     """
     started, watch, student, original = time.process_time(), Watch(case), Student(case, rate), Student(case)
     gone = cycle(_Lesson.all(case, original))
