@@ -6,6 +6,10 @@ its figures lie outside. The battery is tested in every run: one retraining is k
 and the adapter from before the removal has to fail. Accuracy is that of validation answers; the test answers are not
 looked at.
 
+Two figures tell forgetting from suppression: the attack on those of the forgotten whom the original remembers most, and
+the steps of descent after which the forgotten are known again, which are few where they were only covered. Shards are
+exact by construction and have no verdict: their rows tell what they cost in accuracy, and what one person costs.
+
 Trainings are kept in the system's folder for temporary files: an interrupted run goes on where it was.
 
 Usage: ``python -m benchmarks.unlearn [--dataset ml-100k] [--seeds 3] [--forgotten 0.05] [--retrainings 6]``
@@ -15,7 +19,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -24,10 +29,14 @@ import torch
 
 from benchmarks.data import NAMES as DATASETS
 from benchmarks.data import Benchmark, item_vectors, read_or_exit
-from benchmarks.methods.compact_model import Trained, catalogue_base
-from benchmarks.methods.unlearning_battery import FORGOTTEN, OUTSIDERS, RETAINED, Battery, View
+from benchmarks.methods.compact_model import Trained, catalogue_base, untrained
+from benchmarks.methods.unlearning_battery import FORGOTTEN, OUTSIDERS, RETAINED, STRATA, Battery, View
 from benchmarks.methods.unlearning_case import Case
-from benchmarks.methods.unlearning_ways import ascent, further, influence, negative_preference
+from benchmarks.methods.unlearning_descents import ascent, further, label_flip, negative_preference
+from benchmarks.methods.unlearning_influence import influence, repaired, trusted
+from benchmarks.methods.unlearning_relearning import steps_to_relearn
+from benchmarks.methods.unlearning_shards import Shards, together
+from benchmarks.methods.unlearning_teachers import bad_teacher, e2urec
 from benchmarks.report import earlier, write_results
 from rag_rec.compact.base import Base, BaseSettings
 from rag_rec.errors import InvalidInput
@@ -37,6 +46,11 @@ from rag_rec.influence.removal import Effort
 
 NOTHING: Final = "nothing"
 RETRAIN: Final = "retrain, kept out"
+NO_ADAPTER: Final = "no adapter"
+EXACT: Final = "exact"
+"""In the place of a verdict: the result is a training that never saw the people."""
+LEFT_TO_DRAWS: Final = {"p", f"auc, {RMIA}, {STRATA[1]}"}
+"""Figures of a draw whose mean is not in the summary."""
 SURE: Final = 0.05
 """Below it a draw counts as nearer to the retrainings than the original."""
 Row = dict[str, Any]
@@ -47,25 +61,43 @@ WAYS: Final[Mapping[str, Way]] = {
     "influence, damping 1e-4": partial(influence, effort=Effort(1e-4, 15, careful=False), drawn=3),
     "influence, damping 1e-4, whole curvature": partial(influence, effort=Effort(1e-4, 15, careful=False), drawn=None),
     "influence, careful": partial(influence, effort=Effort(1e-2, 10, rounds=4), drawn=3),
+    "influence, repaired": partial(repaired, effort=Effort(1e-4, 15, careful=False), drawn=3),
+    "influence, shortened": partial(trusted, effort=Effort(1e-4, 15, careful=False), drawn=3),
+    "e2urec": e2urec,
     "one more epoch": partial(further, epochs=1),
     "gradient ascent": ascent,
     "NPO": negative_preference,
+    "label flip": label_flip,
+    "bad teacher": bad_teacher,
 }
+SHARDS: Final = ((2, 0), (4, 0), (8, 0), (16, 0), (4, 6), (8, 6), (16, 6))
+"""How many shards there are, and how many epochs follow on everybody who stays."""
+EPOCHS: Final = 10
+SHORT: Final = f"retrain, {EPOCHS} epochs"
+"""What shards have to be better than: they cost about as much when one person leaves."""
+MOST_ASKED_APART: Final = 4
+"""Shards whose adapters are also asked one by one: an answer takes as many passes."""
+REQUESTS: Final = (1, 10)
+"""How many people leave at once, besides all the forgotten."""
 
 
-def rows_of(case: Case, ways: Mapping[str, Way]) -> Iterator[Row]:
-    """What each way reaches on one draw."""
+def rows_of(case: Case, ways: Mapping[str, Way], shards: Sequence[tuple[int, int]] = ()) -> Iterator[Row]:
+    """What each way reaches on one draw, and so many shards with so many epochs together."""
     battery = Battery(case)
     seconds = float(np.mean([each.seconds for each in case.without]))
-    yield _row(NOTHING, battery, battery.original, 0.0)
-    yield _row(RETRAIN, battery, battery.kept_out, seconds)
+    yield _row(NOTHING, battery, replace(case.original, seconds=0.0))
+    yield _row(NO_ADAPTER, battery, untrained(case.base))
+    retrained = _row(RETRAIN, battery, replace(case.without[-1], seconds=seconds))
+    yield retrained | {_requests(people): seconds for people in REQUESTS}
     for name, way in ways.items():
         try:
-            made = way(case)
+            yield _row(name, battery, way(case))
         except InvalidInput as refused:
             yield {"name": name, "seed": case.seed, "refused": str(refused)}
-            continue
-        yield _row(name, battery, battery.view(made), made.seconds)
+    if shards:
+        yield _row(SHORT, battery, together(case, untrained(case.base), EPOCHS)) | {"passed": EXACT}
+    for count, epochs in shards:
+        yield from _shards_rows(battery, Shards(case, count, epochs))
 
 
 def summary(name: str, rows: list[Row]) -> Row:
@@ -76,14 +108,14 @@ def summary(name: str, rows: list[Row]) -> Row:
     means = {
         key: round(float(np.mean([row[key] for row in done])), 4)
         for key, value in done[0].items()
-        if isinstance(value, float) and key != "p"
+        if isinstance(value, float) and key not in LEFT_TO_DRAWS
     }
     reached = [row[f"auc, {RMIA}"] for row in done]
     return {
         "name": name,
         "seeds": len(rows),
         "refused": len(rows) - len(done),
-        "passed": sum(row["passed"] for row in done),
+        "passed": EXACT if done[0]["passed"] == EXACT else sum(row["passed"] for row in done),
         "nearer": sum(row["p"] < SURE for row in done),
         **means,
         f"auc, {RMIA}, from": min(reached),
@@ -92,7 +124,29 @@ def summary(name: str, rows: list[Row]) -> Row:
     }
 
 
-def _row(name: str, battery: Battery, view: View, seconds: float) -> Row:
+def _shards_rows(battery: Battery, shards: Shards) -> Iterator[Row]:
+    """The bands are those of plain retrainings and say nothing of shards, which are exact by construction."""
+    name, made = f"shards, {shards.count} parts", shards.removed()
+    if shards.together:
+        name += f", {shards.together} epochs together"
+    exact = {"passed": EXACT, **{_requests(people): shards.seconds(people) for people in REQUESTS}}
+    yield _row(name, battery, made) | exact
+    if shards.count <= MOST_ASKED_APART and not shards.together:
+        again = sum(shards.after[place].seconds for place in shards.touched)
+        yield _heard(f"{name}, each asked", battery, battery.view(*shards.after)) | {"cpu s": again, "passed": EXACT}
+
+
+def _requests(people: int) -> str:
+    return f"cpu s, {people} at once"
+
+
+def _row(name: str, battery: Battery, made: Trained) -> Row:
+    row = _heard(name, battery, battery.view(made))
+    return row | {"steps to relearn": float(steps_to_relearn(battery.case, made)), "cpu s": made.seconds}
+
+
+def _heard(name: str, battery: Battery, view: View) -> Row:
+    """What there is to say of a view."""
     verdict, attacks, nearer = battery.verdict(view), battery.attacks(view), battery.nearer(view)
     away = {check.name: check.band.away(check.figure) for check in verdict.checks}
     figure = {check.name: check.figure for check in verdict.checks}
@@ -104,6 +158,7 @@ def _row(name: str, battery: Battery, view: View, seconds: float) -> Row:
         **_accuracy(battery, view),
         **{f"auc, {each}": attacks[each].auc for each in (LIKELIHOOD, CALIBRATED, MIN_K, RMIA)},
         **{f"auc, {each}, interval": list(attacks[each].interval) for each in (LIKELIHOOD, CALIBRATED, MIN_K, RMIA)},
+        **{f"auc, {RMIA}, {stratum}": found for stratum, found in battery.strata(view).items()},
         "found at 1 % false alarms": attacks[RMIA].found,
         "found at 1 % false alarms, interval": list(attacks[RMIA].found_interval),
         "jsd, forgotten": figure[f"divergence, {FORGOTTEN}"],
@@ -112,7 +167,6 @@ def _row(name: str, battery: Battery, view: View, seconds: float) -> Row:
         "overlap of lists, retained": figure["overlap of lists, retained"],
         "change towards retrainings": nearer.change,
         "p": nearer.p,
-        "cpu s": seconds,
     }
 
 
@@ -140,7 +194,7 @@ def main() -> None:
     rows: list[Row] = []
     for seed in range(arguments.seeds):
         case = case_of(benchmark, base, seed, arguments.forgotten, arguments.retrainings)
-        for row in rows_of(case, WAYS):
+        for row in rows_of(case, WAYS, SHARDS):
             sys.stderr.write(f"{row}\n")
             rows.append(row)
         _write(benchmark.name, rows, case)

@@ -67,6 +67,11 @@ class Case:
         known = self._questions.known
         return [known[person]["item"].astype(np.int64) for person in self._questions.asked]
 
+    @cached_property
+    def ids(self) -> list[int]:
+        """The number that each of these people has in the data."""
+        return [self.benchmark.histories[person][0] for person in self._questions.asked.tolist()]
+
     @property
     def answers(self) -> Items:
         """The item that comes next for each of these."""

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from benchmarks.methods.compact_model import Trained
 from benchmarks.methods.unlearning_case import Case
-from benchmarks.methods.unlearning_ways import further
-from benchmarks.unlearn import NOTHING, RETRAIN, case_of, rows_of, summary
+from benchmarks.methods.unlearning_descents import further
+from benchmarks.unlearn import EXACT, NO_ADAPTER, NOTHING, RETRAIN, SHORT, Way, case_of, rows_of, summary
 from rag_rec.errors import InvalidInput
 from tests.benchmarks.methods.memorised import a_case
 
@@ -16,13 +16,21 @@ def refused(_: Case) -> Trained:
 
 
 def test_rows_tell_accuracy_memory_distance_and_cost(tmp_path: Path) -> None:
-    rows = list(rows_of(a_case(tmp_path), {"further": partial(further, epochs=1), "refused": refused}))
-    assert [row["name"] for row in rows] == [NOTHING, RETRAIN, "further", "refused"]
-    nothing, retrained, more, last = rows
-    assert (nothing["passed"], retrained["passed"]) == (False, True)
+    ways: dict[str, Way] = {"further": partial(further, epochs=1), "refused": refused}
+    rows = list(rows_of(a_case(tmp_path), ways, ((2, 0), (2, 1))))
+    first = [NOTHING, NO_ADAPTER, RETRAIN, "further", "refused", SHORT]
+    parts = ["shards, 2 parts", "shards, 2 parts, each asked", "shards, 2 parts, 1 epochs together"]
+    assert [row["name"] for row in rows] == [*first, *parts]
+    nothing, never, retrained, more, last, short, shards, apart, _ = rows
+    assert (nothing["passed"], never["passed"], retrained["passed"]) == (False, False, True)
     assert nothing["cpu s"] == 0.0 < more["cpu s"] < retrained["cpu s"]
     assert nothing["auc, rmia"] > 0.95
+    assert nothing["steps to relearn"] == 0.0 < retrained["steps to relearn"] <= never["steps to relearn"]
     assert last["refused"] == "no step came nearer"
+    assert short["passed"] == shards["passed"] == apart["passed"] == EXACT
+    assert apart["cpu s"] < shards["cpu s"]
+    assert 0.0 < shards["cpu s, 1 at once"] < shards["cpu s, 10 at once"]
+    assert retrained["cpu s, 1 at once"] == retrained["cpu s"]
 
 
 def test_the_summary_is_the_mean_and_says_how_many_passed() -> None:
@@ -36,6 +44,7 @@ def test_the_summary_is_the_mean_and_says_how_many_passed() -> None:
     assert (found["auc, rmia"], found["auc, rmia, from"], found["auc, rmia, to"]) == (0.6, 0.5, 0.7)
     alone = [{"name": "a", "seed": 0, "refused": "no"}]
     assert summary("a", alone) == {"name": "a", "seeds": 1, "refused": 1, "draws": alone}
+    assert summary("a", [{**row, "passed": EXACT} for row in rows])["passed"] == EXACT
 
 
 def test_a_share_of_everybody_is_forgotten(tmp_path: Path) -> None:

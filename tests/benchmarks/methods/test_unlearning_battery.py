@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from benchmarks.methods.unlearning_battery import FORGOTTEN, OUTSIDERS, RETAINED, Battery
+from benchmarks.methods.unlearning_battery import FORGOTTEN, OUTSIDERS, RETAINED, STRATA, Battery
 from tests.benchmarks.methods.memorised import ITEMS, WIDTH, a_case
 
 
@@ -41,3 +43,23 @@ def test_a_view_has_a_row_for_each_person_asked(battery: Battery) -> None:
     for group, count in ((FORGOTTEN, 20), (RETAINED, 40), (OUTSIDERS, 40)):
         assert battery.original.asked[group].shape == (count, ITEMS)
         assert battery.original.states[group].shape == (count, WIDTH)
+
+
+def test_several_adapters_say_the_mean_of_their_probabilities(battery: Battery) -> None:
+    one, other = battery.case.original, battery.case.without[0]
+    both = battery.view(one, other)
+    alone = [battery.view(each).asked[OUTSIDERS] for each in (one, other)]
+    assert np.allclose(np.exp(both.asked[OUTSIDERS]), np.mean(np.exp(alone), axis=0))
+    same = battery.view(one, one)
+    assert np.allclose(same.reading.likelihood, battery.original.reading.likelihood)
+    assert np.allclose(same.states[FORGOTTEN], battery.original.states[FORGOTTEN])
+
+
+def test_strata_are_thirds_of_the_forgotten_by_how_well_the_original_knows_them(battery: Battery) -> None:
+    original = battery.case.original
+    faint = replace(original, deltas={name: 0.3 * delta for name, delta in original.deltas.items()})
+    found = battery.strata(battery.view(faint))
+    assert list(found) == list(STRATA)
+    assert found[STRATA[0]] < found[STRATA[2]]
+    kept_out, whole = battery.strata(battery.kept_out), battery.attacks(battery.kept_out)["rmia"].auc
+    assert np.average(list(kept_out.values()), weights=[7, 7, 6]) == pytest.approx(whole, abs=1e-4)

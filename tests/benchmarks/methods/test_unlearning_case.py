@@ -43,3 +43,8 @@ def test_a_training_is_kept_for_the_next_run(case: Case, tmp_path: Path) -> None
     elsewhere = a_case(tmp_path)
     assert elsewhere.trained(case.retained, 0).seconds > 0.0
     assert {each.name for each in tmp_path.iterdir()}.isdisjoint(each.name for each in case.kept.iterdir())
+
+
+def test_people_keep_the_number_that_they_have_in_the_data(case: Case) -> None:
+    known = {user: history["item"].tolist() for user, history in case.benchmark.histories}
+    assert [known[user][:-2] for user in case.ids] == [items.tolist() for items in case.histories]

@@ -1,0 +1,105 @@
+"""Removals by influence: steps of Newton's method on what remains, and two attempts to contain their damage."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import replace
+from itertools import cycle
+from typing import Final
+
+import numpy as np
+
+from benchmarks.methods.compact_model import Items, Trained, next_items
+from benchmarks.methods.unlearning_case import Case
+from benchmarks.methods.unlearning_descents import Watch
+from benchmarks.methods.unlearning_student import Student, batches
+from benchmarks.methods.unlearning_teachers import pupil_of
+from rag_rec.compact.likelihood import Likelihood
+from rag_rec.evaluation.audit.distance import jensen_shannon
+from rag_rec.evaluation.membership import Floats
+from rag_rec.influence import removal
+from rag_rec.influence.removal import Effort, Rest, gradient_at_stop
+from rag_rec.influence.vectors import add
+
+ASKED: Final = 100
+"""Retained people whose next item is asked for, to see how far a step went."""
+MOST_REPAIRS: Final = 60
+HALVINGS: Final = 7
+"""Of the interval in which the length of a step lies."""
+
+
+def influence(case: Case, effort: Effort, drawn: int | None) -> Trained:
+    """Steps of Newton's method on what remains (:mod:`rag_rec.influence.removal`).
+
+    The gradient at which the training stopped is not counted: a training would keep it.
+
+    Args:
+        case: the draw.
+        effort: of the solves.
+        drawn: batches that the curvature is taken from; None for all.
+    """
+    base, deltas = case.base, case.original.deltas
+    likelihood = Likelihood(copy.deepcopy(base.model), base.vocabulary.first_spare)
+    stop = gradient_at_stop(deltas, deltas, 0.0, likelihood.samples(batches(case, case.members)))
+    started = time.process_time()
+    left = likelihood.samples(batches(case, case.retained))
+    found = removal.without(removal.Trained(deltas, deltas, 0.0, stop), Rest(left, left[:drawn]), effort)
+    return Trained(base, found.weights, time.process_time() - started)
+
+
+def repaired(case: Case, effort: Effort, drawn: int | None) -> Trained:
+    """:func:`influence`, then steps on the retained people towards what the original says to them, until the forgotten
+    are as likely again as people who were never in."""
+    moved = influence(case, effort, drawn)
+    started, student = time.process_time(), Student(case, start=moved)
+    mend, watch, found = pupil_of(Student(case)), Watch(case), moved
+    for _, batch in zip(range(MOST_REPAIRS), cycle(batches(case, case.retained)), strict=False):
+        student.step(mend(student, batch))
+        if watch.gap(student) > 0.0:
+            break
+        found = student.trained()
+    return replace(found, seconds=moved.seconds + time.process_time() - started)
+
+
+def trusted(case: Case, effort: Effort, drawn: int | None) -> Trained:
+    """:func:`influence`, with the step shortened until it says to retained people what a training with another seed
+    could have said: the divergence from the original is that of such a training, or less.
+
+    That training learned from the same members, and is not counted: it serves every removal to come.
+    """
+    moved = influence(case, effort, drawn)
+    twin = case.trained(case.members, 1000 * (case.seed + 1) + 900)
+    started, said = time.process_time(), _Said(case)
+    edge, low, high = said.apart(twin), 0.0, 1.0
+    if said.apart(moved) > edge:
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2.0
+            low, high = (middle, high) if said.apart(_part(case.original, moved, middle)) <= edge else (low, middle)
+    else:
+        low = 1.0
+    return replace(_part(case.original, moved, low), seconds=moved.seconds + time.process_time() - started)
+
+
+class _Said:
+    """What the original says to a sample of the retained people."""
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        people: Items = np.random.default_rng([case.seed, 3]).permutation(case.retained)[:ASKED]
+        self._histories = case.of(people)
+        self._original = self._by(case.original)
+
+    def apart(self, trained: Trained) -> float:
+        """The mean divergence of what an adapter says from it, in nats."""
+        return float(jensen_shannon(self._original, self._by(trained)).mean())
+
+    def _by(self, trained: Trained) -> Floats:
+        model, case = trained.model(), self._case
+        model.train(mode=False)
+        return next_items(model, case.base.vocabulary, self._histories, case.settings.context)
+
+
+def _part(original: Trained, moved: Trained, length: float) -> Trained:
+    step = add(moved.deltas, original.deltas, -1.0)
+    return replace(moved, deltas=add(original.deltas, step, length))
