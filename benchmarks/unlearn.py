@@ -30,7 +30,7 @@ import torch
 from benchmarks.data import NAMES as DATASETS
 from benchmarks.data import Benchmark, item_vectors, read_or_exit
 from benchmarks.methods.compact_model import Trained, catalogue_base, untrained
-from benchmarks.methods.unlearning_battery import FORGOTTEN, OUTSIDERS, RETAINED, STRATA, Battery, View
+from benchmarks.methods.unlearning_battery import Battery
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.unlearning_descents import ascent, further, label_flip, negative_preference
 from benchmarks.methods.unlearning_influence import influence, repaired, trusted
@@ -41,6 +41,7 @@ from benchmarks.report import earlier, write_results
 from rag_rec.compact.base import Base, BaseSettings
 from rag_rec.errors import InvalidInput
 from rag_rec.evaluation.audit.attacks import CALIBRATED, LIKELIHOOD, MIN_K, RMIA
+from rag_rec.evaluation.audit.battery import FORGOTTEN, OUTSIDERS, RETAINED, STRATA, View
 from rag_rec.evaluation.bootstrap import interval
 from rag_rec.influence.removal import Effort
 

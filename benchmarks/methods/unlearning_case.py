@@ -153,7 +153,8 @@ class Case:
 
     def _key(self, people: Items, settings: AdapterSettings) -> str:
         """Of all that a training depends on."""
-        digest = hashlib.sha256(orjson.dumps([asdict(settings), people.tolist()]))
+        used = {name: value for name, value in asdict(settings).items() if name != "reserve"}  # the people are chosen
+        digest = hashlib.sha256(orjson.dumps([used, people.tolist()]))
         for items in self.of(people):
             digest.update(items.tobytes())
         for _, weight in sorted(self.base.model.state_dict().items()):

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.methods.unlearning_battery import FORGOTTEN, OUTSIDERS, RETAINED, STRATA, Battery
+from benchmarks.methods.unlearning_battery import Battery
+from rag_rec.evaluation.audit.battery import FORGOTTEN, OUTSIDERS, RETAINED, STRATA
 from tests.benchmarks.methods.memorised import ITEMS, WIDTH, a_case
 
 
