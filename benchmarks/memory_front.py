@@ -1,0 +1,141 @@
+"""Ways to train the compact generator's adapter so that it remembers less of people: accuracy against memory.
+
+Half of the people are members. Every way is measured by what it reaches on members and on outsiders, and by attacks
+that tell the ones from the others, with reference adapters that are trained in the same way. Accuracy is that of
+validation answers; the test answers are not looked at.
+
+Trainings are kept in the system's folder for temporary files, where ``benchmarks.unlearn`` keeps its own: an
+interrupted run goes on where it was, and rows are written after each.
+
+Usage: ``python -m benchmarks.memory_front [--dataset ml-100k] [--seeds 3] [--ways NAME ...]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from benchmarks.data import NAMES as DATASETS
+from benchmarks.data import Benchmark, item_vectors, read_or_exit
+from benchmarks.methods.compact_model import catalogue_base
+from benchmarks.methods.distilled_case import DistilledCase
+from benchmarks.methods.memory_audit import MemoryAudit, Row
+from benchmarks.methods.unlearning_case import KEPT, Case
+from benchmarks.methods.validation import Validation
+from benchmarks.report import earlier, write_results
+from rag_rec.compact.base import Base, BaseSettings
+from rag_rec.compact.training import AdapterSettings
+from rag_rec.evaluation.audit.attacks import LIKELIHOOD, RMIA
+
+SPREAD: Final = ("change of ndcg@10", f"auc, {LIKELIHOOD}", f"auc, {RMIA}")
+"""Of these the least and the greatest of the draws stand beside the mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to train.
+
+    Attributes:
+        settings: fields of :class:`AdapterSettings` that are not the default.
+        rank: that the trained adapter is cut to; None leaves it whole.
+        distilled: fields of :class:`DistilledCase`; None for an ordinary training.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    rank: int | None = None
+    distilled: Mapping[str, Any] | None = None
+
+    def case(self, plain: Case) -> Case:
+        """The same draw, trained in this way."""
+        settings = replace(plain.settings, **self.settings)
+        if self.distilled is None:
+            return replace(plain, settings=settings)
+        drawn = (plain.benchmark, plain.base, plain.forgotten, plain.retrainings, plain.seed, settings, plain.kept)
+        return DistilledCase(*drawn, **self.distilled)
+
+
+PLAIN: Final = "plain"
+WAYS: Final[Mapping[str, Way]] = {
+    PLAIN: Way(),
+    "rank 32": Way(rank=32),
+    "rank 8": Way(rank=8),
+    "early stopping, 10 epochs": Way({"epochs": 10}),
+    "early stopping, 5 epochs": Way({"epochs": 5}),
+    "dropout .5": Way({"dropout": 0.5}),
+    "dropout .5, rank 32": Way({"dropout": 0.5}, rank=32),
+    "split and distil, 2 parts": Way(distilled={"parts": 2}),
+    "split and distil, 4 parts": Way(distilled={"parts": 4}),
+}
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One draw of people, with what all ways share."""
+
+    plain: Case
+    validation: Validation | None = None
+
+    def rows(self, ways: Mapping[str, Way]) -> Iterator[Row]:
+        """A row for each way."""
+        against = MemoryAudit(self.plain)
+        for name, way in ways.items():
+            audit = MemoryAudit(way.case(self.plain), way.rank)
+            yield {"name": name, "seed": self.plain.seed, **audit.row(against, self.validation)}
+
+
+def summary(rows: Sequence[Row]) -> list[Row]:
+    """Of each way the mean over the draws, the spread of some figures, and the draws themselves."""
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    return [_mean(name, [row for row in rows if row["name"] == name]) for name in names]
+
+
+def _mean(name: str, draws: list[Row]) -> Row:
+    figures = [key for key, value in draws[0].items() if isinstance(value, float)]
+    row: Row = {"name": name, "seeds": len(draws)}
+    for key in figures:
+        values = [draw[key] for draw in draws]
+        row[key] = round(float(np.mean(values)), 4)
+        if key in SPREAD:
+            row |= {f"{key}, from": round(min(values), 4), f"{key}, to": round(max(values), 4)}
+    return {**row, "draws": draws}
+
+
+def draw_of(benchmark: Benchmark, base: Base, validation: Validation | None, seed: int, kept: Path = KEPT) -> Draw:
+    """The draw of a seed; its members and its references are those of ``benchmarks.unlearn``."""
+    return Draw(Case(benchmark, base, 0, 0, seed, AdapterSettings(), kept), validation)
+
+
+def main() -> None:
+    """Run the benchmark."""
+    arguments = _arguments()
+    torch.set_num_threads(1)
+    benchmark = read_or_exit(arguments.dataset)
+    vectors = item_vectors(benchmark.texts)
+    base, validation = catalogue_base(benchmark, vectors, BaseSettings()), Validation(benchmark, vectors)
+    ways = {name: WAYS[name] for name in WAYS if name in arguments.ways}
+    rows: list[Row] = []
+    for seed in range(arguments.seeds):
+        for row in draw_of(benchmark, base, validation, seed).rows(ways):
+            sys.stderr.write(f"{row}\n")
+            rows.append(row)
+            found = summary(rows)
+            write_results("memory_front", found, 0, {**earlier("memory_front", DATASETS), benchmark.name: found})
+
+
+def _arguments() -> Any:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="ml-100k", choices=DATASETS)
+    parser.add_argument("--seeds", type=int, default=3, help="draws of people")
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS), metavar="NAME", help="of training")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

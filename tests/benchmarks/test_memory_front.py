@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.memory_front import PLAIN, WAYS, Draw, Way, summary
+from benchmarks.methods.distilled_case import DistilledCase
+from benchmarks.methods.unlearning_case import Case
+from benchmarks.methods.validation import Validation
+from tests.benchmarks.methods.memorised import a_case
+
+DISTILLED = "split and distil"
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    return a_case(tmp_path_factory.mktemp("kept"))
+
+
+def test_rows_tell_accuracy_memory_and_cost(case: Case) -> None:
+    vectors = np.random.default_rng(0).normal(size=(30, 24)).astype(np.float32)
+    ways = {PLAIN: Way(), "short": Way({"epochs": 2}), "rank 1": Way(rank=1), DISTILLED: Way(distilled={"parts": 2})}
+    plain, short, cut, distilled = Draw(case, Validation(case.benchmark, vectors)).rows(ways)
+    assert [row["name"] for row in (plain, short, cut, distilled)] == list(ways)
+    assert plain["auc, likelihood"] > 0.95 < plain["auc, rmia"]
+    assert distilled["auc, likelihood"] < plain["auc, likelihood"] - 0.2
+    assert short["auc, likelihood"] < plain["auc, likelihood"] - 0.1
+    assert plain["change of ndcg@10"] == 0.0
+    for row in (plain, short, cut, distilled):
+        assert 0.0 <= row["found at 1 % false alarms, rmia"] <= 1.0
+        assert row["fused gain, interval"][0] <= row["fused gain, interval"][1]
+    assert short["cpu s"] < plain["cpu s"] == cut["cpu s"] < distilled["cpu s"]
+
+
+def test_a_way_is_trained_on_the_same_people(case: Case) -> None:
+    for name, way in WAYS.items():
+        other = way.case(case)
+        assert np.array_equal(other.members, case.members), name
+        assert all(np.array_equal(one, two) for one, two in zip(other.drawn, case.drawn, strict=True))
+        assert isinstance(other, DistilledCase) == (DISTILLED in name)
+
+
+def test_the_mean_has_its_draws_beside_it() -> None:
+    rows = [
+        {"name": "a", "seed": seed, "auc, rmia": 0.5 + seed / 10, "auc, rmia, interval": [0.4, 0.9], "cpu s": 2.0}
+        for seed in range(3)
+    ]
+    (found,) = summary(rows)
+    assert (found["name"], found["seeds"], found["cpu s"]) == ("a", 3, 2.0)
+    assert (found["auc, rmia"], found["auc, rmia, from"], found["auc, rmia, to"]) == (0.6, 0.5, 0.7)
+    assert found["draws"] == rows
+    assert "auc, rmia, interval" not in found
