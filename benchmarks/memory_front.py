@@ -5,7 +5,8 @@ that tell the ones from the others, with reference adapters that are trained in 
 validation answers; the test answers are not looked at.
 
 Trainings are kept in the system's folder for temporary files, where ``benchmarks.unlearn`` keeps its own: an
-interrupted run goes on where it was, and rows are written after each.
+interrupted run goes on where it was. Rows are written after each way of each draw; those of other ways and other draws
+stay.
 
 Usage: ``python -m benchmarks.memory_front [--dataset ml-100k] [--seeds 3] [--ways NAME ...]``
 """
@@ -25,7 +26,7 @@ import torch
 from benchmarks.data import NAMES as DATASETS
 from benchmarks.data import Benchmark, item_vectors, read_or_exit
 from benchmarks.methods.compact_model import catalogue_base
-from benchmarks.methods.distilled_case import DistilledCase
+from benchmarks.methods.distilled_case import DistilledCase, Teaching
 from benchmarks.methods.memory_audit import MemoryAudit, Row
 from benchmarks.methods.unlearning_case import KEPT, Case
 from benchmarks.methods.validation import Validation
@@ -45,23 +46,31 @@ class Way:
     Attributes:
         settings: fields of :class:`AdapterSettings` that are not the default.
         rank: that the trained adapter is cut to; None leaves it whole.
-        distilled: fields of :class:`DistilledCase`; None for an ordinary training.
+        teaching: by whom the student of a distillation is taught; None for an ordinary training.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     rank: int | None = None
-    distilled: Mapping[str, Any] | None = None
+    teaching: Teaching | None = None
 
     def case(self, plain: Case) -> Case:
         """The same draw, trained in this way."""
         settings = replace(plain.settings, **self.settings)
-        if self.distilled is None:
+        if self.teaching is None:
             return replace(plain, settings=settings)
-        drawn = (plain.benchmark, plain.base, plain.forgotten, plain.retrainings, plain.seed, settings, plain.kept)
-        return DistilledCase(*drawn, **self.distilled)
+        return DistilledCase.taught_by(replace(plain, settings=settings), self.teaching)
 
 
 PLAIN: Final = "plain"
+FORGETFUL: Final = 16
+"""Rank of teachers that are to remember little: what is beyond it is more of single people than of all."""
+
+
+def teaching(parts: int) -> Teaching:
+    """Each teacher learns from its own part, in as many steps as a training on all, and is cut to a low rank."""
+    return Teaching(parts, own=True, settings=AdapterSettings(batch=64 // parts, dropout=0.5), rank=FORGETFUL)
+
+
 WAYS: Final[Mapping[str, Way]] = {
     PLAIN: Way(),
     "rank 32": Way(rank=32),
@@ -70,8 +79,10 @@ WAYS: Final[Mapping[str, Way]] = {
     "early stopping, 5 epochs": Way({"epochs": 5}),
     "dropout .5": Way({"dropout": 0.5}),
     "dropout .5, rank 32": Way({"dropout": 0.5}, rank=32),
-    "split and distil, 2 parts": Way(distilled={"parts": 2}),
-    "split and distil, 4 parts": Way(distilled={"parts": 4}),
+    "dropout .5, rank 8": Way({"dropout": 0.5}, rank=8),
+    "split and distil, 2 parts": Way(teaching=Teaching(2)),
+    "split and distil, 2 parts, teachers of rank 16": Way({"epochs": 10}, teaching=teaching(2)),
+    "split and distil, 4 parts, teachers of rank 16": Way({"epochs": 10}, teaching=teaching(4)),
 }
 
 
@@ -92,8 +103,15 @@ class Draw:
 
 def summary(rows: Sequence[Row]) -> list[Row]:
     """Of each way the mean over the draws, the spread of some figures, and the draws themselves."""
-    names = list(dict.fromkeys(row["name"] for row in rows))
+    names = sorted({row["name"] for row in rows}, key=list(WAYS).index)
     return [_mean(name, [row for row in rows if row["name"] == name]) for name in names]
+
+
+def joined(before: Sequence[Mapping[str, Any]], rows: Sequence[Row]) -> list[Row]:
+    """The draws of a summary from before, but for those that were measured again, and these."""
+    again = {(row["name"], row["seed"]) for row in rows}
+    kept = [draw for row in before for draw in row["draws"] if (draw["name"], draw["seed"]) not in again]
+    return sorted([*kept, *rows], key=lambda row: int(row["seed"]))
 
 
 def _mean(name: str, draws: list[Row]) -> Row:
@@ -125,8 +143,13 @@ def main() -> None:
         for row in draw_of(benchmark, base, validation, seed).rows(ways):
             sys.stderr.write(f"{row}\n")
             rows.append(row)
-            found = summary(rows)
-            write_results("memory_front", found, 0, {**earlier("memory_front", DATASETS), benchmark.name: found})
+            _write(benchmark.name, rows)
+
+
+def _write(dataset: str, rows: Sequence[Row]) -> None:
+    every = earlier("memory_front", DATASETS)
+    found = summary(joined(every.get(dataset, []), rows))
+    write_results("memory_front", found, 0, {**every, dataset: found})
 
 
 def _arguments() -> Any:

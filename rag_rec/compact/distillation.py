@@ -144,8 +144,9 @@ class Distillation:
         split: of the people.
         known: tokens below this number are in use.
         padding: the token that fills up short rows.
-        settings: of the student and, but for the seed, of the teachers.
+        settings: of the student.
         device: where.
+        teaching: settings of the teachers, but for their seeds; None for those of the student.
     """
 
     base: LlamaForCausalLM
@@ -155,6 +156,7 @@ class Distillation:
     padding: int
     settings: AdapterSettings
     device: torch.device
+    teaching: AdapterSettings | None = None
 
     def __post_init__(self) -> None:
         """Refuse a split of other people."""
@@ -164,13 +166,14 @@ class Distillation:
     def deltas(self) -> Deltas:
         """Train all of them; the student's differences to the base."""
         teachers = [
-            self._merged(_finished(self.teacher(number), self.settings.epochs)) for number in range(len(self.split.saw))
+            self._merged(_finished(self.teacher(number), self._teaching.epochs))
+            for number in range(len(self.split.saw))
         ]
         return _finished(self.student(teachers), self.settings.epochs)
 
     def teacher(self, number: int) -> AdapterTraining:
         """The ordinary training of a teacher, on the people that it may see."""
-        settings = replace(self.settings, seed=teacher_seed(self.settings.seed, number))
+        settings = replace(self._teaching, seed=teacher_seed(self.settings.seed, number))
         windows = self._windows(self.split.learners(number), settings, 0)
         return AdapterTraining(copy.deepcopy(self.base), windows, self.known, settings, self.device)
 
@@ -181,6 +184,10 @@ class Distillation:
         targets = Teachers(teachers, self.split.saw, self.known, self.device)
         read = Interleaved(windows, settings.seed)
         return AdapterTraining(copy.deepcopy(self.base), read, self.known, settings, self.device, targets)
+
+    @property
+    def _teaching(self) -> AdapterSettings:
+        return self.teaching or self.settings
 
     def _windows(self, people: Tokens, settings: AdapterSettings, part: int) -> Windows:
         sequences = [self.people[person] for person in people.tolist()]

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from benchmarks.memory_front import PLAIN, WAYS, Draw, Way, summary
-from benchmarks.methods.distilled_case import DistilledCase
+from benchmarks.memory_front import PLAIN, WAYS, Draw, Way, joined, summary
+from benchmarks.methods.candidate_lists import FittedLists
+from benchmarks.methods.distilled_case import DistilledCase, Teaching
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.validation import Validation
+from rag_rec.candidates.reranker import Reranker
 from tests.benchmarks.methods.memorised import a_case
 
 DISTILLED = "split and distil"
@@ -14,22 +18,32 @@ DISTILLED = "split and distil"
 
 @pytest.fixture(scope="module")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
-    return a_case(tmp_path_factory.mktemp("kept"))
+    """Shorter trainings than elsewhere: here are many."""
+    made = a_case(tmp_path_factory.mktemp("kept"))
+    return replace(made, settings=replace(made.settings, epochs=25))
+
+
+def validation(case: Case) -> Validation:
+    """With the reranker that was fitted on no person."""
+    vectors = np.random.default_rng(0).normal(size=(case.benchmark.n_items, 24)).astype(np.float32)
+    made = Validation(case.benchmark, vectors)
+    made.__dict__["fitted"] = FittedLists(Reranker.default(), [], np.ones(len(case.histories), dtype=np.bool_))
+    return made
 
 
 def test_rows_tell_accuracy_memory_and_cost(case: Case) -> None:
-    vectors = np.random.default_rng(0).normal(size=(30, 24)).astype(np.float32)
-    ways = {PLAIN: Way(), "short": Way({"epochs": 2}), "rank 1": Way(rank=1), DISTILLED: Way(distilled={"parts": 2})}
-    plain, short, cut, distilled = Draw(case, Validation(case.benchmark, vectors)).rows(ways)
+    ways = {PLAIN: Way(), "short": Way({"epochs": 2}), "rank 1": Way(rank=1), DISTILLED: Way(teaching=Teaching(2))}
+    plain, short, cut, distilled = Draw(case, validation(case)).rows(ways)
     assert [row["name"] for row in (plain, short, cut, distilled)] == list(ways)
     assert plain["auc, likelihood"] > 0.95 < plain["auc, rmia"]
-    assert distilled["auc, likelihood"] < plain["auc, likelihood"] - 0.2
+    assert distilled["auc, likelihood"] < plain["auc, likelihood"] - 0.02
     assert short["auc, likelihood"] < plain["auc, likelihood"] - 0.1
     assert plain["change of ndcg@10"] == 0.0
     for row in (plain, short, cut, distilled):
         assert 0.0 <= row["found at 1 % false alarms, rmia"] <= 1.0
         assert row["fused gain, interval"][0] <= row["fused gain, interval"][1]
-    assert short["cpu s"] < plain["cpu s"] == cut["cpu s"] < distilled["cpu s"]
+    assert short["cpu s"] < plain["cpu s"] < distilled["cpu s"]
+    assert cut["cpu s"] == pytest.approx(plain["cpu s"])
 
 
 def test_a_way_is_trained_on_the_same_people(case: Case) -> None:
@@ -42,11 +56,20 @@ def test_a_way_is_trained_on_the_same_people(case: Case) -> None:
 
 def test_the_mean_has_its_draws_beside_it() -> None:
     rows = [
-        {"name": "a", "seed": seed, "auc, rmia": 0.5 + seed / 10, "auc, rmia, interval": [0.4, 0.9], "cpu s": 2.0}
+        {"name": PLAIN, "seed": seed, "auc, rmia": 0.5 + seed / 10, "auc, rmia, interval": [0.4, 0.9], "cpu s": 2.0}
         for seed in range(3)
     ]
     (found,) = summary(rows)
-    assert (found["name"], found["seeds"], found["cpu s"]) == ("a", 3, 2.0)
+    assert (found["name"], found["seeds"], found["cpu s"]) == (PLAIN, 3, 2.0)
     assert (found["auc, rmia"], found["auc, rmia, from"], found["auc, rmia, to"]) == (0.6, 0.5, 0.7)
     assert found["draws"] == rows
     assert "auc, rmia, interval" not in found
+
+
+def test_a_run_keeps_what_it_does_not_measure_again() -> None:
+    before = summary([{"name": name, "seed": seed, "cpu s": 1.0} for name in ("rank 8", PLAIN) for seed in (0, 1)])
+    found = summary(
+        joined(before, [{"name": PLAIN, "seed": 1, "cpu s": 3.0}, {"name": PLAIN, "seed": 2, "cpu s": 5.0}])
+    )
+    assert [(row["name"], row["seeds"], row["cpu s"]) for row in found] == [(PLAIN, 3, 3.0), ("rank 8", 2, 1.0)]
+    assert [draw["seed"] for draw in found[0]["draws"]] == [0, 1, 2]
