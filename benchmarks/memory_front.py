@@ -5,10 +5,10 @@ that tell the ones from the others, with reference adapters that are trained in 
 validation answers; the test answers are not looked at.
 
 Trainings are kept in the system's folder for temporary files, where ``benchmarks.unlearn`` keeps its own: an
-interrupted run goes on where it was. Rows are written after each way of each draw; those of other ways and other draws
-stay.
+interrupted run goes on where it was. Rows are written after each way of each draw; with ``--keep`` those that are
+there are not measured again.
 
-Usage: ``python -m benchmarks.memory_front [--dataset ml-100k] [--seeds 3] [--ways NAME ...]``
+Usage: ``python -m benchmarks.memory_front [--dataset ml-100k] [--seeds 3] [--ways NAME ...] [--keep]``
 """
 
 from __future__ import annotations
@@ -107,11 +107,9 @@ def summary(rows: Sequence[Row]) -> list[Row]:
     return [_mean(name, [row for row in rows if row["name"] == name]) for name in names]
 
 
-def joined(before: Sequence[Mapping[str, Any]], rows: Sequence[Row]) -> list[Row]:
-    """The draws of a summary from before, but for those that were measured again, and these."""
-    again = {(row["name"], row["seed"]) for row in rows}
-    kept = [draw for row in before for draw in row["draws"] if (draw["name"], draw["seed"]) not in again]
-    return sorted([*kept, *rows], key=lambda row: int(row["seed"]))
+def draws_of(found: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """The rows that a summary was made from, those of each seed together."""
+    return sorted((draw for row in found for draw in row["draws"]), key=lambda draw: int(draw["seed"]))
 
 
 def _mean(name: str, draws: list[Row]) -> Row:
@@ -138,18 +136,19 @@ def main() -> None:
     vectors = item_vectors(benchmark.texts)
     base, validation = catalogue_base(benchmark, vectors, BaseSettings()), Validation(benchmark, vectors)
     ways = {name: WAYS[name] for name in WAYS if name in arguments.ways}
-    rows: list[Row] = []
+    rows = draws_of(earlier("memory_front", DATASETS).get(benchmark.name, [])) if arguments.keep else []
     for seed in range(arguments.seeds):
-        for row in draw_of(benchmark, base, validation, seed).rows(ways):
+        known = {row["name"] for row in rows if row["seed"] == seed}
+        left = {name: way for name, way in ways.items() if name not in known}
+        for row in draw_of(benchmark, base, validation, seed).rows(left):
             sys.stderr.write(f"{row}\n")
             rows.append(row)
             _write(benchmark.name, rows)
 
 
 def _write(dataset: str, rows: Sequence[Row]) -> None:
-    every = earlier("memory_front", DATASETS)
-    found = summary(joined(every.get(dataset, []), rows))
-    write_results("memory_front", found, 0, {**every, dataset: found})
+    found = summary(rows)
+    write_results("memory_front", found, 0, {**earlier("memory_front", DATASETS), dataset: found})
 
 
 def _arguments() -> Any:
@@ -157,6 +156,7 @@ def _arguments() -> Any:
     parser.add_argument("--dataset", default="ml-100k", choices=DATASETS)
     parser.add_argument("--seeds", type=int, default=3, help="draws of people")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS), metavar="NAME", help="of training")
+    parser.add_argument("--keep", action="store_true", help="keep the rows that are there, and add the others")
     return parser.parse_args()
 
 

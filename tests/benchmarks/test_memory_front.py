@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.memory_front import PLAIN, WAYS, Draw, Way, joined, summary
+from benchmarks.memory_front import PLAIN, WAYS, Draw, Way, draws_of, summary
 from benchmarks.methods.candidate_lists import FittedLists
 from benchmarks.methods.distilled_case import DistilledCase, Teaching
 from benchmarks.methods.unlearning_case import Case
@@ -66,10 +66,8 @@ def test_the_mean_has_its_draws_beside_it() -> None:
     assert "auc, rmia, interval" not in found
 
 
-def test_a_run_keeps_what_it_does_not_measure_again() -> None:
-    before = summary([{"name": name, "seed": seed, "cpu s": 1.0} for name in ("rank 8", PLAIN) for seed in (0, 1)])
-    found = summary(
-        joined(before, [{"name": PLAIN, "seed": 1, "cpu s": 3.0}, {"name": PLAIN, "seed": 2, "cpu s": 5.0}])
-    )
-    assert [(row["name"], row["seeds"], row["cpu s"]) for row in found] == [(PLAIN, 3, 3.0), ("rank 8", 2, 1.0)]
-    assert [draw["seed"] for draw in found[0]["draws"]] == [0, 1, 2]
+def test_a_run_can_keep_the_draws_that_are_there() -> None:
+    rows = [{"name": name, "seed": seed, "cpu s": float(seed)} for name in ("rank 8", PLAIN) for seed in (1, 0)]
+    found = draws_of(summary(rows))
+    assert [(row["seed"], row["name"]) for row in found] == [(0, PLAIN), (0, "rank 8"), (1, PLAIN), (1, "rank 8")]
+    assert [row["name"] for row in summary(found)] == [PLAIN, "rank 8"]
