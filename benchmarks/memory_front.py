@@ -17,6 +17,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,6 +63,8 @@ class Way:
 
 
 PLAIN: Final = "plain"
+DISTILLED: Final = "split and distil, 2 parts"
+PASSED_ON: Final = ("one part read: people read", "one part read: people of the teacher")
 FORGETFUL: Final = 16
 """Rank of teachers that are to remember little: what is beyond it is more of single people than of all."""
 
@@ -80,7 +83,7 @@ WAYS: Final[Mapping[str, Way]] = {
     "dropout .5": Way({"dropout": 0.5}),
     "dropout .5, rank 32": Way({"dropout": 0.5}, rank=32),
     "dropout .5, rank 8": Way({"dropout": 0.5}, rank=8),
-    "split and distil, 2 parts": Way(teaching=Teaching(2)),
+    DISTILLED: Way(teaching=Teaching(2)),
     "split and distil, 2 parts, teachers of rank 16": Way({"epochs": 10}, teaching=teaching(2)),
     "split and distil, 4 parts, teachers of rank 16": Way({"epochs": 10}, teaching=teaching(4)),
 }
@@ -100,10 +103,16 @@ class Draw:
             audit = MemoryAudit(way.case(self.plain), way.rank)
             yield {"name": name, "seed": self.plain.seed, **audit.row(against, self.validation)}
 
+    def passed_on(self) -> Iterator[Row]:
+        """What a student remembers that read one of two parts: of these people, and of those whom its teacher saw."""
+        audit = MemoryAudit(WAYS[DISTILLED].case(self.plain))
+        for name, row in zip(PASSED_ON, audit.passed_on(), strict=True):
+            yield {"name": name, "seed": self.plain.seed, **row}
+
 
 def summary(rows: Sequence[Row]) -> list[Row]:
     """Of each way the mean over the draws, the spread of some figures, and the draws themselves."""
-    names = sorted({row["name"] for row in rows}, key=list(WAYS).index)
+    names = sorted({row["name"] for row in rows}, key=[*WAYS, *PASSED_ON].index)
     return [_mean(name, [row for row in rows if row["name"] == name]) for name in names]
 
 
@@ -140,7 +149,9 @@ def main() -> None:
     for seed in range(arguments.seeds):
         known = {row["name"] for row in rows if row["seed"] == seed}
         left = {name: way for name, way in ways.items() if name not in known}
-        for row in draw_of(benchmark, base, validation, seed).rows(left):
+        draw = draw_of(benchmark, base, validation, seed)
+        more = draw.passed_on() if DISTILLED in ways and PASSED_ON[0] not in known else ()
+        for row in chain(draw.rows(left), more):
             sys.stderr.write(f"{row}\n")
             rows.append(row)
             _write(benchmark.name, rows)

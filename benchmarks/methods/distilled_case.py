@@ -56,26 +56,40 @@ class DistilledCase(Case):
         how = ["distilled", asdict(self.teaching), split.part.tolist()]
         return self.kept_or_made(people, settings, lambda: self._made(people, split, settings), *how)
 
+    def one_part(self) -> Trained:
+        """As the original, but the student reads the first part alone: of the others it knows what teachers tell."""
+        settings = replace(self.settings, seed=self.seed)
+        split = self._split(len(self.members), self.seed)
+        how = ["one part", asdict(self.teaching), split.part.tolist()]
+        return self.kept_or_made(self.members, settings, lambda: self._made(self.members, split, settings, [0]), *how)
+
+    def part(self, number: int) -> Items:
+        """The members of a part, sorted."""
+        return self.members[self._split(len(self.members), self.seed).of(number)]
+
     def _split(self, people: int, seed: int) -> Split:
         parts = self.teaching.parts
         part = parts_at_random(people, parts, seed)
         return Split.own(part, parts) if self.teaching.own else Split.others(part, parts)
 
-    def _made(self, people: Items, split: Split, settings: AdapterSettings) -> Trained:
+    def _made(
+        self, people: Items, split: Split, settings: AdapterSettings, read: Sequence[int] | None = None
+    ) -> Trained:
         ordinary = replace(Case(**_own(self)), settings=self.teaching.settings or self.settings)
         seeds = [teacher_seed(settings.seed, number) for number in range(len(split.saw))]
         teachers = [ordinary.trained(people[split.learners(number)], seed) for number, seed in enumerate(seeds)]
-        return self._taught(people, split, settings, teachers)
-
-    def _taught(self, people: Items, split: Split, settings: AdapterSettings, teachers: Sequence[Trained]) -> Trained:
-        started, vocabulary = time.process_time(), self.base.vocabulary
-        sequences = [TokenSequence(np.array([BOS]), vocabulary.first_item + items) for items in self.of(people)]
-        distillation = Distillation(self.base.model, sequences, split, vocabulary.first_spare, PAD, settings, CPU)
-        student = distillation.student([each.truncated(self.teaching.rank).model() for each in teachers])
+        started = time.process_time()
+        models = [each.truncated(self.teaching.rank).model() for each in teachers]
+        student = self._distillation(people, split, settings).student(models, read)
         for _ in range(settings.epochs):
             student.epoch(lambda _: None)
         seconds = time.process_time() - started + sum(each.seconds for each in teachers)
         return Trained(self.base, student.deltas(), seconds)
+
+    def _distillation(self, people: Items, split: Split, settings: AdapterSettings) -> Distillation:
+        vocabulary = self.base.vocabulary
+        sequences = [TokenSequence(np.array([BOS]), vocabulary.first_item + items) for items in self.of(people)]
+        return Distillation(self.base.model, sequences, split, vocabulary.first_spare, PAD, settings, CPU)
 
 
 def _own(case: Case) -> dict[str, Any]:

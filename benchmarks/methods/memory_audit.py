@@ -7,13 +7,15 @@ somebody who attacks it would do.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.methods.compact_model import Floats, Trained, choices, next_items, untrained
+from benchmarks.methods.compact_model import Floats, Items, Trained, choices, next_items, untrained
+from benchmarks.methods.distilled_case import DistilledCase
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.validation import Validation
 from rag_rec.evaluation.audit.attacks import (
@@ -91,9 +93,21 @@ class MemoryAudit:
 
     def attacks(self) -> Row:
         """How well each attack tells members from outsiders."""
+        return self._attacks(self.said.reading, self.case.members)
+
+    def passed_on(self) -> Iterator[Row]:
+        """Attacks on a student that read the first part of its people alone, part by part."""
+        case = self.case
+        if isinstance(case, DistilledCase):
+            reading = self._reading(case.one_part().truncated(self.rank))
+            for number in range(case.teaching.parts):
+                yield self._attacks(reading, case.part(number))
+
+    def _attacks(self, reading: Reading, inside: Items) -> Row:
         row: Row = {}
-        found = scores(self.said.reading, self._references)
-        strengths = {name: Strength.of(found[name], self.members, self.case.seed) for name in ATTACKS}
+        found, outside = scores(reading, self._references), np.flatnonzero(~self.members)
+        people, members = np.concatenate([inside, outside]), np.arange(len(inside) + len(outside)) < len(inside)
+        strengths = {name: Strength.of(found[name][people], members, self.case.seed) for name in ATTACKS}
         for name, strength in strengths.items():
             row |= {f"auc, {name}": strength.auc, f"auc, {name}, interval": list(strength.interval)}
         for name in (LIKELIHOOD, RMIA):

@@ -177,13 +177,17 @@ class Distillation:
         windows = self._windows(self.split.learners(number), settings, 0)
         return AdapterTraining(copy.deepcopy(self.base), windows, self.known, settings, self.device)
 
-    def student(self, teachers: Sequence[LlamaForCausalLM]) -> AdapterTraining:
-        """The training of the student by trained teachers, in the order of ``split.saw``."""
-        settings, parts = self.settings, self.split.saw.shape[1]
-        windows = [self._windows(self.split.of(part), settings, part) for part in range(parts)]
+    def student(self, teachers: Sequence[LlamaForCausalLM], read: Sequence[int] | None = None) -> AdapterTraining:
+        """The training of the student by trained teachers, in the order of ``split.saw``.
+
+        ``read`` names the parts that it reads; None is all, and with fewer one can tell whom it remembers through whom.
+        """
+        settings = self.settings
+        parts = range(self.split.saw.shape[1]) if read is None else read
+        windows = [self._windows(self.split.of(part), settings, part) for part in parts]
         targets = Teachers(teachers, self.split.saw, self.known, self.device)
-        read = Interleaved(windows, settings.seed)
-        return AdapterTraining(copy.deepcopy(self.base), read, self.known, settings, self.device, targets)
+        batches = Interleaved(windows, settings.seed)
+        return AdapterTraining(copy.deepcopy(self.base), batches, self.known, settings, self.device, targets)
 
     @property
     def _teaching(self) -> AdapterSettings:

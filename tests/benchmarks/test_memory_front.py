@@ -5,15 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.memory_front import PLAIN, WAYS, Draw, Way, draws_of, summary
+from benchmarks.memory_front import DISTILLED, PASSED_ON, PLAIN, WAYS, Draw, Way, draws_of, summary
 from benchmarks.methods.candidate_lists import FittedLists
 from benchmarks.methods.distilled_case import DistilledCase, Teaching
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.validation import Validation
 from rag_rec.candidates.reranker import Reranker
 from tests.benchmarks.methods.memorised import a_case
-
-DISTILLED = "split and distil"
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +44,19 @@ def test_rows_tell_accuracy_memory_and_cost(case: Case) -> None:
     assert cut["cpu s"] == pytest.approx(plain["cpu s"])
 
 
+def test_a_student_remembers_those_whom_only_its_teacher_saw(case: Case) -> None:
+    read, taught = Draw(case).passed_on()
+    assert [read["name"], taught["name"]] == list(PASSED_ON)
+    assert read["auc, likelihood"] < 0.7
+    assert taught["auc, likelihood"] > 0.9
+
+
 def test_a_way_is_trained_on_the_same_people(case: Case) -> None:
     for name, way in WAYS.items():
         other = way.case(case)
         assert np.array_equal(other.members, case.members), name
         assert all(np.array_equal(one, two) for one, two in zip(other.drawn, case.drawn, strict=True))
-        assert isinstance(other, DistilledCase) == (DISTILLED in name)
+        assert isinstance(other, DistilledCase) == ("distil" in name)
 
 
 def test_the_mean_has_its_draws_beside_it() -> None:

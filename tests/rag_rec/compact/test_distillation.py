@@ -68,6 +68,7 @@ def test_people_are_read_by_the_teachers_that_may_and_by_the_student() -> None:
     for number in range(2):
         assert reads(made.teacher(number)) == first_items(split.of(1 - number))
     assert reads(made.student(models(2))) == first_items(np.arange(20))
+    assert reads(made.student(models(2), read=[1])) == first_items(split.of(1))
 
 
 def test_targets_are_the_mean_of_those_that_never_saw_the_part() -> None:
