@@ -5,8 +5,8 @@ what it learns after a person's items is not the item that the person chose, but
 never saw the person: the mean of their distributions. This is the self-distillation of Tang et al., "Mitigating
 Membership Inference Attacks by Self-Distillation Through a Novel Ensemble Architecture" (SELENA), USENIX Security 2022.
 
-It is no proof. The student reads what a person chose, and a teacher of one person has seen others. What is left is
-measured in ``docs/unlearning.md``.
+It is no proof. A teacher of one person has seen others, and what it remembers of them shows in what it expects after
+the first one's items: a student can remember people whom it never read. ``docs/unlearning.md`` has the figures.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def probabilities(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
 
 
 def reads(training: AdapterTraining) -> set[int]:
-    """The first items of the people of a training: everybody here has their own."""
+    """The first items of the people of a training: each person here has their own."""
     batches: Sequence[Batch] = training._windows.batches(0)
     return {int(row[1]) for batch in batches for row in batch.tokens if row[0] == 0}
 
@@ -62,7 +62,7 @@ def test_no_teacher_of_a_person_saw_the_person(split: Split) -> None:
 
 def test_people_are_read_by_the_teachers_that_may_and_by_the_student() -> None:
     settings = replace(SETTINGS, context=64)
-    few = PEOPLE[:20]  # nobody begins as another one does
+    few = PEOPLE[:20]  # each begins with an item of their own
     split = Split.others(parts_at_random(20, 2, 0), 2)
     made = Distillation(a_base(), few, split, KNOWN, 1, settings, CPU)
     for number in range(2):
