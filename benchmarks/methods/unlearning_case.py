@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -140,21 +141,27 @@ class Case:
     def trained(self, people: Items, seed: int) -> Trained:
         """A training on some people, or the same one from an earlier run."""
         settings = replace(self.settings, seed=seed)
-        path = self.kept / f"{self._key(people, settings)}.safetensors"
+        return self.kept_or_made(people, settings, lambda: train(self.base, self.of(people), settings))
+
+    def kept_or_made(
+        self, people: Items, settings: AdapterSettings, make: Callable[[], Trained], *how: object
+    ) -> Trained:
+        """What an earlier run made of some people in this way, or what is made now; ``how`` tells ways apart."""
+        path = self.kept / f"{self._key(people, settings, *how)}.safetensors"
         if path.exists():
             found = load_file(path)
             return Trained(self.base, found, float(found.pop(SECONDS)))
-        made = train(self.base, self.of(people), settings)
+        made = make()
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".tmp")
         save_file({**made.deltas, SECONDS: torch.tensor(made.seconds)}, unfinished)
         unfinished.replace(path)
         return made
 
-    def _key(self, people: Items, settings: AdapterSettings) -> str:
+    def _key(self, people: Items, settings: AdapterSettings, *how: object) -> str:
         """Of all that a training depends on."""
         used = {name: value for name, value in asdict(settings).items() if name != "reserve"}  # the people are chosen
-        digest = hashlib.sha256(orjson.dumps([used, people.tolist()]))
+        digest = hashlib.sha256(orjson.dumps([used, people.tolist(), *how]))
         for items in self.of(people):
             digest.update(items.tobytes())
         for _, weight in sorted(self.base.model.state_dict().items()):

@@ -47,10 +47,14 @@ class TokenSequence:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """``tokens`` int64 [b, l], padded on the right, and ``targets`` int64 [b, l]: the token to come, or NO_TARGET."""
+    """``tokens`` int64 [b, l], padded on the right, and ``targets`` int64 [b, l]: the token to come, or NO_TARGET.
+
+    ``part`` is that of the people, where they are split into parts.
+    """
 
     tokens: Tokens
     targets: Tokens
+    part: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Windows:
         size: windows in a batch.
         padding: the token that fills up short rows.
         seed: of the cuts and of the order.
+        part: which part of the people they are, where they are split into parts.
     """
 
     sequences: Sequence[TokenSequence]
@@ -70,6 +75,7 @@ class Windows:
     size: int
     padding: int
     seed: int
+    part: int = 0
 
     def batches(self, epoch: int) -> list[Batch]:
         """The batches of an epoch; every item of every sequence is the target of exactly one position."""
@@ -95,7 +101,7 @@ class Windows:
             read = len(window.tokens) - 1
             tokens[row, :read] = window.tokens[:-1]
             targets[row, window.learned - 1 : read] = window.tokens[window.learned :]
-        return Batch(tokens, targets)
+        return Batch(tokens, targets, self.part)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from transformers import LlamaForCausalLM
 
 from rag_rec.adapters.checkpoint import Arrays, TrainingState
 from rag_rec.compact.adapter import Deltas, trained_weights
-from rag_rec.compact.sequences import NO_TARGET, Batch, Windows
+from rag_rec.compact.sequences import NO_TARGET, Batch
 from rag_rec.errors import InvalidInput
 
 DROPPED = ("embed_tokens", "o_proj", "down_proj")
@@ -33,6 +34,16 @@ MOST_RESERVED = 0.5
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """What AdamW keeps of every weight."""
+
+Targets = Callable[[Batch], Tensor]
+"""What to learn at the targets of a batch: probabilities of the tokens in use, float32 [targets, tokens in use]."""
+
+
+class Batches(Protocol):
+    """The people, as batches of windows."""
+
+    def batches(self, epoch: int) -> Sequence[Batch]:
+        """The batches of an epoch, the same in every run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +115,18 @@ class AdapterTraining:
             negatives, so that nothing is held against a new item.
         settings: how.
         device: where.
+        targets: what to learn in place of the items that were chosen, over the whole softmax; see
+            :mod:`rag_rec.compact.distillation`.
     """
 
-    def __init__(
-        self, model: LlamaForCausalLM, windows: Windows, known: int, settings: AdapterSettings, device: torch.device
+    def __init__(  # noqa: PLR0913 - what is trained, on whom, and how
+        self,
+        model: LlamaForCausalLM,
+        windows: Batches,
+        known: int,
+        settings: AdapterSettings,
+        device: torch.device,
+        targets: Targets | None = None,
     ) -> None:
         nn.Module.to(model, device)
         self._model = model
@@ -116,6 +135,7 @@ class AdapterTraining:
         self._known = known
         self._settings = settings
         self._device = device
+        self._targets = targets
         self._weights = _only_matrices(model)
         self._base = {name: weight.detach().clone() for name, weight in self._weights.items()}
         self._optimiser = torch.optim.AdamW(self._weights.values(), settings.rate, (0.9, 0.98), weight_decay=0.0)
@@ -202,6 +222,8 @@ class AdapterTraining:
         hidden = self._model.model(input_ids=tokens, use_cache=False).last_hidden_state
         learned = targets != NO_TARGET
         head = self._model.lm_head.weight[: self._known]
+        if self._targets is not None:
+            return functional.cross_entropy(hidden[learned] @ head.T, self._targets(batch))
         if self._known <= self._settings.sampled_above:
             return functional.cross_entropy(hidden[learned] @ head.T, targets[learned])
         return sampled_loss(hidden[learned], head, targets[learned], self._settings.negatives, self._draws)
