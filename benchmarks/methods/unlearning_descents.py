@@ -19,7 +19,7 @@ from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.unlearning_student import RATE, Loss, Student, batches, endless, loss, losses, targets
 from rag_rec.compact.sequences import Batch
 
-MOST_STEPS: Final = 300
+MOST_STEPS: Final = 100
 ASCENT_RATE: Final = 3e-4
 NPO_BETA: Final = 0.1
 ASCENT_WEIGHT: Final = 0.2

@@ -15,10 +15,13 @@ from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.unlearning_descents import Watch
 from benchmarks.methods.unlearning_student import Student, batches
 from benchmarks.methods.unlearning_teachers import pupil_of
-from rag_rec.compact.likelihood import Likelihood
+from rag_rec.compact.sequences import TokenSequence
+from rag_rec.compact.stop import samples_of
+from rag_rec.compact.vocabulary import BOS
 from rag_rec.evaluation.audit.distance import jensen_shannon
 from rag_rec.evaluation.membership import Floats
 from rag_rec.influence import removal
+from rag_rec.influence.curvature import Samples
 from rag_rec.influence.removal import Effort, Rest, gradient_at_stop
 from rag_rec.influence.vectors import add
 
@@ -32,7 +35,9 @@ HALVINGS: Final = 7
 def influence(case: Case, effort: Effort, drawn: int | None) -> Trained:
     """Steps of Newton's method on what remains (:mod:`rag_rec.influence.removal`).
 
-    The gradient at which the training stopped is not counted: a training would keep it.
+    Windows are cut as the product cuts them (:mod:`rag_rec.compact.stop`): those of a person who stays are the same with
+    and without the others, or the difference of the gradients would be that of the cuts as well. The gradient at which
+    the training stopped is not counted: a training would keep it.
 
     Args:
         case: the draw.
@@ -40,10 +45,9 @@ def influence(case: Case, effort: Effort, drawn: int | None) -> Trained:
         drawn: batches that the curvature is taken from; None for all.
     """
     base, deltas = case.base, case.original.deltas
-    likelihood = Likelihood(copy.deepcopy(base.model), base.vocabulary.first_spare)
-    stop = gradient_at_stop(deltas, deltas, 0.0, likelihood.samples(batches(case, case.members)))
+    stop = gradient_at_stop(deltas, deltas, 0.0, _samples(case, case.members))
     started = time.process_time()
-    left = likelihood.samples(batches(case, case.retained))
+    left = _samples(case, case.retained)
     found = removal.without(removal.Trained(deltas, deltas, 0.0, stop), Rest(left, left[:drawn]), effort)
     return Trained(base, found.weights, time.process_time() - started)
 
@@ -79,6 +83,12 @@ def trusted(case: Case, effort: Effort, drawn: int | None) -> Trained:
     else:
         low = 1.0
     return replace(_part(case.original, moved, low), seconds=moved.seconds + time.process_time() - started)
+
+
+def _samples(case: Case, people: Items) -> list[Samples]:
+    base, first = replace(case.base, model=copy.deepcopy(case.base.model)), case.base.vocabulary.first_item
+    written = [TokenSequence(np.array([BOS]), first + items) for items in case.of(people)]
+    return samples_of(base, written, base.vocabulary.first_spare, case.settings)
 
 
 class _Said:
