@@ -35,9 +35,9 @@ HALVINGS: Final = 7
 def influence(case: Case, effort: Effort, drawn: int | None) -> Trained:
     """Steps of Newton's method on what remains (:mod:`rag_rec.influence.removal`).
 
-    Windows are cut as the product cuts them (:mod:`rag_rec.compact.stop`): those of a person who stays are the same with
-    and without the others, or the difference of the gradients would be that of the cuts as well. The gradient at which
-    the training stopped is not counted: a training would keep it.
+    Windows are cut as the product cuts them (:mod:`rag_rec.compact.stop`): those of a person who stays are the same
+    with and without the others, or the difference of the gradients would be that of the cuts as well. The gradient at
+    which the training stopped is not counted: a training would keep it.
 
     Args:
         case: the draw.
