@@ -143,9 +143,9 @@ class AdapterFindings:
     def _unreadable(self) -> set[str]:
         """Adapters of which it is not known any more who left them by a way that is not exact."""
         damaged = {name for name, measured in self._on_disk.items() if measured is None}
-        return damaged and damaged - {
-            told.adapter for told in self._store.measured_removals()
-        }  # a query only if need be
+        if not damaged:  # nearly always: no query
+            return set()
+        return damaged - {told.adapter for told in self._store.measured_removals()}
 
     @cached_property
     def _on_disk(self) -> dict[str, dict[str, Measured] | None]:
