@@ -26,6 +26,8 @@ HASH = "0" * 64
 REFUSING = (
     "adapter list",
     "adapter retrain",
+    "adapter unlearn",
+    "audit adapter",
     "audit list",
     "backup FILE",
     "compact activate none",
