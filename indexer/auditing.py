@@ -7,7 +7,7 @@ saw the stand-ins, has to fail. Everything is in memory, and nothing is publishe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from indexer.compact_build import CompactBuilder
+from indexer.compact_build import CompactBuilder, tell_epoch
 from indexer.influencing import Step
 from indexer.remainder import Remainder
 from indexer.trial import require_reserve, stand_ins, with_deltas
 from rag_rec.adapters.publishing import forgotten_since
 from rag_rec.compact.adapter import Deltas, served
 from rag_rec.compact.base import Base
-from rag_rec.compact.reading import after, choices
+from rag_rec.compact.reading import Floats, after, choices
 from rag_rec.compact.sequences import TokenSequence, Windows
 from rag_rec.compact.training import AdapterTraining
 from rag_rec.compact.vocabulary import PAD
@@ -101,16 +101,14 @@ class AdapterAudit:
     def _trained(self, remainder: Remainder, people: Sequence[TokenSequence], number: int) -> dict[str, Tensor]:
         """A training without the stand-ins, as the one of the adapter in use was made, with another seed."""
         self.builder.progress.stage(f"training {number} of {self.trainings}", 100)
-        told, settings = (
-            Percent(self.builder.progress),
-            replace(remainder.settings, seed=remainder.settings.seed + number),
-        )
+        told = Percent(self.builder.progress)
+        settings = replace(remainder.settings, seed=remainder.settings.seed + number)
         windows = Windows(people, settings.context, settings.batch, PAD, settings.seed)
         model = with_deltas(remainder.base, {})
         model.requires_grad_(True)
         training = AdapterTraining(model, windows, remainder.known, settings, torch.device(self.builder.how.device))
         while training.finished < settings.epochs:
-            training.epoch(partial(_tell, told, training.finished, settings.epochs))
+            training.epoch(partial(tell_epoch, told, training.finished, settings.epochs))
         return served(training.deltas(), remainder.rank)
 
 
@@ -138,14 +136,13 @@ class _Reader:
             {name: states for name, (_, states) in said.items()},
         )
 
-    def untrained(self) -> Any:
+    def untrained(self) -> Floats:
         """Mean log-probability of everybody's choices under the base, float64 [people]."""
         return self.view({}).reading.likelihood
 
 
 def _said(battery: Battery, view: View) -> dict[str, Any]:
     verdict, nearer = battery.verdict(view), battery.nearer(view)
-    attacks: Mapping[str, Any] = battery.attacks(view)
     return {
         "passed": verdict.passed,
         "outside": verdict.failed,
@@ -156,7 +153,7 @@ def _said(battery: Battery, view: View) -> dict[str, Any]:
                 "found_at_1_percent_false_alarms": each.found,
                 "found_interval": list(each.found_interval),
             }
-            for name, each in attacks.items()
+            for name, each in battery.attacks(view).items()
         },
         "figures": {
             check.name: {
@@ -170,7 +167,3 @@ def _said(battery: Battery, view: View) -> dict[str, Any]:
         "nearer_than_in_use": {"change": round(nearer.change, 5), "p": round(nearer.p, 4)},
         "rmia_by_stratum": {name: round(each, 4) for name, each in battery.strata(view).items()},
     }
-
-
-def _tell(told: Percent, finished: int, epochs: int, share: float) -> None:
-    told.share((finished + share) / epochs)

@@ -225,7 +225,7 @@ class CompactBuilder:
         self.progress.stage("adapter", 100)
         told = Percent(self.progress)
         while training.finished < epochs:
-            training.epoch(partial(_tell_epoch, told, training.finished, epochs))
+            training.epoch(partial(tell_epoch, told, training.finished, epochs))
             with publisher.writing(people.epoch):
                 checkpoints.save(Checkpoint(training.state(), people.epoch))
         return training.loss
@@ -260,7 +260,8 @@ def _write(folder: Path, deltas: Deltas, rank: int, base: str, stop: Mapping[str
         write_stop(folder, stop)
 
 
-def _tell_epoch(told: Percent, finished: int, epochs: int, share: float) -> None:
+def tell_epoch(told: Percent, finished: int, epochs: int, share: float) -> None:
+    """Say how far a training has come, within the epoch that follows the finished ones."""
     told.share((finished + share) / epochs)
 
 

@@ -18,11 +18,11 @@ from indexer.compact_build import CompactBuilder, alone
 from indexer.remainder import RETRAIN, Remainder
 from indexer.trial import Trial, stand_ins
 from rag_rec.adapters.measured import Measured
-from rag_rec.adapters.removal import Removal
+from rag_rec.adapters.removal import Removal, waiting
 from rag_rec.compact.adapter import served
 from rag_rec.compact.sequences import TokenSequence
 from rag_rec.engine.tending import occupied
-from rag_rec.errors import InvalidInput
+from rag_rec.errors import Busy, InvalidInput
 from rag_rec.influence.curvature import GaussNewton, Samples, total_gradient
 from rag_rec.influence.removal import Effort
 from rag_rec.influence.solver import solve
@@ -53,11 +53,15 @@ class Influence:
         Raises:
             InvalidInput: the adapter keeps nothing to remove people by, a solve diverged, or the trial failed.
             NotReady: there is no compact generator.
+            Busy: other requests wait than these, or as in the protocol.
         """
         builder, told = self.builder, self.builder.progress
         with alone(builder.compact), occupied(builder.settings, builder.store) as place:
             told.stage("read people", 0)
-            step = Step.at(Remainder.read(builder), self.effort)
+            remainder = Remainder.read(builder)
+            if set(waiting(builder.compact, builder.store)) != set(requests):  # their receipts would not say so
+                raise Busy("A person was forgotten meanwhile: run the same command again.")
+            step = Step.at(remainder, self.effort)
             told.stage("trial", 0)
             measured = step.on_trial(len(requests), self.name)
             if measured.problem:

@@ -51,7 +51,7 @@ class Plan:
             InvalidInput: no request waits.
         """
         if not requests:
-            raise InvalidInput("No forget request waits for the adapter in use: there is nobody to take out of it.")
+            raise InvalidInput("No forget request waits for the adapter in use: forget a person first.")
         if asked is Method.RETRAIN:
             return cls(requests, asked)
         spent, learned = _spent(compact)

@@ -49,7 +49,7 @@ class Unlearning:
                 pending = [] if engine is None else await self._service.inspections.run(engine.officer.pending)
                 if pending:
                     await self._run()
-            except Exception as error:  # the next look is not far
+            except Exception as error:  # as every duty it goes on, whatever one look meets
                 self._service.log.error("unlearning_failed", code=getattr(error, "code", type(error).__name__))
 
     async def _run(self) -> None:

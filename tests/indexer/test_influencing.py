@@ -28,6 +28,7 @@ from rag_rec.home.opening import store_of
 from rag_rec.influence.removal import Effort
 from rag_rec.layers.finding import LayerName, Status
 from rag_rec.layers.records import ForgetState
+from rag_rec.progress.protocol import Progress
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore
 from rag_rec.store.records import Selection
@@ -68,9 +69,9 @@ def used(settings: Settings) -> str:
     return found.adapter
 
 
-def unlearn(settings: Settings, store: SqlStore, effort: Effort = FORGETS) -> str:
+def unlearn(settings: Settings, store: SqlStore, effort: Effort = FORGETS, progress: Progress | None = None) -> str:
     requests = waiting(AdapterStore(settings.compact), store)
-    return Influence(builder_of(settings, store), effort).remove(requests)
+    return Influence(builder_of(settings, store, progress), effort).remove(requests)
 
 
 def settle(settings: Settings, store: SqlStore) -> int:
@@ -211,7 +212,7 @@ def test_a_removal_that_is_killed_has_changed_nothing_and_comes_out_the_same(
     old = used(settings)
     forget_in(settings, "user-2")
     with pytest.raises(Stopped):
-        Influence(builder_of(settings, store, Killed("", 0)), FORGETS).remove(["r"])
+        unlearn(settings, store, progress=Killed("", 0))
     assert (used(settings), len(store.debts())) == (old, 1)
     other = copied(made, tmp_path / "other")
     forget_in(other, "user-2")
@@ -284,8 +285,23 @@ def test_nobody_may_be_forgotten_meanwhile(settings: Settings, store: SqlStore) 
     old = used(settings)
     forget_in(settings, "user-2")
     with pytest.raises(Busy, match="run the same command again"):
-        Influence(builder_of(settings, store, Forgetting("", 0)), FORGETS).remove(["r"])
+        unlearn(settings, store, progress=Forgetting("", 0))
     assert (used(settings), len(store.debts())) == (old, 2)
+
+
+def test_a_request_that_came_before_the_people_were_read_is_not_passed_over(
+    settings: Settings, store: SqlStore
+) -> None:
+    """Its receipt would say PROVEN of a person who was only suppressed."""
+    old = used(settings)
+    planned = [forget_in(settings, "user-2").request_id]
+    late = forget_in(settings, "user-8").request_id
+    with pytest.raises(Busy, match="run the same command again"):
+        Influence(builder_of(settings, store), FORGETS).remove(planned)
+    assert (used(settings), len(store.debts())) == (old, 2)
+    unlearn(settings, store)
+    assert settle(settings, store) == 2
+    assert adapter_line(store, late)["status"] == Status.MEASURED
 
 
 def test_what_came_after_the_training_is_not_learned(

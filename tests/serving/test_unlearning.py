@@ -83,7 +83,7 @@ def test_a_command_that_cannot_be_run_is_tried_again(service: Service, log: io.B
 
 
 def test_without_a_request_that_waits_nothing_is_run(
-    service: Service, waiting: list[ForgetRecord], tmp_path: Path
+    service: Service, waiting: list[ForgetRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting.clear()
     looked = []
@@ -93,7 +93,7 @@ def test_without_a_request_that_waits_nothing_is_run(
         looked.append(1)
         return waiting
 
-    engine.officer.pending = pending  # type: ignore[method-assign]
+    monkeypatch.setattr(engine.officer, "pending", pending)
     trace = tmp_path / "run"
 
     async def look() -> None:

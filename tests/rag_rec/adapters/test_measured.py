@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,9 +43,9 @@ def test_a_receipt_says_what_was_measured_and_that_it_is_no_proof() -> None:
         ({"lost": (0.2, 0.11, 0.3)}, "0.20 nats less likely"),
     ],
 )
-def test_a_removal_that_left_something_or_did_damage_has_a_problem(changes: dict[str, object], why: str) -> None:
+def test_a_removal_that_left_something_or_did_damage_has_a_problem(changes: dict[str, Any], why: str) -> None:
     assert MEASURED.problem is None
-    problem = replace(MEASURED, **changes).problem  # type: ignore[arg-type]
+    problem = replace(MEASURED, **changes).problem
     assert problem is not None and why in problem
 
 

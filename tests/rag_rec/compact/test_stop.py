@@ -53,7 +53,9 @@ def test_it_is_the_gradient_of_the_mean_over_all_choices_in_their_windows() -> N
             losses.append(functional.cross_entropy(logits, torch.tensor(person.items[place])))
     torch.autograd.backward(torch.stack(losses).mean())
     for name, found in stop_of(base(), deltas, people(5), KNOWN, SETTINGS).items():
-        assert torch.allclose(found, weights[name].grad, atol=1e-6)  # type: ignore[arg-type]
+        expected = weights[name].grad
+        assert expected is not None
+        assert torch.allclose(found, expected, atol=1e-6)
 
 
 def test_a_person_pulls_the_same_whoever_else_is_read() -> None:
