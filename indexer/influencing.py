@@ -38,7 +38,7 @@ class Influence:
 
     Attributes:
         builder: of the system, with the settings of the adapter in use.
-        effort: of the solves.
+        effort: damping and products of the solves; there is one round, since a second one went astray.
     """
 
     builder: CompactBuilder
