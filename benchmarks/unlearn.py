@@ -35,7 +35,7 @@ from benchmarks.methods.compact_model import Trained, catalogue_base, untrained
 from benchmarks.methods.unlearning_battery import Battery
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.unlearning_descents import ascent, further, label_flip, negative_preference
-from benchmarks.methods.unlearning_influence import influence, repaired, trusted
+from benchmarks.methods.unlearning_influence import DRAWN, at_once, influence, repaired, trusted
 from benchmarks.methods.unlearning_relearning import steps_to_relearn
 from benchmarks.methods.unlearning_shards import Shards, together
 from benchmarks.methods.unlearning_teachers import bad_teacher, e2urec
@@ -56,8 +56,6 @@ LEFT_TO_DRAWS: Final = {"p", f"auc, {RMIA}, {STRATA[1]}"}
 """Figures of a draw whose mean is not in the summary."""
 SURE: Final = 0.05
 """Below it a draw counts as nearer to the retrainings than the original."""
-DRAWN: Final = 8
-"""Batches that the curvature is taken from, as many as the product takes."""
 Row = dict[str, Any]
 Way = Callable[[Case], Trained]
 
@@ -65,6 +63,8 @@ WAYS: Final[Mapping[str, Way]] = {
     "influence, damping 1e-2": partial(influence, effort=Effort(1e-2, 20, careful=False), drawn=DRAWN),
     "influence, damping 1e-3": partial(influence, effort=Effort(1e-3, 15, careful=False), drawn=DRAWN),
     "influence, damping 1e-4": partial(influence, effort=Effort(1e-4, 15, careful=False), drawn=DRAWN),
+    "influence, EK-FAC, damping 1e-2": partial(at_once, damping=1e-2),
+    "influence, EK-FAC, damping 1e-3": partial(at_once, damping=1e-3),
     "influence, careful": partial(influence, effort=Effort(1e-2, 10, rounds=4), drawn=DRAWN),
     "influence, repaired": partial(repaired, effort=Effort(1e-3, 15, careful=False), drawn=DRAWN),
     "influence, shortened": partial(trusted, effort=Effort(1e-3, 15, careful=False), drawn=DRAWN),
@@ -86,13 +86,15 @@ REQUESTS: Final = (1, 10)
 """How many people leave at once, besides all the forgotten."""
 
 
-def rows_of(case: Case, ways: Mapping[str, Way], shards: Sequence[tuple[int, int]] = ()) -> Iterator[Row]:
-    """What each way reaches on one draw, and so many shards with so many epochs together."""
-    battery = Battery(case)
+def rows_of(
+    case: Case, ways: Mapping[str, Way], shards: Sequence[tuple[int, int]] = (), *, drawn: bool = True
+) -> Iterator[Row]:
+    """What each way reaches on one draw, and so many shards with so many epochs together; see :class:`Battery`."""
+    battery = Battery(case, drawn=drawn)
     seconds = float(np.mean([each.seconds for each in case.without]))
-    yield _row(NOTHING, battery, replace(case.original, seconds=0.0))
+    yield _row(NOTHING, battery, replace(case.original, seconds=0.0), battery.original)
     yield _row(NO_ADAPTER, battery, untrained(case.base))
-    retrained = _row(RETRAIN, battery, replace(case.without[-1], seconds=seconds))
+    retrained = _row(RETRAIN, battery, replace(case.without[-1], seconds=seconds), battery.kept_out)
     yield retrained | {_requests(people): seconds for people in REQUESTS}
     for name, way in ways.items():
         try:
@@ -145,8 +147,8 @@ def _requests(people: int) -> str:
     return f"cpu s, {people} at once"
 
 
-def _row(name: str, battery: Battery, made: Trained) -> Row:
-    row = _heard(name, battery, battery.view(made))
+def _row(name: str, battery: Battery, made: Trained, view: View | None = None) -> Row:
+    row = _heard(name, battery, battery.view(made) if view is None else view)
     return row | {"steps to relearn": float(steps_to_relearn(battery.case, made)), "cpu s": made.seconds}
 
 
@@ -193,21 +195,22 @@ def case_of(benchmark: Benchmark, base: Base, seed: int, share: float, retrainin
 def main() -> None:
     """Run the benchmark; the rows are written after each draw."""
     arguments, rows = _arguments(), list[Row]()
-    draw = partial(_draw, arguments.dataset, arguments.forgotten, arguments.retrainings)
+    draw = partial(_draw, arguments)
     with ProcessPoolExecutor(arguments.workers, get_context("spawn")) as workers:
         for found in workers.map(draw, range(arguments.seeds)):
             rows += found
             _write(arguments.dataset, rows)
 
 
-def _draw(dataset: str, share: float, retrainings: int, seed: int) -> list[Row]:
+def _draw(arguments: Any, seed: int) -> list[Row]:
     """All rows of one draw."""
     torch.set_num_threads(1)
-    benchmark = read_or_exit(dataset)
+    benchmark = read_or_exit(arguments.dataset)
     base = catalogue_base(benchmark, item_vectors(benchmark.texts), BaseSettings())
-    case, rows = case_of(benchmark, base, seed, share, retrainings), list[Row]()
+    case, rows = case_of(benchmark, base, seed, arguments.forgotten, arguments.retrainings), list[Row]()
     people = {"forgotten": len(case.gone), "retained": len(case.retained), "outsiders": len(case.outsiders)}
-    for row in rows_of(case, WAYS, SHARDS):
+    ways = {name: WAYS[name] for name in arguments.ways}
+    for row in rows_of(case, ways, SHARDS[: arguments.shards], drawn=not arguments.retrainings_as_references):
         sys.stderr.write(f"{row}\n")
         rows.append(row | people)
     return rows
@@ -228,6 +231,13 @@ def _arguments() -> Any:
     parser.add_argument("--forgotten", type=float, default=0.05, help="share of everybody that is forgotten")
     parser.add_argument("--workers", type=int, default=1, help="draws that are made at the same time")
     parser.add_argument("--retrainings", type=int, default=6, help="of which one is kept out of the bands")
+    parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=list(WAYS), metavar="NAME", help="of removal")
+    parser.add_argument("--shards", type=int, default=len(SHARDS), help="the first so many settings of shards")
+    parser.add_argument(
+        "--retrainings-as-references",
+        action="store_true",
+        help="let rmia compare with the retrainings: no adapter of another draw is trained",
+    )
     return parser.parse_args()
 
 

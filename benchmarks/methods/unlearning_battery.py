@@ -16,14 +16,21 @@ from rag_rec.evaluation.ranking import gains
 
 
 class Battery(battery.Battery):
-    """Holds a result against the retrainings of a case. The last one is kept out of the bands: it has to pass."""
+    """Holds a result against the retrainings of a case. The last one is kept out of the bands: it has to pass.
 
-    def __init__(self, case: Case) -> None:
+    Args:
+        case: the draw.
+        drawn: RMIA compares with adapters of other draws of people; otherwise with the retrainings, which saw neither
+            the forgotten nor the outsiders, and cost no further training.
+    """
+
+    def __init__(self, case: Case, *, drawn: bool = True) -> None:
         people = Groups(case.gone, case.retained, case.outsiders)
         self.case = case
         self.groups = people.asked(case.seed)
         retrainings = [self.view(each) for each in case.without]
-        super().__init__(people, self.view(case.original), retrainings, lambda _: self._adapters, case.seed)
+        references = self._of_draws if drawn else battery.others(retrainings, self._untrained)
+        super().__init__(people, self.view(case.original), retrainings, references, case.seed)
 
     def view(self, *trained: Trained) -> View:
         """What an adapter says; of several, the mean of the probabilities that each gives, and of the states."""
@@ -52,12 +59,19 @@ class Battery(battery.Battery):
         asked, states = ({name: each[place] for name, each in said.items()} for place in (0, 1))
         return choices(model, vocabulary, self.case.histories, context), asked, states
 
+    def _of_draws(self, _: View) -> References:
+        return self._adapters
+
+    @cached_property
+    def _untrained(self) -> Floats:
+        return self.view(untrained(self.case.base)).reading.likelihood
+
     @cached_property
     def _adapters(self) -> References:
         case = self.case
-        readings = [self.view(each).reading.likelihood for each in (*case.references, untrained(case.base))]
+        readings = [self.view(each).reading.likelihood for each in case.references]
         saw = np.stack([np.isin(np.arange(len(case.histories)), people) for people in case.drawn])
-        return References(np.stack(readings[:-1]), saw, readings[-1])
+        return References(np.stack(readings), saw, self._untrained)
 
 
 def _mixture(logs: Sequence[Floats]) -> Floats:

@@ -16,18 +16,23 @@ from benchmarks.methods.unlearning_descents import Watch
 from benchmarks.methods.unlearning_student import Student, batches
 from benchmarks.methods.unlearning_teachers import pupil_of
 from rag_rec.compact.sequences import TokenSequence
-from rag_rec.compact.stop import samples_of
+from rag_rec.compact.stop import WINDOWS, samples_of
 from rag_rec.compact.vocabulary import BOS
 from rag_rec.evaluation.audit.distance import jensen_shannon
 from rag_rec.evaluation.membership import Floats
 from rag_rec.influence import removal
 from rag_rec.influence.curvature import Samples
+from rag_rec.influence.kronecker import Kronecker
 from rag_rec.influence.removal import Effort, Rest, gradient_at_stop
 from rag_rec.influence.vectors import add
 
 ASKED: Final = 100
 """Retained people whose next item is asked for, to see how far a step went."""
 MOST_REPAIRS: Final = 60
+DRAWN: Final = 8
+"""Batches that the curvature is taken from, as many as the product takes."""
+FEW: Final = 2
+"""Windows of a batch whose gradient counts once for the basis: smaller ones say more at the same cost."""
 HALVINGS: Final = 7
 """Of the interval in which the length of a step lies."""
 
@@ -50,6 +55,17 @@ def influence(case: Case, effort: Effort, drawn: int | None) -> Trained:
     left = _samples(case, case.retained)
     found = removal.without(removal.Trained(deltas, deltas, 0.0, stop), Rest(left, left[:drawn]), effort)
     return Trained(base, found.weights, time.process_time() - started)
+
+
+def at_once(case: Case, damping: float) -> Trained:
+    """The same step by the curvature as a diagonal in a basis of each matrix (:mod:`rag_rec.influence.kronecker`)."""
+    base, deltas = case.base, case.original.deltas
+    stop = gradient_at_stop(deltas, deltas, 0.0, _samples(case, case.members))
+    started = time.process_time()
+    pull = add(stop, gradient_at_stop(deltas, deltas, 0.0, _samples(case, case.retained)), -1.0)
+    drawn = _samples(case, case.retained, FEW)[: WINDOWS * DRAWN // FEW]
+    step = Kronecker.of(deltas, drawn, case.seed).solved(pull, damping)
+    return Trained(base, add(deltas, step), time.process_time() - started)
 
 
 def repaired(case: Case, effort: Effort, drawn: int | None) -> Trained:
@@ -85,10 +101,10 @@ def trusted(case: Case, effort: Effort, drawn: int | None) -> Trained:
     return replace(_part(case.original, moved, low), seconds=moved.seconds + time.process_time() - started)
 
 
-def _samples(case: Case, people: Items) -> list[Samples]:
+def _samples(case: Case, people: Items, windows: int = WINDOWS) -> list[Samples]:
     base, first = replace(case.base, model=copy.deepcopy(case.base.model)), case.base.vocabulary.first_item
     written = [TokenSequence(np.array([BOS]), first + items) for items in case.of(people)]
-    return samples_of(base, written, base.vocabulary.first_spare, case.settings)
+    return samples_of(base, written, base.vocabulary.first_spare, case.settings, windows)
 
 
 class _Said:

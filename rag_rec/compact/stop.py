@@ -48,7 +48,9 @@ def require_whole_softmax(known: int, settings: AdapterSettings) -> None:
         )
 
 
-def samples_of(base: Base, people: Sequence[TokenSequence], known: int, settings: AdapterSettings) -> list[Samples]:
+def samples_of(
+    base: Base, people: Sequence[TokenSequence], known: int, settings: AdapterSettings, windows: int = WINDOWS
+) -> list[Samples]:
     """Every choice of some people, in batches whose order follows from the seed.
 
     Args:
@@ -56,14 +58,15 @@ def samples_of(base: Base, people: Sequence[TokenSequence], known: int, settings
         people: what was learned from.
         known: tokens below this number were in use at the training.
         settings: of the training.
+        windows: in a batch.
 
     Raises:
         InvalidInput: see :func:`require_whole_softmax`.
     """
     require_whole_softmax(known, settings)
     pieces = [piece for person in people for piece in _pieces(person, settings.context)]
-    windows = Windows(pieces, settings.context, WINDOWS, PAD, settings.seed)
-    return Likelihood(base.model, known).samples(windows.batches(0))
+    batches = Windows(pieces, settings.context, windows, PAD, settings.seed).batches(0)
+    return Likelihood(base.model, known).samples(batches)
 
 
 def stop_of(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from rag_rec.errors import InvalidInput
-from rag_rec.influence.vectors import Vector, add, dot, zeros
+from rag_rec.influence.vectors import Vector, add, dot, norm, zeros
 
 Product = Callable[[Vector], Vector]
 
@@ -33,7 +33,14 @@ class Solution:
     iterations: int
 
 
-def solve(product: Product, right: Vector, damping: float, iterations: int, tolerance: float = 1e-6) -> Solution:
+def solve(  # noqa: PLR0913 - the equation, and how well it is to be solved
+    product: Product,
+    right: Vector,
+    damping: float,
+    iterations: int,
+    tolerance: float = 1e-6,
+    near: Product = dict,
+) -> Solution:
     """Solve until the residual is small enough, or the iterations are used up; the residual tells which.
 
     Args:
@@ -42,6 +49,8 @@ def solve(product: Product, right: Vector, damping: float, iterations: int, tole
         damping: is added to the diagonal of A; above 0 the solution is bounded in every direction.
         iterations: the most products.
         tolerance: the largest residual that needs no further iteration.
+        near: the preconditioner, a symmetric and positive operator; the nearer it is to the inverse of ``A + damping``,
+            the fewer products it takes.
 
     Raises:
         InvalidInput: the damping is not above 0, b is not finite, or the solve diverged: the operator has a negative
@@ -50,18 +59,20 @@ def solve(product: Product, right: Vector, damping: float, iterations: int, tole
     if not damping > 0.0:
         raise InvalidInput(f"The damping is {damping}; it must be above 0.")
     found, rest = zeros(right), dict(right)
-    towards, size = dict(right), dot(right, right)
-    if not math.isfinite(size):
+    length = norm(right)
+    if not math.isfinite(length):
         raise InvalidInput("There is nothing to solve for: the gradient is not finite. Train with a lower rate.")
-    length, done = math.sqrt(size), 0
-    while done < iterations and math.sqrt(size) > tolerance * length:
+    towards = dict(near(rest))
+    size, left, done = dot(rest, towards), length, 0
+    while done < iterations and left > tolerance * length:
         image = add(product(towards), towards, damping)
         step = _step(size, dot(towards, image))
         found, rest = add(found, towards, step), add(rest, image, -step)
-        before, size = size, dot(rest, rest)
-        towards = add(rest, towards, size / before)
+        nearer, before = near(rest), size
+        size, left = dot(rest, nearer), norm(rest)
+        towards = add(nearer, towards, size / before)
         done += 1
-    return Solution(found, math.sqrt(size) / length if length else 0.0, done)
+    return Solution(found, left / length if length else 0.0, done)
 
 
 def _step(size: float, bend: float) -> float:

@@ -64,3 +64,11 @@ def test_strata_are_thirds_of_the_forgotten_by_how_well_the_original_knows_them(
     assert found[STRATA[0]] < found[STRATA[2]]
     kept_out, whole = battery.strata(battery.kept_out), battery.attacks(battery.kept_out)["rmia"].auc
     assert np.average(list(kept_out.values()), weights=[7, 7, 6]) == pytest.approx(whole, abs=1e-4)
+
+
+def test_retrainings_serve_as_references_and_none_is_its_own(battery: Battery) -> None:
+    alone = Battery(battery.case, drawn=False)
+    assert alone.attacks(alone.original)["rmia"].auc > 0.95
+    assert abs(alone.attacks(alone.kept_out)["rmia"].auc - 0.5) < 0.2
+    assert alone.verdict(alone.kept_out).passed
+    assert not alone.verdict(alone.original).passed

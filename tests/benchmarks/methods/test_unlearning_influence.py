@@ -7,7 +7,7 @@ from benchmarks.methods import unlearning_influence
 from benchmarks.methods.compact_model import Trained
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.unlearning_descents import gap
-from benchmarks.methods.unlearning_influence import influence, repaired, trusted
+from benchmarks.methods.unlearning_influence import at_once, influence, repaired, trusted
 from benchmarks.methods.unlearning_student import Student, batches, loss
 from benchmarks.methods.unlearning_teachers import pupil_of
 from rag_rec.influence.removal import Effort
@@ -62,3 +62,11 @@ def test_a_step_that_goes_not_too_far_is_taken(case: Case, monkeypatch: pytest.M
     monkeypatch.setattr(unlearning_influence, "influence", lambda *_: case.original)
     found = trusted(case, ONE_STEP, None)
     assert all(torch.equal(found.deltas[name], delta) for name, delta in case.original.deltas.items())
+
+
+def test_a_step_by_the_basis_of_each_matrix_brings_the_forgotten_nearer_to_the_reserve(case: Case) -> None:
+    moved = at_once(case, 1e-2)
+    assert gap(case, moved) < gap(case, case.original)
+    assert norm(add(moved.deltas, case.original.deltas, -1.0)) > norm(
+        add(at_once(case, 1.0).deltas, case.original.deltas, -1.0)
+    )
