@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,7 @@ from tests.rag_rec.forgetting.asking import forget_in
 LOG = tuple(
     Interaction(f"user-{u}", ITEMS[(u + n) % 12].id, 1000 * n + u, "like") for u in range(24) for n in range(3 + u % 4)
 )
+Twin = Callable[..., Settings]
 IN_SHARDS = trained(QUICK, shards=3, together=2, reserve=0.2)
 
 
@@ -57,6 +59,17 @@ def home(folder: Path, log: Sequence[Interaction] = LOG, **changes: object) -> S
 def made(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Made once; every test has a copy."""
     return home(tmp_path_factory.mktemp("made") / "home")
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory: pytest.TempPathFactory) -> Twin:
+    """The same system as it would be had some people never existed; for reading, made once for each of them."""
+
+    @cache
+    def made(*gone: str) -> Settings:
+        return home(tmp_path_factory.mktemp("twin") / "home", without(*gone))
+
+    return made
 
 
 @pytest.fixture
@@ -145,26 +158,26 @@ def test_every_shard_has_people(settings: Settings) -> None:
 
 @pytest.mark.parametrize("place", [1, None])
 def test_the_adapter_is_that_of_a_twin_who_never_knew_the_person(
-    settings: Settings, tmp_path: Path, place: int | None
+    settings: Settings, twin: Twin, place: int | None
 ) -> None:
     """Also where the person was in the reserve, by which the shards are added up."""
     person = someone(settings, place)
     forget_in(settings, person)
     new = unlearn(settings)
-    twin = home(tmp_path / "twin", without(person))
-    assert new == used(settings) == used(twin)
-    assert weights(settings) == weights(twin)
-    assert shard_files(settings) == shard_files(twin)
+    expected = twin(person)
+    assert new == used(settings) == used(expected)
+    assert weights(settings) == weights(expected)
+    assert shard_files(settings) == shard_files(expected)
     assert AdapterStore(settings.compact).adapter_digests() == [new]
 
 
-def test_two_people_who_go_one_after_the_other_leave_the_twin_of_both(settings: Settings, tmp_path: Path) -> None:
+def test_two_people_who_go_one_after_the_other_leave_the_twin_of_both(settings: Settings, twin: Twin) -> None:
     gone = [someone(settings, 0), someone(settings, 2)]
     for person in gone:
         forget_in(settings, person)
         unlearn(settings)
-    twin = home(tmp_path / "twin", without(*gone))
-    assert used(settings) == used(twin)
+    expected = twin(*gone)
+    assert used(settings) == used(expected)
 
 
 def test_only_the_shards_of_those_who_go_are_trained_again(settings: Settings, epochs: list[int]) -> None:
@@ -192,14 +205,15 @@ def test_without_epochs_together_the_sum_is_served(tmp_path: Path, epochs: list[
 
 
 def test_a_shard_without_people_is_nothing(tmp_path: Path) -> None:
-    settings = home(tmp_path / "other", shards=64)
+    many = {"shards": 64, "epochs": 1, "together": 1}
+    settings = home(tmp_path / "other", LOG, **many)
     assert 10 < len(shard_files(settings)) < 24
     person = next(user for user, at in places(settings).items() if at is not None)
     before = len(shard_files(settings))
     forget_in(settings, person)
     unlearn(settings)
     assert len(shard_files(settings)) in {before, before - 1}
-    assert used(settings) == used(home(tmp_path / "twin", without(person), shards=64))
+    assert used(settings) == used(home(tmp_path / "twin", without(person), **many))
 
 
 def test_a_part_of_a_person_goes_with_the_shard(settings: Settings, store: SqlStore, epochs: list[int]) -> None:
@@ -230,12 +244,12 @@ def test_requests_complete_and_their_receipts_say_proven(settings: Settings, sto
 
 @pytest.mark.parametrize("damage", ["gone", "other bytes"])
 def test_a_damaged_shard_is_trained_again_and_the_progress_says_so(
-    settings: Settings, tmp_path: Path, epochs: list[int], damage: str
+    settings: Settings, twin: Twin, epochs: list[int], damage: str
 ) -> None:
     person = someone(settings, 1)
     forget_in(settings, person)
-    twin = home(tmp_path / "twin", without(person))
-    kept = shard_files(twin).keys() & shard_files(settings).keys()
+    expected = twin(person)
+    kept = shard_files(expected).keys() & shard_files(settings).keys()
     path = AdapterStore(settings.compact).adapters / used(settings) / SHARDS / min(kept)
     path.unlink() if damage == "gone" else path.write_bytes(path.read_bytes()[:-1] + b"?")
     told = Told()
@@ -243,7 +257,7 @@ def test_a_damaged_shard_is_trained_again_and_the_progress_says_so(
     unlearn(settings, told)
     assert epochs == [0, 1, 2, 0, 1, 2, 0, 1]
     assert sum("is damaged, and is trained again" in stage for stage in told.stages) == 1
-    assert used(settings) == used(twin)
+    assert used(settings) == used(expected)
 
 
 @pytest.mark.parametrize("changes", [{"shards": 1}, {"shards": 1, "reserve": 0.0}])
@@ -273,19 +287,17 @@ def test_where_the_whole_reserve_has_gone_a_larger_one_is_asked_for(settings: Se
     assert used(settings) == old
 
 
-def test_what_came_after_the_training_is_not_learned(settings: Settings, tmp_path: Path, epochs: list[int]) -> None:
+def test_what_came_after_the_training_is_not_learned(settings: Settings, twin: Twin, epochs: list[int]) -> None:
     person = someone(settings, 1)
     with closing(store_of(settings)) as store:
         store.append([Interaction(user, ITEMS[11].id, 10**6, "like") for user in ("user-5", "somebody new")])
     forget_in(settings, person)
     unlearn(settings)
     assert epochs == [0, 1, 2, 0, 1]
-    assert used(settings) == used(home(tmp_path / "twin", without(person)))
+    assert used(settings) == used(twin(person))
 
 
-def test_a_base_that_knows_more_items_since_changes_no_shard(
-    settings: Settings, tmp_path: Path, epochs: list[int]
-) -> None:
+def test_a_base_that_knows_more_items_since_changes_no_shard(settings: Settings, twin: Twin, epochs: list[int]) -> None:
     """The adapter serves on: it never knew them."""
     old, person = used(settings), someone(settings, 1)
     with closing(store_of(settings)) as store:
@@ -298,9 +310,9 @@ def test_a_base_that_knows_more_items_since_changes_no_shard(
     epochs.clear()
     unlearn(settings)
     assert epochs == [0, 1, 2, 0, 1]
-    twin = home(tmp_path / "twin", without(person))
+    expected = twin(person)
     assert len(before.items() & shard_files(settings).items()) == 2
-    assert shard_files(settings) == shard_files(twin)
+    assert shard_files(settings) == shard_files(expected)
 
 
 def test_a_later_training_takes_over_what_is_the_same(settings: Settings, epochs: list[int]) -> None:
@@ -319,7 +331,7 @@ def stop_in(settings: Settings, stage: str, percent: int) -> None:
 
 
 def test_killed_between_shards_it_goes_on_after_the_last_that_is_finished(
-    settings: Settings, store: SqlStore, tmp_path: Path, epochs: list[int]
+    settings: Settings, store: SqlStore, twin: Twin, epochs: list[int]
 ) -> None:
     gone, old, training = [someone(settings, place) for place in (0, 1)], used(settings), settings.compact / "training"
     for person in gone:
@@ -335,7 +347,7 @@ def test_killed_between_shards_it_goes_on_after_the_last_that_is_finished(
     unlearn(settings)
     assert epochs == [0, 1]
     assert not training.exists()
-    assert used(settings) == used(home(tmp_path / "twin", without(*gone)))
+    assert used(settings) == used(twin(*gone))
     assert settled(settings, store) == 2
 
 
@@ -348,7 +360,7 @@ def test_killed_while_all_serve_together_it_goes_on_there(settings: Settings, ep
 
 
 def test_what_was_finished_before_a_removal_is_destroyed_by_it(
-    settings: Settings, tmp_path: Path, epochs: list[int]
+    settings: Settings, twin: Twin, epochs: list[int]
 ) -> None:
     gone, training = [someone(settings, place) for place in (0, 1)], settings.compact / "training"
     forget_in(settings, gone[0])
@@ -359,7 +371,7 @@ def test_what_was_finished_before_a_removal_is_destroyed_by_it(
     epochs.clear()
     unlearn(settings)
     assert epochs == [0, 1, 2, 0, 1, 2, 0, 1]
-    assert used(settings) == used(home(tmp_path / "twin", without(*gone)))
+    assert used(settings) == used(twin(*gone))
 
 
 def test_parts_of_another_training_are_destroyed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -381,7 +393,7 @@ def test_parts_of_another_training_are_destroyed(settings: Settings, monkeypatch
 def test_nobody_may_be_forgotten_meanwhile(settings: Settings, store: SqlStore) -> None:
     late = someone(settings, 2)
 
-    class Forgetting(StopAfter):
+    class Forgetting(Silent):
         def stage(self, name: str, total: int) -> None:  # noqa: ARG002 - the seam's signature
             if name == "sum of the shards":
                 forget_in(settings, late)
@@ -389,7 +401,7 @@ def test_nobody_may_be_forgotten_meanwhile(settings: Settings, store: SqlStore) 
     old = used(settings)
     forget_in(settings, someone(settings, 1))
     with pytest.raises(Busy, match="run the same command again"):
-        unlearn(settings, Forgetting("", 0))
+        unlearn(settings, Forgetting())
     assert (used(settings), len(store.debts())) == (old, 2)
     assert not (settings.compact / "training").exists()
     unlearn(settings)
@@ -435,7 +447,7 @@ def test_without_shards_a_manifest_is_as_it_was(settings: Settings) -> None:
 
 
 def test_a_removal_that_is_not_exact_keeps_no_shard_and_the_next_exact_one_proves_it(
-    settings: Settings, store: SqlStore, tmp_path: Path, epochs: list[int]
+    settings: Settings, store: SqlStore, twin: Twin, epochs: list[int]
 ) -> None:
     gone, builder = [someone(settings, place) for place in (0, 1)], builder_of(settings, store)
     requests = [forget_in(settings, gone[0]).request_id]
@@ -447,7 +459,7 @@ def test_a_removal_that_is_not_exact_keeps_no_shard_and_the_next_exact_one_prove
     unlearn(settings)
     assert epochs == [0, 1, 2] * 3 + [0, 1]
     assert (store.measured_removals(), settled(settings, store)) == ([], 2)
-    assert used(settings) == used(home(tmp_path / "twin", without(*gone)))
+    assert used(settings) == used(twin(*gone))
 
 
 def test_an_audit_has_no_references_for_an_adapter_of_shards(settings: Settings, store: SqlStore) -> None:

@@ -25,7 +25,6 @@ from rag_rec.compact.shards import (
 )
 from rag_rec.compact.training import AdapterSettings, AdapterTraining
 from rag_rec.compact.vocabulary import Vocabulary
-from rag_rec.domain import Item
 from rag_rec.errors import CorruptIndex
 from tests.rag_rec.adapters.places import put_base
 from tests.rag_rec.compact.circling import CPU, FIRST_ITEM, ITEMS, KNOWN, a_base, windows
@@ -95,7 +94,8 @@ def test_the_sum_takes_the_scale_that_the_reserve_finds_likeliest() -> None:
         training.epoch(lambda _: None)
     part = Shard(KEY, {name: 0.25 * delta for name, delta in training.deltas().items()}, 0.0)
     vectors = np.random.default_rng(0).normal(size=(ITEMS, 24)).astype(np.float32)
-    vocabulary = Vocabulary.of([Item(str(n), "") for n in range(ITEMS)])
+    vocabulary = Vocabulary(("a=b",), (), tuple(str(n) for n in range(ITEMS)), 0)
+    assert vocabulary.first_item == FIRST_ITEM
     base = Base(a_base(), vocabulary, TextProjection.of(vectors, 16))
     going = [person(*((start + n) % ITEMS for n in range(8))) for start in range(ITEMS)]
     back = [TokenSequence(each.prefix, each.items[::-1].copy()) for each in going]
