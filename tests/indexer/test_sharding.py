@@ -216,6 +216,15 @@ def test_a_shard_without_people_is_nothing(tmp_path: Path) -> None:
     assert used(settings) == used(home(tmp_path / "twin", without(person), **many))
 
 
+def test_a_held_out_share_that_was_not_asked_for_is_that_of_the_twin(tmp_path: Path) -> None:
+    brief = {"held_out": None, "epochs": 1, "together": 1}
+    settings = home(tmp_path / "other", LOG, **brief)
+    person = someone(settings, 0)
+    forget_in(settings, person)
+    unlearn(settings)
+    assert used(settings) == used(home(tmp_path / "twin", without(person), **brief))
+
+
 def test_a_part_of_a_person_goes_with_the_shard(settings: Settings, store: SqlStore, epochs: list[int]) -> None:
     person = someone(settings, 2)
     items = frozenset({next(row.item_id for row in LOG if row.user_id == person)})
