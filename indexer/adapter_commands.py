@@ -9,7 +9,19 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from indexer.compact_training import Context, Device, DeviceOption, Epochs, HeldOut, Rank, Reserve, changed, train
+from indexer.compact_training import (
+    Context,
+    Device,
+    DeviceOption,
+    Epochs,
+    HeldOut,
+    Rank,
+    Reserve,
+    Shards,
+    Together,
+    changed,
+    train,
+)
 from rag_rec.adapters.folder import AdapterStore
 from rag_rec.adapters.policy import NEVER, AdapterPolicy
 from rag_rec.adapters.removal import waiting
@@ -32,6 +44,8 @@ def retrain(  # noqa: PLR0913 - one parameter for each option
     context: Context = None,
     held_out: HeldOut = None,
     reserve: Reserve = None,
+    shards: Shards = None,
+    together: Together = None,
     device: DeviceOption = Device.AUTO,
 ) -> Mapping[str, Any]:
     """Train the adapter in use again, the same way and without the forgotten, and put it to use.
@@ -47,6 +61,7 @@ def retrain(  # noqa: PLR0913 - one parameter for each option
     check_system(settings)
     before = settings_in_use(AdapterStore(settings.compact), choose_device(device.value), settings.seed)
     adapter = {"epochs": epochs, "rank": rank, "context": context, "held_out": held_out, "reserve": reserve}
+    adapter |= {"shards": shards, "together": together}
     done = train(
         "adapter retrain", settings, changed(before, {}, adapter), lambda builder: Retraining(builder).remove([])
     )
@@ -55,10 +70,11 @@ def retrain(  # noqa: PLR0913 - one parameter for each option
 
 
 Method = Annotated[
-    Literal["retrain", "influence"] | None,
+    Literal["retrain", "shards", "influence"] | None,
     typer.Option(
-        help="`retrain` is exact. `influence` trains nothing: it suppresses people, is tried on others first, and is "
-        "measured. Default: RAGREC_ADAPTER_METHOD."
+        help="`retrain` is exact. `shards` is exact too, and trains only the shards again that held somebody: it needs "
+        "an adapter built with `--shards`. `influence` trains nothing: it suppresses people, is tried on others first, "
+        "and is measured. Default: RAGREC_ADAPTER_METHOD."
     ),
 ]
 
@@ -92,9 +108,13 @@ def unlearn(method: Method = None, damping: Damping = 1e-4, device: DeviceOption
 
     plan = Plan.of(compact, requests, Known(method or settings.adapter_method), settings.adapter_budget)
     before = settings_in_use(compact, choose_device(device.value), settings.seed)
-    exact = plan.method == Known.RETRAIN
     done = train("adapter unlearn", settings, before, lambda builder: plan.removal(builder, damping).remove(requests))
-    how_removed = {"removal": plan.method.value, "exact": exact, "requests": len(requests), "instead": plan.why}
+    how_removed = {
+        "removal": plan.method.value,
+        "exact": plan.method.exact,
+        "requests": len(requests),
+        "instead": plan.why,
+    }
     return Answer(how_removed | done, how_removed | dict(done.words))
 
 

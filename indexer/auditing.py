@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from indexer.compact_build import CompactBuilder, tell_epoch
+from indexer.compact_build import CompactBuilder
 from indexer.influencing import Step
 from indexer.remainder import Remainder
+from indexer.trainer import tell_epoch
 from indexer.trial import require_reserve, stand_ins, with_deltas
 from rag_rec.adapters.publishing import forgotten_since
 from rag_rec.compact.adapter import Deltas, served
@@ -58,11 +59,17 @@ class AdapterAudit:
         """What an auditor is told: figures, bands and verdicts.
 
         Raises:
-            InvalidInput: there are too few trainings, people or outsiders, or the adapter keeps no gradient.
+            InvalidInput: there are too few trainings, people or outsiders, or the adapter keeps no gradient or is
+                made of shards.
             Busy: a person was forgotten meanwhile, whom the report would speak of.
         """
         if self.trainings < LEAST_TRAININGS:
             raise InvalidInput(f"{self.trainings} trainings are too few: make at least {LEAST_TRAININGS}.")
+        if self.builder.how.adapter.shards > 1:
+            raise InvalidInput(
+                "The adapter in use is made of shards, and the trainings that an audit compares it with are not: build "
+                "one with `--shards 1` to audit it."
+            )
         self.builder.progress.stage("read people", 0)
         remainder = Remainder.read(self.builder)
         found = self._audited(remainder)

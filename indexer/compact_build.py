@@ -8,34 +8,28 @@ meanwhile.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import torch
 from filelock import FileLock, Timeout
-from torch import Tensor
 
-from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints
+from indexer.trainer import Trainer
 from rag_rec.adapters.folder import AdapterStore
 from rag_rec.adapters.published import CompactFolder
-from rag_rec.adapters.publishing import Holder, Publisher, forgotten_since
+from rag_rec.adapters.publishing import Holder, Publisher
 from rag_rec.artifacts.private import FILE_MODE, make_private_folder
-from rag_rec.compact.adapter import Deltas, parameters, served, write_adapter
+from rag_rec.compact.adapter import parameters
 from rag_rec.compact.base import Base, BaseSettings, build_base
 from rag_rec.compact.extend import extend_base
 from rag_rec.compact.people import People
-from rag_rec.compact.sequences import Windows
-from rag_rec.compact.stop import require_whole_softmax, stop_of, write_stop
-from rag_rec.compact.training import AdapterSettings, AdapterTraining
-from rag_rec.compact.vocabulary import PAD, Vocabulary
+from rag_rec.compact.training import AdapterSettings
+from rag_rec.compact.vocabulary import Vocabulary
 from rag_rec.domain import Item
 from rag_rec.engine.tending import occupied
 from rag_rec.errors import Busy, CorruptIndex, InvalidInput, NotReady
@@ -110,19 +104,13 @@ class CompactBuilder:
                 raise InvalidInput("Nobody has liked anything yet: ingest interactions first (`rag-rec ingest`).")
             base = self._base(items, people, fresh=fresh)
             publisher = self.publisher(place)
-            adapter = self._adapter(base, people, publisher)
-            seen = people.lineage(self._held_out(people), self.how.adapter.seed)
-            publisher.put_to_use(base.digest, adapter, seen)
+            adapter = self.adapter(base, people, publisher)
+            publisher.put_to_use(base.digest, adapter, self.seen(people))
         return Compact(base, adapter)
 
     def publisher(self, place: Holder) -> Publisher:
         """Publishes into the folder, which is a place of the store."""
         return Publisher(self.compact, self.store, place, partial(discard_gates, self.settings.gates))
-
-    def _held_out(self, people: People) -> float:
-        """The share of the people whose newest item is left out."""
-        given = self.how.adapter.held_out
-        return people.share_to_ask if given is None else given
 
     def _items(self) -> Items:
         generation = self.generations.current()
@@ -171,76 +159,57 @@ class CompactBuilder:
         )
         return self.compact.publish_base(base.write, epoch=epoch, settings=settings, counts=base.counts())
 
-    def _adapter(self, base: CompactFolder, people: People, publisher: Publisher) -> CompactFolder:
-        settings, held_out = self.how.adapter, self._held_out(people)
-        checkpoints = Checkpoints(publisher.adapters.training, self._key(base, held_out))
-        training, width = self._training(Base.load(base.folder), people)
-        loss = self._train(training, people, checkpoints, publisher)
-        rank = width if settings.rank is None else settings.rank
-        deltas = training.deltas()
-        stop = self._stop(base, served(deltas, rank), people) if settings.reserve else None
-        asked = people.held_out(held_out, settings.seed)
-        counts = {"users": len(people.positives), "interactions": people.interactions, "held_out": asked}
+    def adapter(
+        self, base: CompactFolder, people: People, publisher: Publisher, items: int | None = None
+    ) -> CompactFolder:
+        """Train an adapter and publish it; it is not put to use by that.
+
+        Args:
+            base: what it is trained on.
+            people: who is learned from, at least one, and the reserve.
+            publisher: of the folder.
+            items: how many items the training knows; None for all of the base.
+
+        Raises:
+            InvalidInput: the settings do not fit, or make the training diverge.
+            Busy: a person was forgotten meanwhile; run it again.
+        """
+        settings, held_out = self.how.adapter, self.held_out(people)
+        items = int(base.manifest.counts["items"]) if items is None else items
+        earlier = self._in_use() if settings.shards > 1 else None
+        trainer = Trainer(base, items, people, held_out, settings, self.how.device, publisher, self.progress, earlier)
+        trained = trainer.train()
+        counts = {"users": len(people.positives), "interactions": people.interactions}
+        counts |= {"held_out": people.held_out(held_out, settings.seed)}
         chosen = {"held_out": held_out, "held_out_given": settings.held_out is not None}
-        chosen |= {"newest": people.newest, "items": base.manifest.counts["items"]}
+        chosen |= {"newest": people.newest, "items": items}
         with publisher.writing(people.epoch):
             adapter = publisher.adapters.publish_adapter(
-                lambda folder: _write(folder, deltas, rank, base.digest, stop),
+                lambda folder: trained.write(folder, base.digest),
                 base=base.digest,
                 epoch=people.epoch,
-                settings={**asdict(settings), **chosen, "rank": rank, "loss": loss},
-                counts={**counts, "parameters": parameters(deltas, rank)},
+                settings={**settings.content(), **chosen, "rank": trained.rank, "loss": trained.loss},
+                counts={**counts, "parameters": parameters(trained.deltas, trained.rank)},
             )
-        checkpoints.clear()
+        trainer.clear()
         return adapter
 
-    def _stop(self, base: CompactFolder, deltas: Deltas, people: People) -> dict[str, Tensor]:
-        """What a removal by influence needs of this training."""
-        self.progress.stage("what a removal needs", 0)
-        model = Base.load(base.folder)
-        sequences = people.sequences(model.vocabulary, self._held_out(people), self.how.adapter.seed)
-        return stop_of(model, deltas, sequences, model.vocabulary.first_spare, self.how.adapter)
+    def seen(self, people: People) -> dict[int, int]:
+        """Of how many interactions of each user the adapter of some people is made."""
+        settings = self.how.adapter
+        return people.lineage(self.held_out(people), settings.seed, reserve=settings.shards > 1)
 
-    def _training(self, base: Base, people: People) -> tuple[AdapterTraining, int]:
-        settings, vocabulary = self.how.adapter, base.vocabulary
-        if settings.reserve:
-            require_whole_softmax(vocabulary.first_spare, settings)
-        sequences = people.sequences(vocabulary, self._held_out(people), settings.seed)
-        room = int(base.model.config.max_position_embeddings)
-        longest = max(len(sequence.prefix) for sequence in sequences) + 1
-        if settings.context + longest > room:
-            raise InvalidInput(
-                f"A context of {settings.context} items does not fit into {room} tokens: at most {room - longest} do."
-            )
-        windows = Windows(sequences, settings.context, settings.batch, PAD, settings.seed)
-        device = torch.device(self.how.device)
-        training = AdapterTraining(base.model, windows, vocabulary.first_spare, settings, device)
-        return training, int(base.model.config.hidden_size)
+    def held_out(self, people: People) -> float:
+        """The share of the people whose newest item is left out."""
+        given = self.how.adapter.held_out
+        return people.share_to_ask if given is None else given
 
-    def _train(
-        self, training: AdapterTraining, people: People, checkpoints: Checkpoints, publisher: Publisher
-    ) -> float:
-        epochs = self.how.adapter.epochs
-        self._resume(training, checkpoints)
-        self.progress.stage("adapter", 100)
-        told = Percent(self.progress)
-        while training.finished < epochs:
-            training.epoch(partial(tell_epoch, told, training.finished, epochs))
-            with publisher.writing(people.epoch):
-                checkpoints.save(Checkpoint(training.state(), people.epoch))
-        return training.loss
-
-    def _resume(self, training: AdapterTraining, checkpoints: Checkpoints) -> None:
-        """Go on from the last checkpoint; one of another training, or from before a removal, is destroyed."""
-        found = checkpoints.load()
-        if found is None or forgotten_since(self.store, found.epoch):
-            checkpoints.clear()
-        else:
-            training.resume(found.state)
-
-    def _key(self, base: CompactFolder, held_out: float) -> str:
-        fields = [base.digest, asdict(self.how.adapter), held_out, self.how.device]
-        return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    def _in_use(self) -> CompactFolder | None:
+        """The adapter in use, if it can be read: a build does not need it."""
+        try:
+            return self.compact.open_current()[1]
+        except (NotReady, CorruptIndex):
+            return None
 
 
 @contextmanager
@@ -252,17 +221,6 @@ def alone(compact: AdapterStore) -> Iterator[None]:
             yield
     except Timeout:
         raise Busy("Another build of the compact generator is running: wait until it has finished.") from None
-
-
-def _write(folder: Path, deltas: Deltas, rank: int, base: str, stop: Mapping[str, Tensor] | None) -> None:
-    write_adapter(folder, deltas, rank, base)
-    if stop is not None:
-        write_stop(folder, stop)
-
-
-def tell_epoch(told: Percent, finished: int, epochs: int, share: float) -> None:
-    """Say how far a training has come, within the epoch that follows the finished ones."""
-    told.share((finished + share) / epochs)
 
 
 def _fits(base: Base, wanted: Vocabulary, vectors: Vectors) -> bool:

@@ -16,6 +16,8 @@ from indexer.compact_training import (
     HeldOut,
     Rank,
     Reserve,
+    Shards,
+    Together,
     changed,
     train,
     trained_with,
@@ -54,6 +56,8 @@ def build(  # noqa: PLR0913 - one parameter for each option
     context: Context = None,
     held_out: HeldOut = None,
     reserve: Reserve = None,
+    shards: Shards = None,
+    together: Together = None,
     device: DeviceOption = Device.AUTO,
     fresh: Fresh = False,
 ) -> Mapping[str, Any]:
@@ -64,6 +68,7 @@ def build(  # noqa: PLR0913 - one parameter for each option
     settings = Settings()
     base = {"width": width, "heads": width and max(1, width // HEAD_WIDTH), "layers": layers}
     adapter = {"epochs": epochs, "rank": rank, "context": context, "held_out": held_out, "reserve": reserve}
+    adapter |= {"shards": shards, "together": together}
     how = changed(_how(settings, device), base, adapter)
     return train("compact build", settings, how, lambda builder: builder.build(fresh=fresh).adapter.digest)
 

@@ -57,8 +57,22 @@ Reserve = Annotated[
         min=0,
         max=0.5,
         help="Share of the people from whom nothing is learned, so that it can be measured what "
-        "`rag-rec adapter unlearn --method influence` leaves. Default: none.",
+        "`rag-rec adapter unlearn --method influence` leaves, and that shards can be added up. Default: none.",
     ),
+]
+Shards = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=64,
+        help="Into how many shards people are put, each learned apart, so that "
+        "`rag-rec adapter unlearn --method shards` trains only those again that held somebody. More than one needs a "
+        "reserve. Default: 1.",
+    ),
+]
+Together = Annotated[
+    int | None,
+    typer.Option(min=0, help="Passes over everybody that follow the shards, where there are several. Default: 6."),
 ]
 DeviceOption = Annotated[Device, typer.Option(help="Where to train; auto takes a GPU if there is one.")]
 
@@ -102,7 +116,9 @@ def changed(how: CompactSettings, base: Mapping[str, Any], adapter: Mapping[str,
 def trained_with(adapter: CompactFolder) -> Mapping[str, Any]:
     """What is shown of an adapter's training."""
     settings = adapter.manifest.settings
-    return {name: settings[name] for name in ("epochs", "rank", "held_out", "loss")}
+    return {name: settings[name] for name in ("epochs", "rank", "held_out", "loss")} | {
+        "shards": settings.get("shards", 1)
+    }
 
 
 def _answer(

@@ -129,7 +129,7 @@ class Remainder:
                 settings=self.adapter.manifest.settings,
                 counts=self._counts(deltas),
             )
-            seen = self.people.lineage(self._held_out, self.settings.seed)
+            seen = self.people.lineage(self._held_out, self.settings.seed, reserve=self.settings.shards > 1)
             publisher.put_to_use(self.digest, made, seen, {request: each.text() for request, each in told.items()})
         return made.digest
 

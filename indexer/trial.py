@@ -5,19 +5,17 @@ See :mod:`rag_rec.adapters.measured`.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from rag_rec.adapters.measured import Measured, Range
-from rag_rec.compact.adapter import Deltas, trained_weights
+from rag_rec.compact.adapter import Deltas, merged
 from rag_rec.compact.base import Base
 from rag_rec.compact.reading import likelihoods
 from rag_rec.compact.sequences import TokenSequence
@@ -147,9 +145,4 @@ class Trial:
 
 def with_deltas(base: Base, deltas: Mapping[str, Tensor]) -> LlamaForCausalLM:
     """A copy of the base with these differences; without any, the base."""
-    model = copy.deepcopy(base.model)
-    with torch.no_grad():
-        for name, weight in trained_weights(model).items():
-            if name in deltas:
-                weight.add_(deltas[name])
-    return model
+    return merged(base.model, deltas)

@@ -9,6 +9,7 @@ from enum import StrEnum
 from indexer.compact_build import CompactBuilder
 from indexer.influencing import Influence
 from indexer.retraining import Retraining
+from indexer.sharding import Sharding
 from rag_rec.adapters.folder import AdapterStore
 from rag_rec.adapters.measured import read_measured
 from rag_rec.adapters.removal import Removal
@@ -20,7 +21,13 @@ class Method(StrEnum):
     """How people are taken out of an adapter."""
 
     RETRAIN = Retraining.name
+    SHARDS = Sharding.name
     INFLUENCE = Influence.name
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing is left of who leaves in this way."""
+        return self is not Method.INFLUENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,7 @@ class Plan:
         """
         if not requests:
             raise InvalidInput("No forget request waits for the adapter in use: forget a person first.")
-        if asked is Method.RETRAIN:
+        if asked.exact:
             return cls(requests, asked)
         spent, learned = _spent(compact)
         allowed = int(budget * learned)
@@ -66,7 +73,9 @@ class Plan:
 
     def removal(self, builder: CompactBuilder, damping: float) -> Removal:
         """The way of removal; for ``damping`` see :class:`rag_rec.influence.removal.Effort`."""
-        return Retraining(builder) if self.method is Method.RETRAIN else Influence(builder, Effort(damping))
+        if self.method is Method.INFLUENCE:
+            return Influence(builder, Effort(damping))
+        return Sharding(builder) if self.method is Method.SHARDS else Retraining(builder)
 
 
 def _spent(compact: AdapterStore) -> tuple[int, int]:

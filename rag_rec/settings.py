@@ -154,10 +154,10 @@ class Settings(BaseSettings):
         default=24, ge=0, description="Hours after which an adapter that saw a forgotten person may not rank any more."
     )
 
-    adapter_method: Literal["retrain", "influence"] = Field(
+    adapter_method: Literal["retrain", "shards", "influence"] = Field(
         default="retrain",
-        description="How `rag-rec adapter unlearn` takes forgotten people out of the adapter: `retrain` is exact, "
-        "`influence` is faster, suppresses them, and is measured.",
+        description="How `rag-rec adapter unlearn` takes forgotten people out of the adapter: `retrain` and "
+        "`shards` are exact, `influence` suppresses them, and is measured.",
     )
     adapter_budget: float = Field(
         default=0.01,

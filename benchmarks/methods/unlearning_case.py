@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -160,7 +160,7 @@ class Case:
 
     def _key(self, people: Items, settings: AdapterSettings, *how: object) -> str:
         """Of all that a training depends on."""
-        used = {name: value for name, value in asdict(settings).items() if name != "reserve"}  # the people are chosen
+        used = {name: value for name, value in settings.content().items() if name != "reserve"}  # the people are chosen
         digest = hashlib.sha256(orjson.dumps([used, people.tolist(), *how]))
         for items in self.of(people):
             digest.update(items.tobytes())

@@ -3,11 +3,14 @@
 They hold what was learned from people, as an adapter does, and for a shorter time: an older one is overwritten and
 removed as soon as the next is on the disk, and all of them when the training ends. A checkpoint from before a removal
 must not be taken up again (:meth:`Checkpoints.clear`).
+
+Where an adapter is made of several trainings, each of them that has finished leaves a *part*, which stays until the
+adapter is published.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +27,8 @@ from rag_rec.artifacts.private import make_private_folder, replace_durably
 
 FORMAT: Final = 1
 SUFFIX: Final = ".safetensors"
+PART: Final = "part-"
+"""Begins the names of files that hold what finished trainings came to."""
 
 Arrays = Mapping[str, npt.NDArray[np.float32]]
 
@@ -59,22 +64,27 @@ class Checkpoints:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint, and destroy the ones before it. A crash leaves the old one, the new one, or both."""
-        make_private_folder(self.folder)
-        state = checkpoint.state
-        fields = {"format": FORMAT, "key": self.key, "epoch": checkpoint.epoch}
-        fields |= {"finished": state.finished, "loss": state.loss}
-        content = save(dict(state.arrays), {"checkpoint": orjson.dumps(fields).decode()})
-        target = self.folder / f"{state.finished:06d}{SUFFIX}"
-        replace_durably(target, content)
-        _destroy(path for path in self.folder.glob("*") if path != target)
+        target = self.folder / f"{checkpoint.state.finished:06d}{SUFFIX}"
+        self._write(target, checkpoint)
+        _destroy(path for path in self._unfinished() if path != target)
 
     def load(self) -> Checkpoint | None:
         """The newest checkpoint of this training; None if there is none that can be read."""
-        for path in sorted(self.folder.glob(f"*{SUFFIX}"), reverse=True):
-            found = self._read(path)
-            if found is not None:
-                return found
-        return None
+        newest_first = sorted((path for path in self._unfinished() if path.suffix == SUFFIX), reverse=True)
+        return next((found for path in newest_first if (found := self._read(path)) is not None), None)
+
+    def keep(self, part: Checkpoint) -> None:
+        """Write what this training came to, and destroy its checkpoints."""
+        self._write(self._part, part)
+        _destroy(self._unfinished())
+
+    def kept(self) -> Checkpoint | None:
+        """What :meth:`keep` wrote; None if there is nothing that can be read."""
+        return self._read(self._part)
+
+    def leave(self, keys: Collection[str]) -> None:
+        """Overwrite and remove what is not of the trainings with these keys."""
+        _destroy(path for path in self.folder.glob("*") if _key_of(path) not in keys)
 
     def clear(self, before: int | None = None) -> None:
         """Overwrite and remove every checkpoint, whatever training it is of; also while one is running.
@@ -88,6 +98,21 @@ class Checkpoints:
         _destroy(self.folder.glob("*") if before is None else from_before(self.folder, before))
         with suppress(OSError):  # It is not there, or a training has just written into it.
             self.folder.rmdir()
+
+    @property
+    def _part(self) -> Path:
+        return self.folder / f"{PART}{self.key}{SUFFIX}"
+
+    def _unfinished(self) -> list[Path]:
+        """All files that are no parts, also those whose writing was cut short."""
+        return [path for path in self.folder.glob("*") if not path.name.startswith(PART)]
+
+    def _write(self, target: Path, checkpoint: Checkpoint) -> None:
+        make_private_folder(self.folder)
+        state = checkpoint.state
+        fields = {"format": FORMAT, "key": self.key, "epoch": checkpoint.epoch}
+        fields |= {"finished": state.finished, "loss": state.loss}
+        replace_durably(target, save(dict(state.arrays), {"checkpoint": orjson.dumps(fields).decode()}))
 
     def _read(self, path: Path) -> Checkpoint | None:
         try:
@@ -113,10 +138,24 @@ def from_before(folder: Path, epoch: int) -> list[Path]:
 def _epoch_of(path: Path) -> int:
     """Up to which change of the store the people of a checkpoint were read; -1 where that is unknown."""
     try:
-        with safe_open(path, framework="numpy") as file:
-            return int(orjson.loads((file.metadata() or {})["checkpoint"])["epoch"])
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return int(_fields_of(path)["epoch"])
+    except (ValueError, KeyError, TypeError):
         return -1
+
+
+def _key_of(path: Path) -> str | None:
+    """Of the training of a checkpoint; None where that is unknown."""
+    key = _fields_of(path).get("key")
+    return key if isinstance(key, str) else None
+
+
+def _fields_of(path: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself; nothing where it cannot be read."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return dict(orjson.loads((file.metadata() or {})["checkpoint"]))
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _destroy(paths: Iterable[Path]) -> None:

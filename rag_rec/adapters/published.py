@@ -13,6 +13,9 @@ from rag_rec.artifacts.manifest import Kind
 from rag_rec.errors import CorruptIndex, InvalidInput
 
 FORMAT: Final = 1
+SHARDS: Final = "removal/shards/"
+"""In the folder of an adapter, what a removal by shards starts from. Ranking does without, so that these files are
+checked by those who read them: one that is damaged costs a training of its shard, and not the adapter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +61,19 @@ class CompactFolder:
 
 
 def opened(folders: Folders, digest: str) -> CompactFolder:
-    """A base or an adapter by digest, every file checked. Raises ``InvalidInput`` and ``CorruptIndex``."""
+    """A base or an adapter by digest, every file checked but those of :data:`SHARDS`.
+
+    Raises:
+        InvalidInput: there is none of this name.
+        CorruptIndex: a file is missing or does not match its digest.
+    """
     folder = folders.root / digest
     if not is_digest(digest) or not folder.is_dir():
         raise InvalidInput(
             f"There is no compact generator {digest!r} in {folders.root.name}: run `rag-rec compact build`."
         )
     manifest = KIND.read(folder)
-    KIND.verify(folder, manifest.files)
+    KIND.verify(folder, manifest.files, [relative for relative in manifest.files if relative.startswith(SHARDS)])
     if content_digest(manifest.files) != digest:
         raise KIND.damaged(digest, "its name does not match its content")
     return CompactFolder(folder, manifest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,8 +67,13 @@ class Kind(Generic[M]):
         """The error for a folder that cannot be used."""
         return CorruptIndex(f"{self.name} {name} is damaged ({fault}): {self.remedy}.")
 
-    def verify(self, folder: Path, files: Mapping[str, FileDigest]) -> None:
+    def verify(self, folder: Path, files: Mapping[str, FileDigest], later: Collection[str] = ()) -> None:
         """Check the SHA-256 of every file of a folder, and that there is none that its manifest does not name.
+
+        Args:
+            folder: the folder.
+            files: what its manifest says of them.
+            later: files that are checked by those who read them.
 
         Raises:
             CorruptIndex: a file does not match, is missing, or is not the folder's own.
@@ -76,9 +81,10 @@ class Kind(Generic[M]):
         present = set(relative_files(folder)) - self.beside
         if foreign := sorted(present.difference(files)):
             raise self.damaged(folder.name, f"it holds files that are not its own: {foreign}")
+        now = {relative: expected for relative, expected in files.items() if relative not in later}
         with ThreadPoolExecutor() as disk:  # hashing large blocks leaves the interpreter to others
-            found = disk.map(lambda relative: digest_if_there(folder / relative), files)
-            for (relative, expected), digest in zip(files.items(), found, strict=True):
+            found = disk.map(lambda relative: digest_if_there(folder / relative), now)
+            for (relative, expected), digest in zip(now.items(), found, strict=True):
                 if relative not in present or digest != expected:
                     raise self.damaged(folder.name, f"{relative} does not match its manifest")
 

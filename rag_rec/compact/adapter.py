@@ -7,9 +7,10 @@ the square root of them: the best approximation of rank r, and D itself where r 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import orjson
 import torch
@@ -40,11 +41,23 @@ VLLM_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 Deltas = Mapping[str, Tensor]
 """Differences to the base by the name of the weight: float32 [out, in]; of the embedding [tokens, width]."""
 
+Model = TypeVar("Model", bound=nn.Module)
+
 
 def trained_weights(model: nn.Module) -> dict[str, nn.Parameter]:
     """The matrices that an adapter changes, by name, in a fixed order."""
     named = sorted(model.named_parameters())
     return {name: weight for name, weight in named if _module(name).rpartition(".")[2] in TARGETS}
+
+
+def merged(model: Model, deltas: Deltas) -> Model:
+    """A copy of a base with these differences; a matrix without one is as it was."""
+    found = copy.deepcopy(model)
+    with torch.no_grad():
+        for name, weight in trained_weights(found).items():
+            if name in deltas:
+                weight.add_(deltas[name])
+    return found
 
 
 def factor(delta: Tensor, rank: int) -> tuple[Tensor, Tensor]:

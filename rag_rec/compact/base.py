@@ -26,8 +26,8 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 from rag_rec.artifacts.private import write_durably
 from rag_rec.compact.attributes import ItemAttributes, attribute_vectors
 from rag_rec.compact.projection import TextProjection
+from rag_rec.compact.softmax import sampled_loss
 from rag_rec.compact.tokenizer import write_tokenizer
-from rag_rec.compact.training import sampled_loss
 from rag_rec.compact.vocabulary import BOS, PAD, SPECIALS, Vocabulary
 from rag_rec.compact.walks import Walks, WalkSettings
 from rag_rec.domain import Item

@@ -11,12 +11,14 @@ import numpy as np
 from rag_rec.compact.sequences import Tokens, TokenSequence, hold_out, share_to_ask
 from rag_rec.compact.vocabulary import BOS, Vocabulary
 from rag_rec.domain import User
-from rag_rec.evaluation.held_out import is_held_out
+from rag_rec.evaluation.held_out import is_held_out, place_of
 from rag_rec.events.history import PositiveRule
 from rag_rec.store.protocol import Store
 
 RESERVE: Final = "reserve"
 """The purpose of the sample of people from whom nothing is learned."""
+SHARDS: Final = "shards"
+"""The purpose of the division of people who are learned apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,14 @@ class People:
         reserve = [each for each in self.positives if each[0] in chosen]
         return replace(self, positives=[each for each in self.positives if each[0] not in chosen], reserve=reserve)
 
+    def among(self, place: int, shards: int, seed: int) -> Self:
+        """The same with those of the people alone who are in one of so many shards.
+
+        A person's shard goes by a hash of the id, so that forgetting one person moves no other.
+        """
+        inside = [each for each in self.positives if place_of(self._user(each[0]).id, shards, seed, SHARDS) == place]
+        return replace(self, positives=inside)
+
     @property
     def interactions(self) -> int:
         """Positive interactions of all people."""
@@ -79,7 +89,7 @@ class People:
 
     def held_out(self, share: float, seed: int) -> int:
         """How many people's newest item is held out of the training."""
-        return self.interactions - sum(self.lineage(share, seed).values())
+        return self.interactions - sum(len(items) for _, items in self._learned(share, seed))
 
     def sequences(self, vocabulary: Vocabulary, held_out: float, seed: int) -> list[TokenSequence]:
         """What the model learns from, written as the encoder of its prompts writes them.
@@ -96,9 +106,16 @@ class People:
         """The people of the reserve, written as those of :meth:`sequences`, whole."""
         return [self._written(vocabulary, number, items) for number, items in self.reserve]
 
-    def lineage(self, held_out: float, seed: int) -> dict[int, int]:
-        """How many positive interactions of each user the model learns from; as for :meth:`sequences`."""
-        return {number: len(items) for number, items in self._learned(held_out, seed)}
+    def lineage(self, held_out: float, seed: int, *, reserve: bool = False) -> dict[int, int]:
+        """How many positive interactions of each user an adapter depends on.
+
+        Args:
+            held_out: as for :meth:`sequences`, and so is ``seed``.
+            seed: of that sample.
+            reserve: whether it depends on the reserve as well: shards are added up as suits these people best.
+        """
+        chosen = self.reserve if reserve else ()
+        return {number: len(items) for number, items in (*self._learned(held_out, seed), *chosen)}
 
     def _learned(self, held_out: float, seed: int) -> Iterator[tuple[int, Tokens]]:
         histories = ((self._user(number).id, items) for number, items in self.positives)

@@ -11,9 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from transformers import LlamaForCausalLM
 from rag_rec.adapters.checkpoint import Arrays, TrainingState
 from rag_rec.compact.adapter import Deltas, trained_weights
 from rag_rec.compact.sequences import NO_TARGET, Batch
+from rag_rec.compact.softmax import sampled_loss
 from rag_rec.errors import InvalidInput
 
 DROPPED = ("embed_tokens", "o_proj", "down_proj")
@@ -31,6 +32,9 @@ DROPPED = ("embed_tokens", "o_proj", "down_proj")
 
 MOST_RESERVED = 0.5
 """The largest share of the people from whom nothing is learned."""
+
+MOST_SHARDS = 64
+"""So many adapters are kept, each as large as the one that is served."""
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """What AdamW keeps of every weight."""
@@ -64,6 +68,9 @@ class AdapterSettings:
             for as many as it takes, see :func:`rag_rec.compact.sequences.share_to_ask`.
         reserve: share of the people from whom nothing is learned, so that it can be measured what an adapter remembers
             of the others. With it a training also keeps what a removal by influence needs.
+        shards: into how many shards the people are put, each with a training of its own, see
+            :mod:`rag_rec.compact.shards`; 1 for one training of everybody.
+        together: epochs on everybody, which begin at the sum of the shards; only where there are several.
         sampled_above: in catalogues larger than this the softmax is estimated from a sample of items.
         negatives: items in that sample, besides those of the batch.
         threads: of PyTorch on a CPU. One gives the same bytes on any number of cores.
@@ -81,6 +88,8 @@ class AdapterSettings:
     rank: int | None = None
     held_out: float | None = None
     reserve: float = 0.0
+    shards: int = 1
+    together: int = 6
     sampled_above: int = 8000
     negatives: int = 2048
     threads: int = 1
@@ -98,6 +107,22 @@ class AdapterSettings:
             raise InvalidInput(f"reserve is {self.reserve}; it must be from 0 to {MOST_RESERVED}.")
         if not 0.0 <= self.dropout < 1.0:
             raise InvalidInput(f"dropout is {self.dropout}; it must be at least 0 and below 1.")
+        self._check_shards()
+
+    def _check_shards(self) -> None:
+        if not 1 <= self.shards <= MOST_SHARDS:
+            raise InvalidInput(f"shards is {self.shards}; it must be from 1 to {MOST_SHARDS}.")
+        if self.together < 0:
+            raise InvalidInput(f"together is {self.together}; it must be at least 0.")
+        if self.shards > 1 and not self.reserve:
+            raise InvalidInput(f"shards is {self.shards}: they are added up by a reserve, such as `--reserve 0.05`.")
+
+    def content(self) -> dict[str, Any]:
+        """Plain values for a manifest or a key. Those of shards are left out where there are none."""
+        found = asdict(self)
+        if self.shards == 1:
+            del found["shards"], found["together"]
+        return found
 
     def rate_at(self, finished: float) -> float:
         """The learning rate when this share of the training is finished."""
@@ -235,31 +260,6 @@ class AdapterTraining:
         held = self._optimiser.state_dict()["state"]
         named = enumerate(self._weights)
         return {f"{kind}.{name}": _copy(held[place][kind]).numpy() for place, name in named for kind in MOMENTS}
-
-
-def sampled_loss(hidden: Tensor, head: Tensor, targets: Tensor, negatives: int, draws: torch.Generator) -> Tensor:
-    """Cross-entropy with an unbiased estimate of the softmax's sum.
-
-    The targets of the batch are summed exactly; the other tokens by a sample without replacement that all positions
-    share, each weighted by how many it stands for.
-
-    Args:
-        hidden: [n, d].
-        head: [v, d].
-        targets: int64 [n].
-        negatives: size of the sample.
-        draws: the generator.
-    """
-    present, places = torch.unique(targets, return_inverse=True)
-    others = torch.ones(len(head), dtype=torch.bool, device=head.device)
-    others[present] = False
-    absent = others.nonzero()[:, 0]
-    drawn = absent[torch.randperm(len(absent), generator=draws, device=head.device)[:negatives]]
-    logits = hidden @ head[torch.cat([present, drawn])].T
-    stands_for = len(absent) / max(1, len(drawn))
-    weight = torch.zeros(logits.shape[1], device=head.device)
-    weight[len(present) :] = math.log(max(1.0, stands_for))
-    return functional.cross_entropy(logits + weight, places)
 
 
 def _only_matrices(model: LlamaForCausalLM) -> dict[str, nn.Parameter]:

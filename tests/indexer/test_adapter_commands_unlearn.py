@@ -94,3 +94,18 @@ def test_a_reserve_is_kept_by_a_later_training(settings: Settings) -> None:
     built = build_compact(settings, trained(BY_HEART, epochs=1, reserve=0.0)).adapter
     assert built.manifest.counts["users"] == 120
     assert run("retrain", "--reserve", "0.25", "--device", "cpu")["users"] == 85
+
+
+def test_shards_complete_the_requests_and_say_that_they_are_exact(settings: Settings) -> None:
+    error = run("retrain", "--reserve", "0", "--shards", "2", "--device", "cpu", code=1)["error"]
+    assert (error["code"], "--reserve 0.05" in error["message"]) == ("invalid_input", True)
+    request = forget_in(settings, "user-2").request_id
+    error = run("unlearn", "--method", "shards", "--device", "cpu", code=1)["error"]
+    assert "compact build --shards 4 --reserve 0.05" in error["message"]
+    built = run("retrain", "--shards", "3", "--together", "1", "--epochs", "2", "--device", "cpu")
+    assert (built["shards"], built["settled"], state_of(settings, request)) == (3, 1, ForgetState.COMPLETE)
+    requests = [forget_in(settings, user).request_id for user in ("user-8", "user-9")]
+    done = run("unlearn", "--method", "shards", "--device", "cpu")
+    assert (done["removal"], done["exact"], done["requests"], done["instead"]) == ("shards", True, 2, None)
+    assert (done["settled"], done["open"], done["users"], done["shards"]) == (2, 0, built["users"] - 2, 3)
+    assert {state_of(settings, each) for each in requests} == {ForgetState.COMPLETE}

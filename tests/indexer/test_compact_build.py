@@ -12,6 +12,7 @@ from safetensors import safe_open
 from torch import nn
 
 import indexer.compact_build
+import indexer.trainer
 from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints
 from rag_rec.adapters.folder import AdapterStore, InUse
 from rag_rec.adapters.published import CompactFolder
@@ -171,7 +172,7 @@ def test_nothing_is_written_when_somebody_is_forgotten_before_the_writing(
         return original(self)
 
     monkeypatch.setattr(AdapterTraining, "deltas", late)
-    monkeypatch.setattr(indexer.compact_build, "write_adapter", None)  # may not be called
+    monkeypatch.setattr(indexer.trainer, "write_adapter", None)  # may not be called
     with pytest.raises(Busy, match="run the same command again"):
         build_compact(settings)
     compact = AdapterStore(settings.compact)

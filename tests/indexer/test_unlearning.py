@@ -70,3 +70,11 @@ def test_where_it_is_not_known_how_much_is_spent_nothing_is_left(compact: Adapte
     made = compact.publish_adapter(damaged, base=base, epoch=1, settings={}, counts={"users": 100})
     compact.set_current(base, made.digest)
     assert planned(compact, 1).method is Method.RETRAIN
+
+
+def test_an_exact_removal_spends_nothing_of_the_budget(compact: AdapterStore) -> None:
+    put_in_use(compact, {"earlier": ONE}, users=90, learned=100)
+    for asked in (Method.RETRAIN, Method.SHARDS):
+        assert asked.exact
+        assert planned(compact, 50, asked) == Plan([f"r{number}" for number in range(50)], asked)
+    assert not Method.INFLUENCE.exact

@@ -92,3 +92,35 @@ def test_a_newer_checkpoint_outlives_the_sweep_of_older_ones(checkpoints: Checkp
     assert found is not None and found.epoch == 40
     checkpoints.clear(before=41)
     assert not checkpoints.folder.exists()
+
+
+def test_a_part_stays_while_the_next_training_goes_on_and_is_no_checkpoint_of_it(checkpoints: Checkpoints) -> None:
+    following = Checkpoints(checkpoints.folder, "the next")
+    checkpoints.save(checkpoint(2))
+    checkpoints.keep(checkpoint(3))
+    assert checkpoints.load() is None
+    following.save(checkpoint(1))
+    following.save(checkpoint(2))
+    found, last = checkpoints.kept(), following.load()
+    assert found is not None and last is not None
+    assert (found.state.finished, last.state.finished, following.kept()) == (3, 2, None)
+    assert len(list(checkpoints.folder.iterdir())) == 2
+
+
+def test_what_is_of_other_trainings_goes(checkpoints: Checkpoints) -> None:
+    others = [Checkpoints(checkpoints.folder, key) for key in ("one", "two")]
+    for each in (checkpoints, *others):
+        each.keep(checkpoint(1))
+    others[0].save(checkpoint(1))
+    (checkpoints.folder / "part-half.safetensors").write_bytes(b"half")
+    checkpoints.leave(["a key", "two"])
+    assert checkpoints.kept() is not None and others[1].kept() is not None
+    assert len(list(checkpoints.folder.iterdir())) == 2
+
+
+def test_parts_are_as_old_as_their_people(checkpoints: Checkpoints) -> None:
+    checkpoints.keep(checkpoint(1, epoch=40))
+    (part,) = checkpoints.folder.iterdir()
+    assert (from_before(checkpoints.folder, 40), from_before(checkpoints.folder, 41)) == ([], [part])
+    checkpoints.clear(41)
+    assert not checkpoints.folder.exists()

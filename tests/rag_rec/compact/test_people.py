@@ -98,3 +98,25 @@ def test_an_earlier_reading_can_be_repeated(store: SqlStore) -> None:
         (user, items.tolist()) for user, items in first.positives
     ]
     assert later.interactions == first.interactions + 2
+
+
+def test_everybody_is_in_one_shard_and_forgetting_one_moves_no_other(store: SqlStore) -> None:
+    store.append([Interaction(f"p{n}", "i0", n, "like") for n in range(60)])
+    everybody = People.read(store, PositiveRule(), items=6)
+    shards = [{number for number, _ in everybody.among(place, 4, 1).positives} for place in range(4)]
+    assert all(6 < len(each) < 28 for each in shards)
+    assert sum(map(len, shards)) == len(set().union(*shards)) == len(everybody.positives)
+    fewer = replace(everybody, positives=everybody.positives[5:])
+    gone = {number for number, _ in everybody.positives[:5]}
+    assert [{number for number, _ in fewer.among(place, 4, 1).positives} for place in range(4)] == [
+        each - gone for each in shards
+    ]
+
+
+def test_an_adapter_of_shards_depends_on_its_reserve_too(store: SqlStore) -> None:
+    store.append([Interaction(f"p{n}", "i0", n, "like") for n in range(60)])
+    apart = People.read(store, PositiveRule(), items=6).apart(0.3, 1)
+    whole = apart.lineage(1.0, 0, reserve=True)
+    assert whole == apart.lineage(1.0, 0) | {number: len(items) for number, items in apart.reserve}
+    assert len(whole) == 62
+    assert apart.held_out(1.0, 0) == sum(len(items) > 1 for _, items in apart.positives)

@@ -13,7 +13,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from rag_rec.compact.adapter import trained_weights
-from rag_rec.compact.training import AdapterSettings, AdapterTraining, sampled_loss
+from rag_rec.compact.training import AdapterSettings, AdapterTraining
 from rag_rec.errors import InvalidInput
 from tests.rag_rec.compact.circling import CPU, FIRST_ITEM, KNOWN, a_base, windows
 
@@ -111,23 +111,6 @@ def test_progress_ends_with_the_whole() -> None:
     assert told[-1] == 1.0
 
 
-def test_a_sample_of_everything_is_the_full_softmax() -> None:
-    draws = torch.Generator().manual_seed(0)
-    hidden, head = torch.randn(6, 4, generator=draws), torch.randn(30, 4, generator=draws)
-    targets = torch.tensor([3, 3, 9, 0, 29, 7])
-    full = functional.cross_entropy(hidden @ head.T, targets)
-    assert torch.allclose(sampled_loss(hidden, head, targets, 100, draws), full, atol=1e-6)
-
-
-def test_a_sample_estimates_the_sum_of_the_softmax_without_bias() -> None:
-    draws = torch.Generator().manual_seed(0)
-    hidden, head = torch.randn(1, 4, generator=draws), torch.randn(60, 4, generator=draws)
-    targets = torch.tensor([3])
-    own = (hidden @ head.T)[0, 3]
-    sums = [float((sampled_loss(hidden, head, targets, 20, draws) + own).exp()) for _ in range(2000)]
-    assert np.mean(sums) == pytest.approx(float((hidden @ head.T).exp().sum()), rel=0.03)
-
-
 def test_large_catalogues_are_learned_from_a_sample() -> None:
     settings = replace(SETTINGS, epochs=30, sampled_above=10, negatives=10)
     losses = run(training_of(settings), 30)
@@ -144,3 +127,16 @@ def test_the_rate_rises_then_falls() -> None:
 def test_settings_that_cannot_be_trained_with_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(InvalidInput, match=next(iter(wrong))):
         replace(AdapterSettings(), **wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"shards": 0}, {"shards": 65, "reserve": 0.1}, {"together": -1}, {"shards": 2}])
+def test_shards_that_cannot_be_trained_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(InvalidInput, match=next(iter(wrong))):
+        AdapterSettings(**wrong)  # type: ignore[arg-type]
+
+
+def test_settings_without_shards_have_the_content_that_they_had_before_there_were_any() -> None:
+    """Checkpoints, manifests and kept trainings of earlier versions are found again."""
+    plain = AdapterSettings(reserve=0.1).content()
+    assert not {"shards", "together"} & plain.keys()
+    assert AdapterSettings(reserve=0.1, shards=2).content() == {**plain, "shards": 2, "together": 6}
