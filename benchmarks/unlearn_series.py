@@ -12,7 +12,7 @@ alike they are to those who go. Both are held against retrainings, of which one 
 Accuracy is that of validation answers; the test answers are not looked at. Trainings and steps are kept in the system's
 folder for temporary files: an interrupted run goes on where it was.
 
-Usage: ``python -m benchmarks.unlearn_series [--parts series,category,collateral] [--requests 200] [--seeds 3]``
+Usage: ``python -m benchmarks.unlearn_series [--parts series category collateral] [--requests 200] [--seeds 3]``
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def main() -> None:
         "category": (forgotten, RETRAININGS, lambda case: category_rows(case, WAYS)),
         "series": (going, REFERENCES, lambda case: series_rows(case, product, checkpoints)),
     }
-    for part in arguments.parts.split(","):
+    for part in arguments.parts:
         gone, retrainings, rows_of = asked[part]
         rows = list[Row]()
         for seed in range(arguments.seeds):
@@ -207,7 +207,7 @@ def _write(part: str, rows: list[Row]) -> None:
 def _arguments() -> Any:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="ml-100k", choices=DATASETS)
-    parser.add_argument("--parts", default=",".join(PARTS), help="separated by commas")
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--requests", type=int, default=CHECKPOINTS[-1], help="in a row")
     parser.add_argument("--forgotten", type=float, default=0.05, help="share of everybody, in the other parts")
     parser.add_argument("--seeds", type=int, default=3, help="draws of people")
