@@ -183,11 +183,12 @@ def main() -> None:
     people = len(Case(benchmark, base, 0, RETRAININGS, 0).histories)
     forgotten = max(1, int(arguments.forgotten * people))
     checkpoints = [count for count in CHECKPOINTS if count <= arguments.requests]
-    going, product = max(arguments.requests, forgotten), {PRODUCT: WAYS[PRODUCT]}
+    going, ways = max(arguments.requests, forgotten), {name: WAYS[name] for name in arguments.ways or WAYS}
+    asked_again = {name: WAYS[name] for name in arguments.ways or [PRODUCT]}
     asked: dict[str, tuple[int, int, Callable[[Case], Iterator[Row]]]] = {
-        "collateral": (forgotten, RETRAININGS, lambda case: collateral_rows(case, WAYS)),
-        "category": (forgotten, RETRAININGS, lambda case: category_rows(case, WAYS)),
-        "series": (going, REFERENCES, lambda case: series_rows(case, product, checkpoints)),
+        "collateral": (forgotten, RETRAININGS, lambda case: collateral_rows(case, ways)),
+        "category": (forgotten, RETRAININGS, lambda case: category_rows(case, ways)),
+        "series": (going, REFERENCES, lambda case: series_rows(case, asked_again, checkpoints)),
     }
     for part in arguments.parts:
         gone, retrainings, rows_of = asked[part]
@@ -208,6 +209,7 @@ def _arguments() -> Any:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="ml-100k", choices=DATASETS)
     parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, help="all; of requests in a row, that of the product")
     parser.add_argument("--requests", type=int, default=CHECKPOINTS[-1], help="in a row")
     parser.add_argument("--forgotten", type=float, default=0.05, help="share of everybody, in the other parts")
     parser.add_argument("--seeds", type=int, default=3, help="draws of people")
