@@ -175,7 +175,7 @@ def _timed(way: Way, start: Start) -> Trained:
 
 
 def main() -> None:
-    """Run the parts; the rows are written after each draw of each part."""
+    """Run the parts; what there is is written after each row."""
     arguments = _arguments()
     torch.set_num_threads(1)
     benchmark = read_or_exit(arguments.dataset)
@@ -197,7 +197,7 @@ def main() -> None:
             for row in rows_of(Case(benchmark, base, gone, retrainings, seed)):
                 sys.stderr.write(f"{row}\n")
                 rows.append(row)
-            _write(f"{arguments.dataset}, {part}", summary(rows))
+                _write(f"{arguments.dataset}, {part}", summary(rows))
 
 
 def _write(part: str, rows: list[Row]) -> None:
