@@ -128,14 +128,18 @@ def _metered(series: Series, watched: Watched, reached: Sequence[int]) -> Iterat
     """The seconds are the mean of a training for each training, and the mean of a step for each other request."""
     people, steps, trained = len(series.case.members), list[float](), list[float]()
     for count in reached:
-        since = trained_last(people, count)
+        name, since = f"{series.name}, metered, {count} requests", trained_last(people, count)
         trained += [series.after(since, since).seconds] * (since > 0)
-        steps += [series.after(request, since).seconds for request in range(since + 1, count + 1)]
+        try:
+            steps += [series.after(request, since).seconds for request in range(since + 1, count + 1)]
+        except InvalidInput as refused:
+            yield {"name": name, "seed": series.case.seed, "refused": str(refused)}
+            continue
         again = trainings(people, count)
         spent = again * float(np.mean(trained or [0.0])) + (count - again) * float(np.mean(steps or [0.0]))
         row = _watched(watched, series.after(count, since), count)
         about = {"trainings": again, "steps since": count - since, "cpu s": spent}
-        yield {"name": f"{series.name}, metered, {count} requests", "seed": series.case.seed, **row, **about}
+        yield {"name": name, "seed": series.case.seed, **row, **about}
 
 
 def _watched(watched: Watched, made: Trained, requests: int) -> Row:

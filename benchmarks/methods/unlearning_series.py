@@ -63,6 +63,7 @@ class Series:
         self._way = way
         self.name = name
 
+    @lru_cache(maxsize=4)  # noqa: B019 - lives as long as the run
     def after(self, requests: int, since: int = 0) -> Trained:
         """The adapter after so many requests, of which those after the first ``since`` left by steps.
 
@@ -71,11 +72,11 @@ class Series:
         Raises:
             InvalidInput: a step diverged.
         """
-        made = self._training(since)
-        for request in range(since + 1, requests + 1):
-            made = self._step(made, request, since)
-        return made
+        if requests == since:
+            return self._training(since)
+        return self._step(self.after(requests - 1, since), requests, since)
 
+    @lru_cache(maxsize=4)  # noqa: B019 - as above
     def left(self, requests: int) -> Case:
         """The draw in which so many people are gone."""
         return replace(self.case, forgotten=requests)
@@ -95,7 +96,7 @@ class Series:
 
         return left.kept_or_made(left.retained, settings, make, "series", self.name, since)
 
-    @lru_cache(maxsize=1)  # noqa: B019 - lives as long as the run
+    @lru_cache(maxsize=1)  # noqa: B019 - as above
     def _stop(self, since: int) -> dict[str, Tensor]:
         """Not counted: the training keeps it."""
         return stop_of(self.left(since), self.left(since).retained, self._training(since).deltas)
