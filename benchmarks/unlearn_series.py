@@ -150,8 +150,9 @@ def _watched(watched: Watched, made: Trained, requests: int) -> Row:
         gains = watched.gains(made, people)
         row |= {f"ndcg@10 {group}": float(gains.mean())}
         row |= {f"ndcg@10 {group}, interval": list(interval(gains, case.seed))}
+    before = watched.attacks(watched.original, requests)
     for name, found in watched.attacks(likelihood, requests).items():
-        row |= {f"auc, {name}": found.auc}
+        row |= {f"auc, {name}, before": before[name].auc, f"auc, {name}": found.auc}
         row |= {f"auc, {name}, interval": list(found.interval)} if requests > 1 else {}
     return row | {"outsiders' choices, nats lost": float(lost.mean())}
 
