@@ -87,6 +87,11 @@ class Case:
         """Who is forgotten, sorted."""
         return np.sort(self._order[: self.forgotten])
 
+    @property
+    def requests(self) -> Items:
+        """Who is forgotten, in the order of their requests; a draw that forgets more begins with the same people."""
+        return self._order[: self.forgotten]
+
     @cached_property
     def members(self) -> Items:
         """Whom the original learned from: half of the people, sorted."""
