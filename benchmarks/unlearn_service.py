@@ -5,7 +5,9 @@ and `rag-rec adapter unlearn` runs in a process of its own, as on a schedule; th
 are the seconds until the last receipt is complete, and what a receipt says. The trainings come last: each empties the
 budget.
 
-Usage: ``python -m benchmarks.unlearn_service [--dataset ml-1m] [--methods influence retrain]``
+With ``--shards 4`` the adapter is trained in so many shards, and people leave it by the shards that they were in.
+
+Usage: ``python -m benchmarks.unlearn_service [--dataset ml-1m] [--methods influence retrain] [--shards 4]``
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ SHARE: Final = 0.05
 BUDGET: Final = {"RAGREC_ADAPTER_BUDGET": "1"}
 PATIENCE_SECONDS: Final = 60.0
 METHODS: Final = ("influence", "retrain")
+SHARDS: Final = "shards"
 PEOPLE: Final = (1, 10)
 
 
@@ -60,12 +63,12 @@ class Waiting:
         self._client.close()
 
 
-def measured(dataset: str, methods: Sequence[str]) -> Iterator[Row]:
-    """A row for the first training, and one for each method and number of people."""
+def measured(dataset: str, methods: Sequence[str], shards: int = 1) -> Iterator[Row]:
+    """A row for the first training, in so many shards, and one for each method and number of people."""
     with copied_home(dataset) as home:
         commands = Commands(home, {**ENVIRONMENT, **BUDGET})
         started = perf_counter()
-        built = commands.run("compact", "build", "--reserve", str(SHARE), "--device", "cpu")
+        built = commands.run("compact", "build", "--reserve", str(SHARE), "--shards", str(shards), "--device", "cpu")
         yield {"name": "training", "people": built["users"], "seconds": perf_counter() - started, "gate": _gate(built)}
         leaving = iter(_learned(dataset))
         with running_service(home, **BUDGET) as url:
@@ -116,12 +119,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="ml-1m", choices=DATASETS)
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
+    parser.add_argument("--shards", type=int, help="of the training; people leave by the method of that name")
     arguments = parser.parse_args()
-    dataset, rows = arguments.dataset, list[Row]()
-    for row in measured(dataset, arguments.methods):
+    name, rows, methods = arguments.dataset, list[Row](), arguments.methods
+    if arguments.shards:
+        name, methods = f"{arguments.dataset}, {SHARDS}", [SHARDS]
+    for row in measured(arguments.dataset, methods, arguments.shards or 1):
         sys.stderr.write(f"{row}\n")
         rows.append({name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()})
-        write_results("unlearn_service", rows, SEED, {**earlier("unlearn_service", DATASETS), dataset: rows})
+        parts = [*DATASETS, *(f"{dataset}, {SHARDS}" for dataset in DATASETS)]
+        write_results("unlearn_service", rows, SEED, {**earlier("unlearn_service", parts), name: rows})
 
 
 if __name__ == "__main__":

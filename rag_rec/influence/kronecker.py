@@ -107,7 +107,7 @@ class Part:
 
 def gradients(weights: Vector, batch: Samples, draws: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
     """Gradients of the sum of the losses of a batch whose targets are drawn from what the weights say."""
-    logits, back = vjp(batch.logits, dict(weights))
+    logits, back = vjp(batch.logits, dict(weights))[:2]
     likely = torch.softmax(logits.detach(), dim=1)
     if not bool(torch.isfinite(likely).all()):
         raise InvalidInput("What the model says is not finite. Train with a lower rate.")
@@ -119,7 +119,7 @@ def gradients(weights: Vector, batch: Samples, draws: int, generator: torch.Gene
 
 
 def _bases(weights: Vector, drawn: Iterator[Mapping[str, Tensor]]) -> dict[str, Basis]:
-    sides = {name: [_square(weight, side) for side in (0, 1)] for name, weight in weights.items()}
+    sides = {name: (_square(weight, 0), _square(weight, 1)) for name, weight in weights.items()}
     for gradient in drawn:
         for name, (left, right) in sides.items():
             matrix = gradient[name]
