@@ -24,7 +24,7 @@ from rag_rec.influence import removal
 from rag_rec.influence.curvature import Samples
 from rag_rec.influence.kronecker import Kronecker
 from rag_rec.influence.removal import Effort, Rest, gradient_at_stop
-from rag_rec.influence.vectors import add
+from rag_rec.influence.vectors import Vector, add
 
 ASKED: Final = 100
 """Retained people whose next item is asked for, to see how far a step went."""
@@ -50,7 +50,7 @@ def influence(case: Case, effort: Effort, drawn: int | None) -> Trained:
         drawn: batches that the curvature is taken from; None for all.
     """
     base, deltas = case.base, case.original.deltas
-    stop = gradient_at_stop(deltas, deltas, 0.0, _samples(case, case.members))
+    stop = _stop(case)
     started = time.process_time()
     left = _samples(case, case.retained)
     found = removal.without(removal.Trained(deltas, deltas, 0.0, stop), Rest(left, left[:drawn]), effort)
@@ -60,7 +60,7 @@ def influence(case: Case, effort: Effort, drawn: int | None) -> Trained:
 def at_once(case: Case, damping: float) -> Trained:
     """The same step by the curvature as a diagonal in a basis of each matrix (:mod:`rag_rec.influence.kronecker`)."""
     base, deltas = case.base, case.original.deltas
-    stop = gradient_at_stop(deltas, deltas, 0.0, _samples(case, case.members))
+    stop = _stop(case)
     started = time.process_time()
     pull = add(stop, gradient_at_stop(deltas, deltas, 0.0, _samples(case, case.retained)), -1.0)
     drawn = _samples(case, case.retained, FEW)[: WINDOWS * DRAWN // FEW]
@@ -99,6 +99,16 @@ def trusted(case: Case, effort: Effort, drawn: int | None) -> Trained:
     else:
         low = 1.0
     return replace(_part(case.original, moved, low), seconds=moved.seconds + time.process_time() - started)
+
+
+def _stop(case: Case) -> Vector:
+    """The gradient at which the training of everybody stopped: made once, since a training would keep it."""
+
+    def made() -> Trained:
+        deltas = case.original.deltas
+        return Trained(case.base, gradient_at_stop(deltas, deltas, 0.0, _samples(case, case.members)), 0.0)
+
+    return case.kept_or_made(case.members, replace(case.settings, seed=case.seed), made, "stop").deltas
 
 
 def _samples(case: Case, people: Items, windows: int = WINDOWS) -> list[Samples]:
