@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ def write_results(
     are those of the earlier file keep the commit and the command that they came from, under ``runs``.
     """
     path = RESULTS / f"{name}.json"
-    command = f"python -m benchmarks.{name}" + "".join(f" {argument}" for argument in sys.argv[1:])
+    command = shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]])
     document: dict[str, Any] = {
         "commit": _commit(),
         "hardware": _hardware(),

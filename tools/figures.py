@@ -38,7 +38,7 @@ def _section(name: str) -> str:
     tables = datasets or [("", document["rows"])]
     parts = [_origin(document)]
     for title, rows in tables:
-        parts += [f"**{title}**"] if title else []
+        parts += [f"**{title}**{_run(document, title)}"] if title else []
         parts += ["\n".join(_table(rows))]
     return "\n\n".join(parts)
 
@@ -49,6 +49,14 @@ def _origin(document: Mapping[str, Any]) -> str:
         f"`{document['command']}`, commit `{document['commit']}`, seed {document['seed']}; "
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, Python {machine['python']}."
     )
+
+
+def _run(document: Mapping[str, Any], dataset: str) -> str:
+    """Where the rows of a data set came from, if it is not where the document did."""
+    run = document.get("runs", {}).get(dataset, document)
+    if run["commit"] == document["commit"] and run["command"] == document["command"]:
+        return ""
+    return f", by `{run['command']}`, commit `{run['commit']}`"
 
 
 def _table(rows: Sequence[Row]) -> Iterable[str]:

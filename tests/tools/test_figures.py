@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.figures import MARKED, PAGES, RESULTS, _table, page
+from tools.figures import MARKED, PAGES, RESULTS, _run, _table, page
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
@@ -30,3 +30,11 @@ def test_rows_that_share_their_columns_make_a_table() -> None:
 def test_rows_of_different_columns_are_listed() -> None:
     rows = [{"name": letter, **{f"{letter}{n}": n for n in range(3)}} for letter in "abcd"]
     assert list(_table(rows))[2] == "| a | a0 0; a1 1; a2 2 |"
+
+
+def test_rows_of_an_earlier_run_say_which_one_it_was() -> None:
+    last = {"commit": "b", "command": "now"}
+    document = {**last, "runs": {"old": {"commit": "a", "command": "then"}, "new": last}}
+    assert _run(document, "old") == ", by `then`, commit `a`"
+    assert _run(document, "new") == ""
+    assert _run(last, "any") == ""
