@@ -63,8 +63,10 @@ WAYS: Final[Mapping[str, Way]] = {
     "influence, damping 1e-2": partial(influence, effort=Effort(1e-2, 20, careful=False), drawn=DRAWN),
     "influence, damping 1e-3": partial(influence, effort=Effort(1e-3, 15, careful=False), drawn=DRAWN),
     "influence, damping 1e-4": partial(influence, effort=Effort(1e-4, 15, careful=False), drawn=DRAWN),
-    "influence, EK-FAC, damping 3e-2": partial(at_once, damping=3e-2),
-    "influence, EK-FAC, damping 1e-2": partial(at_once, damping=1e-2),
+    **{
+        f"influence, EK-FAC, damping {damping}": partial(at_once, damping=float(damping))
+        for damping in ("3e-2", "1e-2", "3e-3", "2e-3", "1e-3")
+    },
     "influence, careful": partial(influence, effort=Effort(1e-2, 10, rounds=4), drawn=DRAWN),
     "influence, repaired": partial(repaired, effort=Effort(1e-3, 15, careful=False), drawn=DRAWN),
     "influence, shortened": partial(trusted, effort=Effort(1e-3, 15, careful=False), drawn=DRAWN),
@@ -194,12 +196,19 @@ def case_of(benchmark: Benchmark, base: Base, seed: int, share: float, retrainin
 
 def main() -> None:
     """Run the benchmark; the rows are written after each draw."""
-    arguments, rows = _arguments(), list[Row]()
-    draw = partial(_draw, arguments)
+    arguments = _arguments()
+    rows, draw = _kept(arguments) if arguments.keep else [], partial(_draw, arguments)
     with ProcessPoolExecutor(arguments.workers, get_context("spawn")) as workers:
         for found in workers.map(draw, range(arguments.seeds)):
             rows += found
             _write(arguments.dataset, rows)
+
+
+def _kept(arguments: Any) -> list[Row]:
+    """The draws of an earlier run by the ways that are not asked for now."""
+    again = {NOTHING, NO_ADAPTER, RETRAIN, *arguments.ways}
+    before = earlier("unlearn", DATASETS).get(arguments.dataset, [])
+    return [draw for row in before if row["name"] not in again for draw in row["draws"]]
 
 
 def _draw(arguments: Any, seed: int) -> list[Row]:
@@ -217,7 +226,8 @@ def _draw(arguments: Any, seed: int) -> list[Row]:
 
 
 def _write(dataset: str, rows: list[Row]) -> None:
-    names = list(dict.fromkeys(row["name"] for row in rows))
+    known = [NOTHING, NO_ADAPTER, RETRAIN, *WAYS]
+    names = sorted(dict.fromkeys(row["name"] for row in rows), key=lambda name: (*known, name).index(name))
     found = [summary(name, [row for row in rows if row["name"] == name]) for name in names]
     people = {name: rows[0][name] for name in ("forgotten", "retained", "outsiders")}
     found = [{**row, **people} for row in found]
@@ -232,6 +242,7 @@ def _arguments() -> Any:
     parser.add_argument("--workers", type=int, default=1, help="draws that are made at the same time")
     parser.add_argument("--retrainings", type=int, default=6, help="of which one is kept out of the bands")
     parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=list(WAYS), metavar="NAME", help="of removal")
+    parser.add_argument("--keep", action="store_true", help="keep the rows of other ways that are there")
     parser.add_argument("--shards", type=int, default=len(SHARDS), help="the first so many settings of shards")
     parser.add_argument(
         "--retrainings-as-references",

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from argparse import Namespace
 from functools import partial
 from pathlib import Path
 
+import pytest
+
+from benchmarks import unlearn
 from benchmarks.methods.compact_model import Trained
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.unlearning_descents import further
@@ -50,3 +54,12 @@ def test_the_summary_is_the_mean_and_says_how_many_passed() -> None:
 def test_a_share_of_everybody_is_forgotten(tmp_path: Path) -> None:
     case = a_case(tmp_path)
     assert len(case_of(case.benchmark, case.base, 0, 0.05, 4).gone) == 6
+
+
+def test_rows_of_other_ways_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [NOTHING, RETRAIN, "e2urec", "NPO"]
+    before = [{"name": name, "draws": [{"name": name, "seed": seed} for seed in range(2)]} for name in names]
+    monkeypatch.setattr(unlearn, "earlier", lambda *_: {"ml-1m": before})
+    arguments = Namespace(dataset="ml-1m", ways=["e2urec"])
+    assert unlearn._kept(arguments) == before[3]["draws"]
+    assert unlearn._kept(Namespace(dataset="ml-100k", ways=[])) == []
