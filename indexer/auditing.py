@@ -20,9 +20,9 @@ from indexer.compact_build import CompactBuilder
 from indexer.influencing import Step
 from indexer.remainder import Remainder
 from indexer.trainer import tell_epoch
-from indexer.trial import require_reserve, stand_ins, with_deltas
+from indexer.trial import require_reserve, stand_ins
 from rag_rec.adapters.publishing import forgotten_since
-from rag_rec.compact.adapter import Deltas, served
+from rag_rec.compact.adapter import Deltas, merged, served
 from rag_rec.compact.base import Base
 from rag_rec.compact.reading import Floats, after, choices
 from rag_rec.compact.sequences import TokenSequence, Windows
@@ -111,7 +111,7 @@ class AdapterAudit:
         told = Percent(self.builder.progress)
         settings = replace(remainder.settings, seed=remainder.settings.seed + number)
         windows = Windows(people, settings.context, settings.batch, PAD, settings.seed)
-        model = with_deltas(remainder.base, {})
+        model = merged(remainder.base.model, {})
         model.requires_grad_(True)
         training = AdapterTraining(model, windows, remainder.known, settings, torch.device(self.builder.how.device))
         while training.finished < settings.epochs:
@@ -131,7 +131,7 @@ class _Reader:
 
     def view(self, deltas: Deltas) -> View:
         """What an adapter says."""
-        model, vocabulary = with_deltas(self.base, deltas), self.base.vocabulary
+        model, vocabulary = merged(self.base.model, deltas), self.base.vocabulary
         found = choices(model, vocabulary, self.people, self.context)
         said = {
             name: after(model, vocabulary, [self.people[place] for place in places], self.context)

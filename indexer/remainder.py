@@ -67,12 +67,8 @@ class Remainder:
                 "The adapter in use keeps nothing that people could be removed by: train one with "
                 f"`rag-rec compact build --reserve 0.05`, or {RETRAIN}."
             )
-        seen, settings = adapter.manifest.settings, builder.how.adapter
-        people = People.read(
-            builder.store, builder.settings.positive_rule, int(seen["items"]), newest=int(seen["newest"])
-        ).apart(settings.reserve, settings.seed)
-        earlier = _earlier(adapter)
-        return cls(adapter, Base.load(base.folder), base.digest, settings, people, stop, earlier)
+        settings, people = builder.how.adapter, remaining(builder, adapter)
+        return cls(adapter, Base.load(base.folder), base.digest, settings, people, stop, _earlier(adapter))
 
     def deltas(self) -> dict[str, Tensor]:
         """The adapter's differences to the base."""
@@ -150,6 +146,13 @@ class Remainder:
             "parameters": parameters(deltas, self.rank),
             "learned": self.people_learned,
         }
+
+
+def remaining(builder: CompactBuilder, adapter: CompactFolder) -> People:
+    """Who is left of those that a training read, with what is left of what it read of each, and the reserve."""
+    seen, settings = adapter.manifest.settings, builder.how.adapter
+    people = People.read(builder.store, builder.settings.positive_rule, int(seen["items"]), newest=int(seen["newest"]))
+    return people.apart(settings.reserve, settings.seed)
 
 
 def _earlier(adapter: CompactFolder) -> dict[str, Measured]:

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from indexer.compact_build import CompactBuilder, alone
-from rag_rec.adapters.published import CompactFolder
+from indexer.remainder import remaining
 from rag_rec.adapters.removal import Removal
-from rag_rec.compact.people import People
 from rag_rec.engine.tending import occupied
 from rag_rec.errors import InvalidInput
 
@@ -52,21 +51,13 @@ class Sharding:
                     "The adapter in use is not made of shards: build one with "
                     "`rag-rec compact build --shards 4 --reserve 0.05`, or run `rag-rec adapter retrain`."
                 )
-            people, publisher = self._remaining(adapter), builder.publisher(place)
+            people, publisher = remaining(builder, adapter), builder.publisher(place)
+            if not people.positives:
+                raise InvalidInput("Nothing remains that was learned: activate `none` with `rag-rec compact activate`.")
             items = int(adapter.manifest.settings["items"])
             made = builder.adapter(base, people, publisher, items)
             publisher.put_to_use(base.digest, made, builder.seen(people))
         return made.digest
-
-    def _remaining(self, adapter: CompactFolder) -> People:
-        """Who is left of those that the training read, with what is left of what it read of each."""
-        builder, seen = self.builder, adapter.manifest.settings
-        people = People.read(
-            builder.store, builder.settings.positive_rule, int(seen["items"]), newest=int(seen["newest"])
-        ).apart(builder.how.adapter.reserve, builder.how.adapter.seed)
-        if not people.positives:
-            raise InvalidInput("Nothing remains that was learned: activate `none` with `rag-rec compact activate`.")
-        return people
 
 
 if TYPE_CHECKING:

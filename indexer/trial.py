@@ -5,14 +5,12 @@ See :mod:`rag_rec.adapters.measured`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
-from transformers import LlamaForCausalLM
 
 from rag_rec.adapters.measured import Measured, Range
 from rag_rec.compact.adapter import Deltas, merged
@@ -96,7 +94,7 @@ class Trial:
         require_reserve(reserve)
         everybody = [*stand_ins, *reserve]
         said = [
-            likelihoods(with_deltas(base, deltas), base.vocabulary, everybody, context)
+            likelihoods(merged(base.model, deltas), base.vocabulary, everybody, context)
             for deltas in ({}, before, after)
         ]
         return cls(said[0], said[1], said[2], np.arange(len(everybody)) < len(stand_ins), seed)
@@ -141,8 +139,3 @@ class Trial:
     def _auc(self, scores: Floats) -> Range:
         found = Attack.of(scores, self.members, self.seed)
         return found.auc, *found.interval
-
-
-def with_deltas(base: Base, deltas: Mapping[str, Tensor]) -> LlamaForCausalLM:
-    """A copy of the base with these differences; without any, the base."""
-    return merged(base.model, deltas)

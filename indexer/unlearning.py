@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from indexer.compact_build import CompactBuilder
 from indexer.influencing import Influence
@@ -15,6 +16,8 @@ from rag_rec.adapters.measured import read_measured
 from rag_rec.adapters.removal import Removal
 from rag_rec.errors import InvalidInput
 from rag_rec.influence.removal import Effort
+
+EXACT: Final = {way.name for way in (Retraining, Sharding, Influence) if way.exact}
 
 
 class Method(StrEnum):
@@ -27,7 +30,7 @@ class Method(StrEnum):
     @property
     def exact(self) -> bool:
         """Whether nothing is left of who leaves in this way."""
-        return self is not Method.INFLUENCE
+        return self.value in EXACT
 
 
 @dataclass(frozen=True, slots=True)

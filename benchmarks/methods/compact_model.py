@@ -16,7 +16,7 @@ from transformers import LlamaForCausalLM
 
 from benchmarks.data import Benchmark
 from rag_rec.compact import reading
-from rag_rec.compact.adapter import Deltas, factor, trained_weights
+from rag_rec.compact.adapter import Deltas, factor, merged, trained_weights
 from rag_rec.compact.base import Base, BaseSettings, build_base
 from rag_rec.compact.sequences import TokenSequence, Windows
 from rag_rec.compact.training import AdapterSettings, AdapterTraining
@@ -72,11 +72,7 @@ class Trained:
 
     def model(self) -> LlamaForCausalLM:
         """Base and adapter merged."""
-        model = copy.deepcopy(self.base.model)
-        with torch.no_grad():
-            for name, weight in trained_weights(model).items():
-                weight.add_(self.deltas[name])
-        return model
+        return merged(self.base.model, self.deltas)
 
 
 def train(

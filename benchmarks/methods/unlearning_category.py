@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -139,10 +139,10 @@ class Examination:
             next_items(model, vocabulary, kept, context),
         )
 
-    def row(self, view: View) -> dict[str, object]:
+    def row(self, view: View) -> dict[str, Any]:
         """The figures, with 95 % intervals over the people who lose something."""
         seed, apart = self.category.case.seed, self._apart(view)
-        found: dict[str, object] = {}
+        found: dict[str, Any] = {}
         tried = {
             "auc, lost choices": _told(view.lost, view.others),
             "auc, lost choices, calibrated": _told(view.lost - self._base.lost, self._gains(view)),

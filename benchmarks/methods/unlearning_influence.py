@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from dataclasses import replace
+from functools import partial
 from itertools import cycle
 from typing import Final
 
@@ -13,24 +13,22 @@ import numpy as np
 from benchmarks.methods.compact_model import Items, Trained, next_items
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.unlearning_descents import Watch
+from benchmarks.methods.unlearning_newton import DRAWN, choices_of, stop_of
 from benchmarks.methods.unlearning_student import Student, batches
 from benchmarks.methods.unlearning_teachers import pupil_of
-from rag_rec.compact.sequences import TokenSequence
-from rag_rec.compact.stop import WINDOWS, samples_of
-from rag_rec.compact.vocabulary import BOS
+from rag_rec.compact.stop import WINDOWS
 from rag_rec.evaluation.audit.distance import jensen_shannon
 from rag_rec.evaluation.membership import Floats
 from rag_rec.influence import removal
-from rag_rec.influence.curvature import Samples
+from rag_rec.influence.curvature import GaussNewton
 from rag_rec.influence.kronecker import Kronecker
 from rag_rec.influence.removal import Effort, Rest, gradient_at_stop
+from rag_rec.influence.solver import solve
 from rag_rec.influence.vectors import Vector, add
 
 ASKED: Final = 100
 """Retained people whose next item is asked for, to see how far a step went."""
 MOST_REPAIRS: Final = 60
-DRAWN: Final = 8
-"""Batches that the curvature is taken from, as many as the product takes."""
 FEW: Final = 2
 """Windows of a batch whose gradient counts once for the basis: smaller ones say more at the same cost."""
 HALVINGS: Final = 7
@@ -52,19 +50,24 @@ def influence(case: Case, effort: Effort, drawn: int | None) -> Trained:
     base, deltas = case.base, case.original.deltas
     stop = _stop(case)
     started = time.process_time()
-    left = _samples(case, case.retained)
+    left = choices_of(case, case.retained)
     found = removal.without(removal.Trained(deltas, deltas, 0.0, stop), Rest(left, left[:drawn]), effort)
     return Trained(base, found.weights, time.process_time() - started)
 
 
-def at_once(case: Case, damping: float) -> Trained:
-    """The same step by the curvature as a diagonal in a basis of each matrix (:mod:`rag_rec.influence.kronecker`)."""
-    base, deltas = case.base, case.original.deltas
-    stop = _stop(case)
-    started = time.process_time()
-    pull = add(stop, gradient_at_stop(deltas, deltas, 0.0, _samples(case, case.retained)), -1.0)
-    drawn = _samples(case, case.retained, FEW)[: WINDOWS * DRAWN // FEW]
-    step = Kronecker.of(deltas, drawn, case.seed).solved(pull, damping)
+def at_once(case: Case, damping: float, products: int = 0) -> Trained:
+    """The same step by the curvature as a diagonal in a basis of each matrix (:mod:`rag_rec.influence.kronecker`).
+
+    With ``products`` the curvature itself is solved for in so many, and the diagonal is the preconditioner.
+    """
+    base, deltas, stop = case.base, case.original.deltas, _stop(case)
+    started, left = time.process_time(), choices_of(case, case.retained)
+    pull = add(stop, gradient_at_stop(deltas, deltas, 0.0, left), -1.0)
+    drawn = choices_of(case, case.retained, FEW)[: WINDOWS * DRAWN // FEW]
+    near = partial(Kronecker.of(deltas, drawn, case.seed).solved, damping=damping)
+    step = near(pull)
+    if products:
+        step = solve(GaussNewton(deltas, left[:DRAWN]).product, pull, damping, products, near=near).vector
     return Trained(base, add(deltas, step), time.process_time() - started)
 
 
@@ -105,16 +108,9 @@ def _stop(case: Case) -> Vector:
     """The gradient at which the training of everybody stopped: made once, since a training would keep it."""
 
     def made() -> Trained:
-        deltas = case.original.deltas
-        return Trained(case.base, gradient_at_stop(deltas, deltas, 0.0, _samples(case, case.members)), 0.0)
+        return Trained(case.base, stop_of(case, case.members, case.original.deltas), 0.0)
 
     return case.kept_or_made(case.members, replace(case.settings, seed=case.seed), made, "stop").deltas
-
-
-def _samples(case: Case, people: Items, windows: int = WINDOWS) -> list[Samples]:
-    base, first = replace(case.base, model=copy.deepcopy(case.base.model)), case.base.vocabulary.first_item
-    written = [TokenSequence(np.array([BOS]), first + items) for items in case.of(people)]
-    return samples_of(base, written, base.vocabulary.first_spare, case.settings, windows)
 
 
 class _Said:

@@ -8,25 +8,23 @@ person.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from benchmarks.methods.compact_model import Items
 from benchmarks.methods.unlearning_case import Case
 from rag_rec.compact.adapter import Deltas
 from rag_rec.compact.sequences import TokenSequence
-from rag_rec.compact.stop import samples_of
+from rag_rec.compact.stop import WINDOWS, samples_of
 from rag_rec.compact.vocabulary import BOS
-from rag_rec.influence.curvature import Samples, total_gradient
+from rag_rec.influence.curvature import GaussNewton, Samples, total_gradient
 from rag_rec.influence.removal import Effort, gradient_at_stop
 from rag_rec.influence.solver import solve
-from rag_rec.influence.vectors import Vector, add, scaled, zeros
+from rag_rec.influence.vectors import Vector, add, scaled
 
 DRAWN: Final = 8
 """Batches that the curvature is taken from, as many as the product takes."""
@@ -66,7 +64,7 @@ def newton(start: Start, effort: Effort) -> dict[str, Tensor]:
     Raises:
         InvalidInput: the solve diverged.
     """
-    curvature = Held(start.deltas, start.samples[:DRAWN])
+    curvature = GaussNewton(start.deltas, start.samples[:DRAWN])
     found = solve(curvature.product, start.pull, effort.damping, effort.iterations)
     return add(start.deltas, found.vector)
 
@@ -76,51 +74,8 @@ def stop_of(case: Case, people: Items, deltas: Deltas) -> dict[str, Tensor]:
     return gradient_at_stop(deltas, deltas, 0.0, choices_of(case, people))
 
 
-def choices_of(case: Case, people: Items) -> list[Samples]:
-    """Every choice of some people, in windows cut as the product cuts them."""
+def choices_of(case: Case, people: Items, windows: int = WINDOWS) -> list[Samples]:
+    """Every choice of some people, so many windows in a batch, cut as the product cuts them."""
     base, first = replace(case.base, model=copy.deepcopy(case.base.model)), case.base.vocabulary.first_item
     written = [TokenSequence(np.array([BOS]), first + items) for items in case.of(people)]
-    return samples_of(base, written, base.vocabulary.first_spare, case.settings)
-
-
-class Held:
-    """:class:`rag_rec.influence.curvature.GaussNewton` for many products at one place, each at half the time.
-
-    What a product needs of the forward pass is kept between the products; it takes memory that the product of the
-    project does not take.
-
-    Args:
-        weights: where.
-        batches: a sample of what the weights were trained on.
-    """
-
-    def __init__(self, weights: Vector, batches: Sequence[Samples]) -> None:
-        self._passes = [_Pass(weights, batch) for batch in batches]
-        self._count = sum(len(batch.targets) for batch in batches)
-
-    def product(self, vector: Vector) -> dict[str, Tensor]:
-        """``G vector``."""
-        total = zeros(vector)
-        for each in self._passes:
-            total = add(total, each.product(vector))
-        return scaled(total, 1.0 / self._count)
-
-
-class _Pass:
-    """A forward pass over a batch. The product with the Jacobian is the derivative of that with its transpose, which
-    is linear in what it is applied to."""
-
-    def __init__(self, weights: Vector, batch: Samples) -> None:
-        self._weights = {name: weight.detach().clone().requires_grad_(True) for name, weight in weights.items()}
-        self._logits = batch.logits(self._weights)
-        self._applied = torch.zeros_like(self._logits, requires_grad=True)
-        leaves = list(self._weights.values())
-        self._back = torch.autograd.grad(self._logits, leaves, self._applied, create_graph=True)
-        self._likely = torch.softmax(self._logits.detach(), dim=1)
-
-    def product(self, vector: Vector) -> dict[str, Tensor]:
-        along = [vector[name] for name in self._weights]
-        moved = torch.autograd.grad(self._back, self._applied, along, retain_graph=True)[0]
-        bent = self._likely * (moved - (self._likely * moved).sum(1, keepdim=True))
-        found = torch.autograd.grad(self._logits, list(self._weights.values()), bent, retain_graph=True)
-        return dict(zip(self._weights, found, strict=True))
+    return samples_of(base, written, base.vocabulary.first_spare, case.settings, windows)

@@ -64,10 +64,6 @@ class Kronecker:
                     values[name] += basis.turned(drawn[name]).square()
         return cls({name: Part(basis, values[name] / (count * draws)) for name, basis in bases.items()})
 
-    def product(self, vector: Vector) -> dict[str, Tensor]:
-        """The curvature times a vector."""
-        return {name: part.scaled(vector[name], part.values) for name, part in self.parts.items()}
-
     def solved(self, vector: Vector, damping: float) -> dict[str, Tensor]:
         """``(curvature + damping)^-1 vector``. Raises ``InvalidInput`` where the damping is not above 0."""
         if not damping > 0.0:

@@ -45,20 +45,6 @@ def settings(tmp_path: Path) -> Settings:
     return home(tmp_path / "home")
 
 
-@pytest.fixture
-def epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The epochs that have been trained, as they begin."""
-    begun: list[int] = []
-    original = AdapterTraining.epoch
-
-    def noted(self: AdapterTraining, told: object) -> float:
-        begun.append(self.finished)
-        return original(self, told)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(AdapterTraining, "epoch", noted)
-    return begun
-
-
 def put_item(settings: Settings, item: Item) -> None:
     store = open_store(settings.database_url)
     store.put_items([item])

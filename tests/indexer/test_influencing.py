@@ -34,6 +34,7 @@ from rag_rec.store import SqlStore
 from rag_rec.store.records import Selection
 from tests.homes import ITEMS
 from tests.indexer.compact_homes import StopAfter, Stopped, build_compact, retrain, trained
+from tests.indexer.crashes import crash_at_lineage, crash_at_use
 from tests.indexer.memorised_homes import BY_HEART, builder_of, memorised_home
 from tests.rag_rec.forgetting.asking import forget_in
 
@@ -221,20 +222,6 @@ def test_a_removal_that_is_killed_has_changed_nothing_and_comes_out_the_same(
         with closing(store_of(each)) as here:
             weights.append((AdapterStore(each.compact).adapters / unlearn(each, here) / WEIGHTS).read_bytes())
     assert weights[0] == weights[1]
-
-
-def crash_at_lineage(monkeypatch: pytest.MonkeyPatch) -> None:
-    def put_lineage(*_: object, **__: object) -> None:
-        raise Stopped
-
-    monkeypatch.setattr(SqlStore, "put_lineage", put_lineage)
-
-
-def crash_at_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    def set_current(*_: object, **__: object) -> None:
-        raise Stopped
-
-    monkeypatch.setattr(AdapterStore, "set_current", set_current)
 
 
 @pytest.mark.parametrize("crash", [crash_at_lineage, crash_at_use])

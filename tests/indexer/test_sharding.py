@@ -21,7 +21,7 @@ from rag_rec.adapters.publishing import Publisher
 from rag_rec.adapters.removal import destroy_unused
 from rag_rec.compact.adapter import WEIGHTS
 from rag_rec.compact.people import People
-from rag_rec.compact.training import AdapterSettings, AdapterTraining
+from rag_rec.compact.training import AdapterSettings
 from rag_rec.domain import Interaction, Item
 from rag_rec.engine.tending import occupied, open_saga
 from rag_rec.errors import Busy, InvalidInput
@@ -36,6 +36,7 @@ from rag_rec.store import SqlStore
 from rag_rec.store.records import Selection
 from tests.homes import ITEMS, build, fill, settings_for
 from tests.indexer.compact_homes import QUICK, StopAfter, Stopped, build_compact, retrain, trained
+from tests.indexer.crashes import crash_at_lineage, crash_at_use
 from tests.indexer.memorised_homes import builder_of
 from tests.rag_rec.adapters.measuring import MEASURED
 from tests.rag_rec.forgetting.asking import forget_in
@@ -82,20 +83,6 @@ def settings(made: Settings, tmp_path: Path) -> Settings:
 def store(settings: Settings) -> Iterator[SqlStore]:
     with closing(store_of(settings)) as store:
         yield store
-
-
-@pytest.fixture
-def epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The epochs that have been trained, as they begin."""
-    begun: list[int] = []
-    original = AdapterTraining.epoch
-
-    def noted(self: AdapterTraining, told: object) -> float:
-        begun.append(self.finished)
-        return original(self, told)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(AdapterTraining, "epoch", noted)
-    return begun
 
 
 def used(settings: Settings) -> str:
@@ -415,20 +402,6 @@ def test_nobody_may_be_forgotten_meanwhile(settings: Settings, store: SqlStore) 
     assert not (settings.compact / "training").exists()
     unlearn(settings)
     assert (store.debts(), settled(settings, store)) == ([], 2)
-
-
-def crash_at_lineage(monkeypatch: pytest.MonkeyPatch) -> None:
-    def put_lineage(*_: object, **__: object) -> None:
-        raise Stopped
-
-    monkeypatch.setattr(SqlStore, "put_lineage", put_lineage)
-
-
-def crash_at_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    def set_current(*_: object, **__: object) -> None:
-        raise Stopped
-
-    monkeypatch.setattr(AdapterStore, "set_current", set_current)
 
 
 @pytest.mark.parametrize("crash", [crash_at_lineage, crash_at_use])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.unlearning_newton import Start
 from benchmarks.methods.unlearning_series import Series, Watched, trained_last, trainings
 from indexer.unlearning import Method, Plan
+from rag_rec.adapters.folder import AdapterStore
 from rag_rec.compact.adapter import Deltas
 from rag_rec.evaluation.audit.attacks import LIKELIHOOD, RMIA
 from tests.benchmarks.methods.memorised import a_case
@@ -21,11 +23,11 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     return replace(a_case(tmp_path_factory.mktemp("kept")), forgotten=6, retrainings=1)
 
 
-def test_the_meter_is_that_of_the_product(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_meter_is_that_of_the_product(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spent, people, last = 0, 469, 0
     monkeypatch.setattr("indexer.unlearning._spent", lambda _: (spent, people - last))
     for request in range(1, 201):
-        plan = Plan.of(None, ["request"], Method.INFLUENCE, 0.01)  # type: ignore[arg-type]
+        plan = Plan.of(AdapterStore(tmp_path), ["request"], Method.INFLUENCE, 0.01)
         spent += 1
         if plan.method is Method.RETRAIN:
             spent, last = 0, request
@@ -54,7 +56,12 @@ def test_each_step_starts_from_the_one_before_with_the_gradient_of_the_training(
 
 def test_after_a_training_steps_begin_anew(case: Case) -> None:
     begun = list[Deltas]()
-    series = Series(case, lambda start: begun.append(start.deltas) or start.deltas, "anew")  # type: ignore[func-returns-value]
+
+    def way(start: Start) -> Deltas:
+        begun.append(start.deltas)
+        return start.deltas
+
+    series = Series(case, way, "anew")
     series.after(3, since=2)
     trained = case.trained(np.setdiff1d(case.members, case.requests[:2]), case.seed)
     assert all(torch.equal(begun[0][name], delta) for name, delta in trained.deltas.items())

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,8 +68,8 @@ def test_each_place_is_trained_with_a_seed_of_its_own() -> None:
 def test_a_key_is_of_all_that_a_training_depends_on_and_of_nothing_else() -> None:
     people = [person(1, 2), person(3)]
 
-    def key(**changes: object) -> str:
-        return key_of("base", 20, replace(SETTINGS, **changes), "cpu", people)  # type: ignore[arg-type]
+    def key(**changes: Any) -> str:
+        return key_of("base", 20, replace(SETTINGS, **changes), "cpu", people)
 
     others = [
         key_of("another", 20, SETTINGS, "cpu", people),

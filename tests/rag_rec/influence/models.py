@@ -48,3 +48,12 @@ def drawn(seed: int, rows: int, width: int, classes: int) -> tuple[Tensor, Tenso
     truth = torch.randn(classes, width, generator=draws, dtype=torch.float64)
     noise = torch.randn(rows, classes, generator=draws, dtype=torch.float64)
     return features, (features @ truth.T + noise).argmax(1)
+
+
+def two_layers() -> dict[str, Tensor]:
+    """Weights of :func:`network` for four features and three classes."""
+    draws = torch.Generator().manual_seed(2)
+    return {
+        "u": torch.randn(5, 4, generator=draws, dtype=torch.float64),
+        "w": torch.randn(3, 5, generator=draws, dtype=torch.float64),
+    }

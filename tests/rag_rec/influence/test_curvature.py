@@ -7,18 +7,14 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from rag_rec.errors import InvalidInput
 from rag_rec.influence.curvature import GaussNewton, Samples, total_gradient
 from rag_rec.influence.vectors import Vector
-from tests.rag_rec.influence.models import dense, drawn, flat, network, shaped
+from tests.rag_rec.influence.models import dense, drawn, flat, network, shaped, two_layers
 
 ROWS, TARGETS = drawn(seed=1, rows=12, width=4, classes=3)
 
 
 @pytest.fixture
 def weights() -> Vector:
-    draws = torch.Generator().manual_seed(2)
-    return {
-        "u": torch.randn(5, 4, generator=draws, dtype=torch.float64),
-        "w": torch.randn(3, 5, generator=draws, dtype=torch.float64),
-    }
+    return two_layers()
 
 
 def test_products_are_those_of_the_matrix_whatever_the_batches(weights: Vector) -> None:
