@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmarks.methods.compact_model import Floats, Items, Trained, choices, next_items, untrained
 from benchmarks.methods.distilled_case import DistilledCase
+from benchmarks.methods.ranking import answer_gains
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.validation import Validation
 from rag_rec.evaluation.audit.attacks import (
@@ -31,7 +32,6 @@ from rag_rec.evaluation.audit.attacks import (
 )
 from rag_rec.evaluation.bootstrap import interval
 from rag_rec.evaluation.membership import Mask
-from rag_rec.evaluation.ranking import gains
 
 ATTACKS: Final = (LIKELIHOOD, CALIBRATED, MIN_K, RMIA)
 Row = dict[str, Any]
@@ -71,11 +71,7 @@ class MemoryAudit:
         logs = next_items(
             trained.model().train(mode=False), case.base.vocabulary, case.histories, case.settings.context
         )
-        rest = logs.copy()
-        for row, items in zip(rest, case.histories, strict=True):
-            row[items] = -np.inf
-        reached = np.take_along_axis(rest, case.answers[:, None], axis=1)
-        return Said(self._reading(trained), logs, gains((rest > reached).sum(axis=1)))
+        return Said(self._reading(trained), logs, answer_gains(logs, case.histories, case.answers))
 
     @cached_property
     def members(self) -> Mask:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,8 @@ from rag_rec.evaluation.ranking import Ranks, gains, ndcg
 from rag_rec.events.history import History
 
 Floats = npt.NDArray[np.floating]
+Scores = npt.NDArray[np.float64]
+Items = npt.NDArray[np.int64]
 CHUNK = 256
 
 
@@ -97,3 +99,18 @@ def interval(values: Floats, seed: int) -> list[float]:
 def _chunks(questions: Questions) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
     for start in range(0, len(questions.asked), CHUNK):
         yield questions.asked[start : start + CHUNK], questions.answers[start : start + CHUNK]
+
+
+def without_known(scores: Scores, histories: Sequence[Items]) -> Scores:
+    """The scores of every item, float64 [people, items], with what each history holds last."""
+    rest = scores.copy()
+    for row, items in zip(rest, histories, strict=True):
+        row[items] = -np.inf
+    return rest
+
+
+def answer_gains(scores: Scores, histories: Sequence[Items], answers: Items) -> Scores:
+    """NDCG@10 of each person's answer over the catalogue without what the history holds, float64 [people]."""
+    rest = without_known(scores, histories)
+    reached = np.take_along_axis(rest, answers[:, None], axis=1)
+    return gains((rest > reached).sum(axis=1))

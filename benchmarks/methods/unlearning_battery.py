@@ -8,11 +8,11 @@ from functools import cached_property
 import numpy as np
 
 from benchmarks.methods.compact_model import Floats, Trained, after, choices, untrained
+from benchmarks.methods.ranking import answer_gains
 from benchmarks.methods.unlearning_case import Case
 from rag_rec.evaluation.audit import battery
 from rag_rec.evaluation.audit.attacks import Reading, References, lowest_mean
 from rag_rec.evaluation.audit.battery import Groups, View
-from rag_rec.evaluation.ranking import gains
 
 
 class Battery(battery.Battery):
@@ -44,11 +44,8 @@ class Battery(battery.Battery):
 
     def gains(self, view: View, group: str) -> Floats:
         """NDCG@10 of each person asked, over the whole catalogue without what the history holds, float64 [people]."""
-        people, rest = self.groups[group], view.asked[group].copy()
-        for row, items in zip(rest, self.case.of(people), strict=True):
-            row[items] = -np.inf
-        reached = np.take_along_axis(rest, self.case.answers[people][:, None], axis=1)
-        return gains((rest > reached).sum(axis=1))
+        people = self.groups[group]
+        return answer_gains(view.asked[group], self.case.of(people), self.case.answers[people])
 
     def _said(self, trained: Trained) -> tuple[list[Floats], dict[str, Floats], dict[str, Floats]]:
         """Of everybody's choices, and of the next item and the states there of the people asked."""

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from benchmarks.methods.compact_model import Floats, Trained, next_items
+from benchmarks.methods.ranking import without_known
 from benchmarks.methods.unlearning_case import Case
 from rag_rec.evaluation.audit.distance import overlaps
 from rag_rec.evaluation.bootstrap import interval
@@ -66,6 +67,4 @@ class Collateral:
         model.train(mode=False)
         histories = case.of(case.retained)
         said = next_items(model, case.base.vocabulary, histories, case.settings.context)
-        for row, items in zip(said, histories, strict=True):
-            row[items] = -np.inf
-        return said
+        return without_known(said, histories)

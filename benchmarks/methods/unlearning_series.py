@@ -16,11 +16,11 @@ import numpy as np
 from torch import Tensor
 
 from benchmarks.methods.compact_model import Floats, Items, Trained, choices, next_items, untrained
+from benchmarks.methods.ranking import answer_gains
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.unlearning_newton import Start, stop_of
 from rag_rec.compact.adapter import Deltas
 from rag_rec.evaluation.audit.attacks import CALIBRATED, LIKELIHOOD, RMIA, Reading, References, Strength, scores
-from rag_rec.evaluation.ranking import gains
 
 BUDGET: Final = 0.01
 """The default of ``RAGREC_ADAPTER_BUDGET``."""
@@ -137,10 +137,7 @@ class Watched:
         model, case = trained.model(), self.case
         model.train(mode=False)
         said = next_items(model, case.base.vocabulary, case.of(people), case.settings.context)
-        for row, items in zip(said, case.of(people), strict=True):
-            row[items] = -np.inf
-        reached = np.take_along_axis(said, case.answers[people][:, None], axis=1)
-        return gains((said > reached).sum(axis=1))
+        return answer_gains(said, case.of(people), case.answers[people])
 
     @cached_property
     def _references(self) -> References:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.data import Benchmark
-from benchmarks.methods.ranking import figures, questions, ranks
+from benchmarks.methods.ranking import answer_gains, figures, questions, ranks
 from rag_rec.evaluation.ranking import MISSED, ndcg
 from tests.benchmarks.methods.conftest import ITEMS
 
@@ -40,3 +40,10 @@ def test_figures() -> None:
     interval = row["ndcg@10 interval"]
     assert isinstance(interval, list)
     assert interval[0] < ndcg(found) < interval[1]
+
+
+def test_the_gain_of_an_answer_is_that_of_its_place_among_what_is_not_known() -> None:
+    scores, histories = np.array([[3.0, 2.0, 1.0, 0.0]] * 2), [np.array([0]), np.array([1, 2])]
+    found = answer_gains(scores, histories, np.array([2, 0]))
+    assert found == pytest.approx([1.0 / np.log2(3.0), 1.0])
+    assert scores[0, 0] == 3.0
