@@ -9,6 +9,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from enum import StrEnum, auto
+from functools import cache
 from typing import IO, Any, Self
 
 MEBIBYTE = 1024 * 1024
@@ -51,6 +52,8 @@ class HostileServer:
 
     def __init__(self, attack: Attack, *spoiled: str, elsewhere: str = "http://127.0.0.1:9/") -> None:
         self.attack = attack
+        if attack is Attack.GZIP_BOMB:
+            _packed()
         self.spoiled = spoiled
         self.elsewhere = elsewhere
         self.headers: list[bytes] = []
@@ -130,10 +133,15 @@ def completion(body: dict[str, Any], value: float | str = -1.0) -> bytes:
     return json.dumps({"choices": choices}).encode()
 
 
-def _bomb(*_: object) -> Iterator[bytes]:
+@cache
+def _packed() -> bytes:
+    """Packing takes longer than a busy machine has to answer in, so that it is done once, and not while asked."""
     packer = zlib.compressobj(9, wbits=31)
-    content = b"".join(packer.compress(b" " * MEBIBYTE) for _ in range(BOMB_MEBIBYTES)) + packer.flush()
-    yield OK + f"content-encoding: gzip\r\ncontent-length: {len(content)}\r\n\r\n".encode() + content
+    return b"".join(packer.compress(b" " * MEBIBYTE) for _ in range(BOMB_MEBIBYTES)) + packer.flush()
+
+
+def _bomb(*_: object) -> Iterator[bytes]:
+    yield OK + f"content-encoding: gzip\r\ncontent-length: {len(_packed())}\r\n\r\n".encode() + _packed()
 
 
 def _endless(head: bytes, piece: bytes) -> Answer:
