@@ -18,21 +18,20 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
 
 from benchmarks.data import NAMES as DATASETS
-from benchmarks.data import Benchmark, item_vectors, read_or_exit
+from benchmarks.data import item_vectors, read_or_exit
 from benchmarks.methods.compact_model import catalogue_base
 from benchmarks.methods.distilled_case import DistilledCase, Teaching
-from benchmarks.methods.memory_audit import MemoryAudit, Row
-from benchmarks.methods.unlearning_case import KEPT, Case
+from benchmarks.methods.memory_audit import ATTACKS, MemoryAudit, Row
+from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.validation import Validation
 from benchmarks.report import earlier, write_results
-from rag_rec.compact.base import Base, BaseSettings
+from rag_rec.compact.base import BaseSettings
 from rag_rec.compact.training import AdapterSettings
 from rag_rec.evaluation.audit.attacks import LIKELIHOOD, RMIA
 
@@ -95,19 +94,20 @@ WAYS: Final[Mapping[str, Way]] = {
 class Draw:
     """One draw of people, with what all ways share."""
 
-    plain: Case
+    plain: Case  # its members and its references are those of ``benchmarks.unlearn``
     validation: Validation | None = None
+    attacks: Sequence[str] = ATTACKS
 
     def rows(self, ways: Mapping[str, Way]) -> Iterator[Row]:
         """A row for each way."""
         against = MemoryAudit(self.plain)
         for name, way in ways.items():
-            audit = MemoryAudit(way.case(self.plain), way.rank)
+            audit = MemoryAudit(way.case(self.plain), way.rank, self.attacks)
             yield {"name": name, "seed": self.plain.seed, **audit.row(against, self.validation)}
 
     def passed_on(self) -> Iterator[Row]:
         """What a student remembers that read one of two parts: of these people, and of those whom its teacher saw."""
-        audit = MemoryAudit(WAYS[DISTILLED].case(self.plain))
+        audit = MemoryAudit(WAYS[DISTILLED].case(self.plain), attacks=self.attacks)
         for name, row in zip(PASSED_ON, audit.passed_on(), strict=True):
             yield {"name": name, "seed": self.plain.seed, **row}
 
@@ -124,7 +124,7 @@ def draws_of(found: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 
 def _mean(name: str, draws: list[Row]) -> Row:
-    figures = [key for key, value in draws[0].items() if isinstance(value, float)]
+    figures = [key for key, value in draws[0].items() if isinstance(value, float) and all(key in row for row in draws)]
     row: Row = {"name": name, "seeds": len(draws)}
     for key in figures:
         values = [draw[key] for draw in draws]
@@ -132,11 +132,6 @@ def _mean(name: str, draws: list[Row]) -> Row:
         if key in SPREAD:
             row |= {f"{key}, from": round(min(values), 4), f"{key}, to": round(max(values), 4)}
     return {**row, "draws": draws}
-
-
-def draw_of(benchmark: Benchmark, base: Base, validation: Validation | None, seed: int, kept: Path = KEPT) -> Draw:
-    """The draw of a seed; its members and its references are those of ``benchmarks.unlearn``."""
-    return Draw(Case(benchmark, base, 0, 0, seed, AdapterSettings(), kept), validation)
 
 
 def main() -> None:
@@ -147,11 +142,12 @@ def main() -> None:
     vectors = item_vectors(benchmark.texts)
     base, validation = catalogue_base(benchmark, vectors, BaseSettings()), Validation(benchmark, vectors)
     ways = {name: WAYS[name] for name in WAYS if name in arguments.ways}
+    attacks = [name for name in ATTACKS if name != RMIA or not arguments.without_references]
     rows = draws_of(earlier("memory_front", DATASETS).get(benchmark.name, [])) if arguments.keep else []
     for seed in range(arguments.seeds):
         known = {row["name"] for row in rows if row["seed"] == seed}
         left = {name: way for name, way in ways.items() if name not in known}
-        draw = draw_of(benchmark, base, validation, seed)
+        draw = Draw(Case(benchmark, base, 0, 0, seed), validation, attacks)
         more = draw.passed_on() if DISTILLED in ways and PASSED_ON[0] not in known else ()
         for row in chain(draw.rows(left), more):
             sys.stderr.write(f"{row}\n")
@@ -170,6 +166,7 @@ def _arguments() -> Any:
     parser.add_argument("--seeds", type=int, default=3, help="draws of people")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS), metavar="NAME", help="of training")
     parser.add_argument("--keep", action="store_true", help="keep the rows that are there, and add the others")
+    parser.add_argument("--without-references", action="store_true", help="leave rmia out: no reference is trained")
     return parser.parse_args()
 
 

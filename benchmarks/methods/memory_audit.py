@@ -7,7 +7,7 @@ somebody who attacks it would do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -59,10 +59,12 @@ class MemoryAudit:
     Attributes:
         case: the draw, and the trainings.
         rank: that all trainings are cut to; None leaves them whole.
+        attacks: by name; without RMIA no reference is trained.
     """
 
     case: Case
     rank: int | None = None
+    attacks: Sequence[str] = ATTACKS
 
     @cached_property
     def said(self) -> Said:
@@ -83,11 +85,11 @@ class MemoryAudit:
         return {
             **self._accuracy(plain),
             **self._fused(validation),
-            **self.attacks(),
+            **self.told(),
             "cpu s": self.case.original.seconds,
         }
 
-    def attacks(self) -> Row:
+    def told(self) -> Row:
         """How well each attack tells members from outsiders."""
         return self._attacks(self.said.reading, self.case.members)
 
@@ -103,10 +105,10 @@ class MemoryAudit:
         row: Row = {}
         found, outside = scores(reading, self._references), np.flatnonzero(~self.members)
         people, members = np.concatenate([inside, outside]), np.arange(len(inside) + len(outside)) < len(inside)
-        strengths = {name: Strength.of(found[name][people], members, self.case.seed) for name in ATTACKS}
+        strengths = {name: Strength.of(found[name][people], members, self.case.seed) for name in self.attacks}
         for name, strength in strengths.items():
             row |= {f"auc, {name}": strength.auc, f"auc, {name}, interval": list(strength.interval)}
-        for name in (LIKELIHOOD, RMIA):
+        for name in [each for each in (LIKELIHOOD, RMIA) if each in strengths]:
             row[f"found at 1 % false alarms, {name}"] = strengths[name].found
             row[f"found at 1 % false alarms, {name}, interval"] = list(strengths[name].found_interval)
         return row
@@ -140,7 +142,10 @@ class MemoryAudit:
     @cached_property
     def _references(self) -> References:
         case, everybody = self.case, np.arange(len(self.case.histories))
+        bare = self._reading(untrained(case.base)).likelihood
+        if RMIA not in self.attacks:
+            return References(bare[None], np.zeros((1, len(bare)), dtype=np.bool_), bare)
         made = [each.truncated(self.rank) for each in case.references]
         likelihood = np.stack([self._reading(each).likelihood for each in made])
         saw = np.stack([np.isin(everybody, people) for people in case.drawn])
-        return References(likelihood, saw, self._reading(untrained(case.base)).likelihood)
+        return References(likelihood, saw, bare)

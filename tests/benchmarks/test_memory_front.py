@@ -11,6 +11,7 @@ from benchmarks.methods.distilled_case import DistilledCase, Teaching
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.validation import Validation
 from rag_rec.candidates.reranker import Reranker
+from rag_rec.evaluation.audit.attacks import LIKELIHOOD, MIN_K
 from tests.benchmarks.methods.memorised import a_case
 
 
@@ -42,6 +43,15 @@ def test_rows_tell_accuracy_memory_and_cost(case: Case) -> None:
         assert row["fused gain, interval"][0] <= row["fused gain, interval"][1]
     assert short["cpu s"] < plain["cpu s"] < distilled["cpu s"]
     assert cut["cpu s"] == pytest.approx(plain["cpu s"])
+
+
+def test_without_references_the_other_attacks_are_as_before(case: Case) -> None:
+    ways = {PLAIN: Way(), "rank 1": Way(rank=1)}
+    known = list(Draw(case).rows(ways))
+    found = list(Draw(case, attacks=[LIKELIHOOD, MIN_K]).rows(ways))
+    for one, other in zip(found, known, strict=True):
+        assert not [name for name in one if "rmia" in name or "calibrated" in name]
+        assert one == {name: other[name] for name in one}
 
 
 def test_a_student_remembers_those_whom_only_its_teacher_saw(case: Case) -> None:
