@@ -35,7 +35,7 @@ from benchmarks.methods.compact_model import Trained, catalogue_base, untrained
 from benchmarks.methods.unlearning_battery import Battery
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.unlearning_descents import ascent, further, label_flip, negative_preference
-from benchmarks.methods.unlearning_influence import at_once, influence, repaired, trusted
+from benchmarks.methods.unlearning_influence import diagonal, influence, product, repaired, trusted
 from benchmarks.methods.unlearning_newton import DRAWN
 from benchmarks.methods.unlearning_relearning import steps_to_relearn
 from benchmarks.methods.unlearning_shards import Shards, together
@@ -65,10 +65,12 @@ WAYS: Final[Mapping[str, Way]] = {
     "influence, damping 1e-3": partial(influence, effort=Effort(1e-3, 15, careful=False), drawn=DRAWN),
     "influence, damping 1e-4": partial(influence, effort=Effort(1e-4, 15, careful=False), drawn=DRAWN),
     **{
-        f"influence, EK-FAC, damping {damping}": partial(at_once, damping=float(damping))
+        f"influence, EK-FAC, damping {damping}": partial(diagonal, damping=float(damping))
         for damping in ("3e-2", "1e-2", "3e-3", "2e-3", "1e-3")
     },
-    "influence, EK-FAC, 8 products, damping 1e-3": partial(at_once, damping=1e-3, products=8),
+    "influence, preconditioned, damping 2 / steps": partial(product, share=2.0),
+    "influence, preconditioned, damping 1 / steps": product,
+    "influence, preconditioned, damping 1/2 / steps": partial(product, share=0.5),
     "influence, careful": partial(influence, effort=Effort(1e-2, 10, rounds=4), drawn=DRAWN),
     "influence, repaired": partial(repaired, effort=Effort(1e-3, 15, careful=False), drawn=DRAWN),
     "influence, shortened": partial(trusted, effort=Effort(1e-3, 15, careful=False), drawn=DRAWN),

@@ -79,16 +79,18 @@ Method = Annotated[
 ]
 
 Damping = Annotated[
-    float,
+    float | None,
     typer.Option(
-        min=1e-9, help="Of `influence`: a larger one spares the others and leaves more of those who are to go."
+        min=1e-9,
+        help="Of `influence`: a larger one spares the others and leaves more of those who are to go. Default: one "
+        "divided by the steps of the training.",
     ),
 ]
 
 
 @app.command("unlearn")
 @command
-def unlearn(method: Method = None, damping: Damping = 1e-4, device: DeviceOption = Device.AUTO) -> Mapping[str, Any]:
+def unlearn(method: Method = None, damping: Damping = None, device: DeviceOption = Device.AUTO) -> Mapping[str, Any]:
     """Take everybody out of the adapter in use whose forget request waits for it, and settle these requests.
 
     The adapter that saw them is destroyed, and a running service takes up the new one. A removal that is not exact is

@@ -25,13 +25,13 @@ Trainings = Annotated[
     int, typer.Option(min=4, help="Trainings without the people who are taken out; one of them is kept out as a test.")
 ]
 People = Annotated[int, typer.Option(min=0, help="How many people are taken out on trial. Default: as a removal does.")]
-Damping = Annotated[float, typer.Option(min=1e-9, help="As of `rag-rec adapter unlearn`.")]
+Damping = Annotated[float | None, typer.Option(min=1e-9, help="As of `rag-rec adapter unlearn`.")]
 
 
 @audit.command("adapter")
 @command
 def audit_adapter(
-    trainings: Trainings = 6, people: People = 0, damping: Damping = 1e-4, device: DeviceOption = Device.AUTO
+    trainings: Trainings = 6, people: People = 0, damping: Damping = None, device: DeviceOption = Device.AUTO
 ) -> Mapping[str, Any]:
     """Measure what this system's adapter and reranker remember of people, and what a removal would leave of them.
 
@@ -42,7 +42,6 @@ def audit_adapter(
         from indexer.auditing import AdapterAudit  # noqa: PLC0415 - imports torch
         from indexer.compact_build import CompactBuilder, choose_device  # noqa: PLC0415 - imports torch
         from indexer.retraining import settings_in_use  # noqa: PLC0415 - imports torch
-        from rag_rec.influence.removal import Effort  # noqa: PLC0415 - imports torch
 
     settings = Settings()
     check_system(settings)
@@ -51,7 +50,7 @@ def audit_adapter(
     with closing(existing_store_of(settings)) as store, Shown("audit adapter") as shown:
         embedder = open_embedder(settings.embedding_model, settings.embedding_threads)
         builder = CompactBuilder(store, generations, settings, embedder, shown, how)
-        found = AdapterAudit(builder, trainings, people, Effort(damping)).report()
+        found = AdapterAudit(builder, trainings, people, damping).report()
     document = {**found, "reranker": _reranker(generations)}
     return Answer(document, _words(document))
 

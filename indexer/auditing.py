@@ -32,7 +32,6 @@ from rag_rec.errors import Busy, InvalidInput
 from rag_rec.evaluation.audit.attacks import Reading, lowest_mean
 from rag_rec.evaluation.audit.battery import Battery, Groups, View, others
 from rag_rec.evaluation.audit.verdict import LEAST_RETRAINS
-from rag_rec.influence.removal import Effort
 from rag_rec.progress.protocol import Percent
 
 LEAST_TRAININGS: Final = LEAST_RETRAINS + 1
@@ -47,13 +46,13 @@ class AdapterAudit:
         builder: of the system, with the settings of the adapter in use.
         trainings: how many are made without the stand-ins.
         people: how many stand-ins there are; 0 for as many as a removal takes.
-        effort: of the removal that is tried.
+        damping: of the removal that is tried; None for the usual one.
     """
 
     builder: CompactBuilder
     trainings: int
     people: int
-    effort: Effort
+    damping: float | None = None
 
     def report(self) -> dict[str, Any]:
         """What an auditor is told: figures, bands and verdicts.
@@ -91,7 +90,7 @@ class AdapterAudit:
         self.builder.progress.stage("removal", 0)
         original = reader.view(remainder.deltas())
         battery = Battery(groups, original, retrained, others(retrained[:-1], reader.untrained()), seed)
-        step = Step.at(remainder, self.effort)
+        step = Step.at(remainder, self.damping)
         removed = step.out([learned[place] for place in chosen])
         views = {"in use": original, "retrained, kept out": battery.kept_out, "influence": reader.view(removed)}
         found = {name: _said(battery, view) for name, view in views.items()}

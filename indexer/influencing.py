@@ -8,7 +8,7 @@ measured on them (:mod:`rag_rec.adapters.measured`); where the trial fails, noth
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import torch
@@ -21,15 +21,20 @@ from rag_rec.adapters.measured import Measured
 from rag_rec.adapters.removal import Removal, waiting
 from rag_rec.compact.adapter import served
 from rag_rec.compact.sequences import TokenSequence
+from rag_rec.compact.stop import WINDOWS, usual_damping
 from rag_rec.engine.tending import occupied
 from rag_rec.errors import Busy, InvalidInput
-from rag_rec.influence.curvature import GaussNewton, Samples, total_gradient
-from rag_rec.influence.removal import Effort
-from rag_rec.influence.solver import solve
+from rag_rec.influence.curvature import Samples, total_gradient
+from rag_rec.influence.newton import Drawn, Newton
 from rag_rec.influence.vectors import Vector, add, scaled
 
 DRAWN: Final = 8
 """Batches that the curvature is taken from: the cost of the solve does not grow with the data."""
+FEW: Final = 2
+"""Windows of a batch whose gradient counts once for the preconditioner: smaller ones say more at the same cost."""
+PRODUCTS: Final = 8
+"""Of a solve."""
+NOTHING: Final = "Nothing remains that was learned: activate `none` with `rag-rec compact activate`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +43,12 @@ class Influence:
 
     Attributes:
         builder: of the system, with the settings of the adapter in use.
-        effort: damping and products of the solves; there is one round, since a second one went astray.
+        damping: of the solves; None for :func:`rag_rec.compact.stop.usual_damping`. There is one step, since a second
+            one went astray.
     """
 
     builder: CompactBuilder
-    effort: Effort = field(default_factory=Effort)
+    damping: float | None = None
 
     name: ClassVar[str] = "influence"
     exact: ClassVar[bool] = False
@@ -61,7 +67,7 @@ class Influence:
             remainder = Remainder.read(builder)
             if set(waiting(builder.compact, builder.store)) != set(requests):  # their receipts would not say so
                 raise Busy("A person was forgotten meanwhile: run the same command again.")
-            step = Step.at(remainder, self.effort)
+            step = Step.at(remainder, self.damping)
             told.stage("trial", 0)
             measured = step.on_trial(len(requests), self.name)
             if measured.problem:
@@ -77,28 +83,34 @@ class Step:
 
     Attributes:
         remainder: who remains.
-        effort: of the solve.
+        damping: of the solve.
         deltas: the adapter's.
-        samples: every choice of those who remain.
+        newton: solves from there.
+        choices: how many choices remain.
         rest: the sum of their gradients.
     """
 
     remainder: Remainder
-    effort: Effort
+    damping: float
     deltas: Vector
-    samples: Sequence[Samples]
+    newton: Newton
+    choices: int
     rest: Vector
 
     @classmethod
-    def at(cls, remainder: Remainder, effort: Effort) -> Step:
-        """With the gradients of everybody who remains."""
-        deltas, samples = remainder.deltas(), remainder.samples(remainder.learned())
-        return cls(remainder, effort, deltas, samples, total_gradient(deltas, samples))
+    def at(cls, remainder: Remainder, damping: float | None = None) -> Step:
+        """With the gradients of everybody who remains.
 
-    @property
-    def choices(self) -> int:
-        """How many choices remain."""
-        return _count(self.samples)
+        Raises:
+            InvalidInput: nothing remains that was learned.
+        """
+        deltas, settings, learned = remainder.deltas(), remainder.settings, remainder.learned()
+        samples, small = remainder.samples(learned), remainder.samples(learned, FEW)
+        if not samples:
+            raise InvalidInput(NOTHING)
+        newton = Newton(deltas, Drawn(samples[:DRAWN], small[: WINDOWS * DRAWN // FEW]), settings.seed)
+        held = usual_damping(settings, FEW * len(small)) if damping is None else damping
+        return cls(remainder, held, deltas, newton, _count(samples), total_gradient(deltas, samples))
 
     def on_trial(self, requests: int, name: str) -> Measured:
         """Take stand-ins out as well as those who went, and measure it."""
@@ -127,10 +139,9 @@ class Step:
             InvalidInput: nothing is to remain, or the solve diverged.
         """
         if not choices:
-            raise InvalidInput("Nothing remains that was learned: activate `none` with `rag-rec compact activate`.")
+            raise InvalidInput(NOTHING)
         pull = add(self.remainder.stop, scaled(rest, 1.0 / choices), -1.0)
-        curvature = GaussNewton(self.deltas, self.samples[:DRAWN])
-        found = solve(curvature.product, pull, self.effort.damping, self.effort.iterations)
+        found = self.newton.step(pull, self.damping, PRODUCTS)
         deltas = served(add(self.deltas, found.vector), self.remainder.rank)
         if not all(bool(torch.isfinite(delta).all()) for delta in deltas.values()):
             raise InvalidInput(f"The removal diverged, and nothing has changed: {RETRAIN}.")

@@ -21,7 +21,7 @@ from rag_rec.compact.adapter import Deltas, parameters, read_deltas, trained_wei
 from rag_rec.compact.base import Base
 from rag_rec.compact.people import People
 from rag_rec.compact.sequences import TokenSequence
-from rag_rec.compact.stop import read_stop, samples_of, write_stop
+from rag_rec.compact.stop import WINDOWS, read_stop, samples_of, write_stop
 from rag_rec.compact.training import AdapterSettings
 from rag_rec.errors import CorruptIndex, InvalidInput
 from rag_rec.influence.curvature import Samples
@@ -82,9 +82,9 @@ class Remainder:
         """People from whom the training learned nothing."""
         return self.people.reserved(self.base.vocabulary)
 
-    def samples(self, people: Sequence[TokenSequence]) -> list[Samples]:
-        """Every choice of some of them."""
-        return samples_of(self.base, people, self.known, self.settings)
+    def samples(self, people: Sequence[TokenSequence], windows: int = WINDOWS) -> list[Samples]:
+        """Every choice of some of them, so many windows in a batch."""
+        return samples_of(self.base, people, self.known, self.settings, windows)
 
     @property
     def known(self) -> int:

@@ -15,7 +15,6 @@ from rag_rec.adapters.folder import AdapterStore
 from rag_rec.adapters.measured import read_measured
 from rag_rec.adapters.removal import Removal
 from rag_rec.errors import InvalidInput
-from rag_rec.influence.removal import Effort
 
 EXACT: Final = {way.name for way in (Retraining, Sharding, Influence) if way.exact}
 
@@ -74,10 +73,10 @@ class Plan:
         )
         return cls(requests, Method.RETRAIN, why)
 
-    def removal(self, builder: CompactBuilder, damping: float) -> Removal:
-        """The way of removal; for ``damping`` see :class:`rag_rec.influence.removal.Effort`."""
+    def removal(self, builder: CompactBuilder, damping: float | None) -> Removal:
+        """The way of removal; for ``damping`` see :class:`indexer.influencing.Influence`."""
         if self.method is Method.INFLUENCE:
-            return Influence(builder, Effort(damping))
+            return Influence(builder, damping)
         return Sharding(builder) if self.method is Method.SHARDS else Retraining(builder)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from functools import partial
 from itertools import cycle
 from typing import Final
 
@@ -13,24 +12,19 @@ import numpy as np
 from benchmarks.methods.compact_model import Items, Trained, next_items
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.unlearning_descents import Watch
-from benchmarks.methods.unlearning_newton import DRAWN, choices_of, stop_of
+from benchmarks.methods.unlearning_newton import Start, choices_of, preconditioned, stop_of
 from benchmarks.methods.unlearning_student import Student, batches
 from benchmarks.methods.unlearning_teachers import pupil_of
-from rag_rec.compact.stop import WINDOWS
 from rag_rec.evaluation.audit.distance import jensen_shannon
 from rag_rec.evaluation.membership import Floats
 from rag_rec.influence import removal
-from rag_rec.influence.curvature import GaussNewton
 from rag_rec.influence.kronecker import Kronecker
-from rag_rec.influence.removal import Effort, Rest, gradient_at_stop
-from rag_rec.influence.solver import solve
+from rag_rec.influence.removal import Effort, Rest
 from rag_rec.influence.vectors import Vector, add
 
 ASKED: Final = 100
 """Retained people whose next item is asked for, to see how far a step went."""
 MOST_REPAIRS: Final = 60
-FEW: Final = 2
-"""Windows of a batch whose gradient counts once for the basis: smaller ones say more at the same cost."""
 HALVINGS: Final = 7
 """Of the interval in which the length of a step lies."""
 
@@ -55,20 +49,26 @@ def influence(case: Case, effort: Effort, drawn: int | None) -> Trained:
     return Trained(base, found.weights, time.process_time() - started)
 
 
-def at_once(case: Case, damping: float, products: int = 0) -> Trained:
-    """The same step by the curvature as a diagonal in a basis of each matrix (:mod:`rag_rec.influence.kronecker`).
+def diagonal(case: Case, damping: float) -> Trained:
+    """The same step by the curvature as a diagonal in a basis of each matrix (:mod:`rag_rec.influence.kronecker`)."""
+    start = _start(case)
+    started = time.process_time()
+    near = Kronecker.of(start.deltas, start.drawn.small, case.seed)
+    deltas = add(start.deltas, near.solved(start.pull, damping))
+    return Trained(case.base, deltas, time.process_time() - started)
 
-    With ``products`` the curvature itself is solved for in so many, and the diagonal is the preconditioner.
+
+def product(case: Case, share: float = 1.0) -> Trained:
+    """The same step as the product takes it: the diagonal is the preconditioner (:mod:`rag_rec.influence.newton`).
+
+    Args:
+        case: the draw.
+        share: of the product's damping.
     """
-    base, deltas, stop = case.base, case.original.deltas, _stop(case)
-    started, left = time.process_time(), choices_of(case, case.retained)
-    pull = add(stop, gradient_at_stop(deltas, deltas, 0.0, left), -1.0)
-    drawn = choices_of(case, case.retained, FEW)[: WINDOWS * DRAWN // FEW]
-    near = partial(Kronecker.of(deltas, drawn, case.seed).solved, damping=damping)
-    step = near(pull)
-    if products:
-        step = solve(GaussNewton(deltas, left[:DRAWN]).product, pull, damping, products, near=near).vector
-    return Trained(base, add(deltas, step), time.process_time() - started)
+    start = _start(case)
+    started = time.process_time()
+    deltas = preconditioned(start, damping=share * start.damping)
+    return Trained(case.base, deltas, time.process_time() - started)
 
 
 def repaired(case: Case, effort: Effort, drawn: int | None) -> Trained:
@@ -102,6 +102,10 @@ def trusted(case: Case, effort: Effort, drawn: int | None) -> Trained:
     else:
         low = 1.0
     return replace(_part(case.original, moved, low), seconds=moved.seconds + time.process_time() - started)
+
+
+def _start(case: Case) -> Start:
+    return Start(case, case.retained, case.original.deltas, _stop(case))
 
 
 def _stop(case: Case) -> Vector:

@@ -19,15 +19,19 @@ from benchmarks.methods.compact_model import Items
 from benchmarks.methods.unlearning_case import Case
 from rag_rec.compact.adapter import Deltas
 from rag_rec.compact.sequences import TokenSequence
-from rag_rec.compact.stop import WINDOWS, samples_of
+from rag_rec.compact.stop import WINDOWS, samples_of, usual_damping
 from rag_rec.compact.vocabulary import BOS
 from rag_rec.influence.curvature import GaussNewton, Samples, total_gradient
+from rag_rec.influence.newton import Drawn, Newton
 from rag_rec.influence.removal import Effort, gradient_at_stop
 from rag_rec.influence.solver import solve
 from rag_rec.influence.vectors import Vector, add, scaled
 
 DRAWN: Final = 8
 """Batches that the curvature is taken from, as many as the product takes."""
+PRODUCTS: Final = 8
+FEW: Final = 2
+"""Windows of a batch whose gradient counts once for the diagonal: smaller ones say more at the same cost."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +56,44 @@ class Start:
         return choices_of(self.case, self.people)
 
     @cached_property
+    def drawn(self) -> Drawn:
+        """The part of it that the curvature is taken from."""
+        return Drawn(self.samples[:DRAWN], self._small[: WINDOWS * DRAWN // FEW])
+
+    @property
+    def damping(self) -> float:
+        """The one that the product takes."""
+        return usual_damping(self.case.settings, FEW * len(self._small))
+
+    @cached_property
+    def _small(self) -> list[Samples]:
+        return choices_of(self.case, self.people, FEW)
+
+    @cached_property
     def pull(self) -> dict[str, Tensor]:
         """What is left to go: the gradient that the training left, less that of what is to remain."""
         count = sum(len(each.targets) for each in self.samples)
         return add(self.stop, scaled(total_gradient(self.deltas, self.samples), 1.0 / count), -1.0)
 
 
+def preconditioned(start: Start, products: int = PRODUCTS, damping: float | None = None) -> dict[str, Tensor]:
+    """The differences after one step, solved for as the product does (:mod:`rag_rec.influence.newton`).
+
+    Args:
+        start: where.
+        products: of the solve.
+        damping: None for that of the product.
+
+    Raises:
+        InvalidInput: the solve diverged.
+    """
+    held = start.damping if damping is None else damping
+    found = Newton(start.deltas, start.drawn, start.case.seed).step(start.pull, held, products)
+    return add(start.deltas, found.vector)
+
+
 def newton(start: Start, effort: Effort) -> dict[str, Tensor]:
-    """The differences after one step, solved for as the product does.
+    """The differences after one step, solved for without a preconditioner.
 
     Raises:
         InvalidInput: the solve diverged.

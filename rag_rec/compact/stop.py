@@ -9,6 +9,7 @@ Both sides read people in windows that are cut alike, so that a person who stays
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -67,6 +68,16 @@ def samples_of(
     pieces = [piece for person in people for piece in _pieces(person, settings.context)]
     batches = Windows(pieces, settings.context, windows, PAD, settings.seed).batches(0)
     return Likelihood(base.model, known).samples(batches)
+
+
+def usual_damping(settings: AdapterSettings, windows: int) -> float:
+    """One divided by the steps of a training of so many windows.
+
+    A training that ends after t steps is about one to the end with a decay of 1/t: neither goes far along what is less
+    curved (Ali, Kolter and Tibshirani, "A continuous-time view of early stopping for least squares regression", AISTATS
+    2019, arXiv 1810.10082). So a removal has to undo no more there.
+    """
+    return 1.0 / (settings.epochs * max(1, math.ceil(windows / settings.batch)))
 
 
 def stop_of(

@@ -15,7 +15,6 @@ from rag_rec.adapters.folder import AdapterStore
 from rag_rec.commands.audit import app
 from rag_rec.errors import Busy, InvalidInput
 from rag_rec.home.opening import store_of
-from rag_rec.influence.removal import Effort
 from rag_rec.progress.protocol import Silent
 from rag_rec.settings import Settings
 from tests.embedders import HashEmbedder
@@ -33,7 +32,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture(scope="module")
 def report(settings: Settings) -> dict[str, Any]:
     with closing(store_of(settings)) as store:
-        return AdapterAudit(builder_of(settings, store), 5, 30, Effort(1e-3)).report()
+        return AdapterAudit(builder_of(settings, store), 5, 30, 1e-3).report()
 
 
 def test_the_audit_tells_a_training_from_the_adapter_that_saw_the_people(report: dict[str, Any]) -> None:
@@ -62,7 +61,7 @@ def test_nothing_is_published(settings: Settings, report: dict[str, Any]) -> Non
 
 def test_too_few_trainings_tell_nothing(settings: Settings) -> None:
     with closing(store_of(settings)) as store, pytest.raises(InvalidInput, match="at least 4"):
-        AdapterAudit(builder_of(settings, store), 3, 0, Effort()).report()
+        AdapterAudit(builder_of(settings, store), 3, 0).report()
 
 
 def test_nobody_may_be_forgotten_meanwhile(tmp_path: Path) -> None:
@@ -74,7 +73,7 @@ def test_nobody_may_be_forgotten_meanwhile(tmp_path: Path) -> None:
                 forget_in(settings, "user-2")
 
     with closing(store_of(settings)) as store, pytest.raises(Busy, match="run the same command again"):
-        AdapterAudit(builder_of(settings, store, Forgetting()), 4, 0, Effort()).report()
+        AdapterAudit(builder_of(settings, store, Forgetting()), 4, 0).report()
 
 
 def test_the_command_prints_one_report_of_adapter_and_reranker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

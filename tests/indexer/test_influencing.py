@@ -25,7 +25,6 @@ from rag_rec.engine.tending import open_saga
 from rag_rec.errors import Busy, InvalidInput
 from rag_rec.forgetting.receipts.document import read_receipt
 from rag_rec.home.opening import store_of
-from rag_rec.influence.removal import Effort
 from rag_rec.layers.finding import LayerName, Status
 from rag_rec.layers.records import ForgetState
 from rag_rec.progress.protocol import Progress
@@ -37,9 +36,6 @@ from tests.indexer.compact_homes import StopAfter, Stopped, build_compact, retra
 from tests.indexer.crashes import crash_at_lineage, crash_at_use
 from tests.indexer.memorised_homes import BY_HEART, builder_of, memorised_home
 from tests.rag_rec.forgetting.asking import forget_in
-
-FORGETS = Effort(1e-3, 15)
-"""Accepted by the trial of these systems; a stiffer step forgets too little, a softer one costs others too much."""
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +66,10 @@ def used(settings: Settings) -> str:
     return found.adapter
 
 
-def unlearn(settings: Settings, store: SqlStore, effort: Effort = FORGETS, progress: Progress | None = None) -> str:
+def unlearn(settings: Settings, store: SqlStore, damping: float | None = None, progress: Progress | None = None) -> str:
+    """With the usual damping unless told: a stiffer step forgets too little, a softer one costs others too much."""
     requests = waiting(AdapterStore(settings.compact), store)
-    return Influence(builder_of(settings, store, progress), effort).remove(requests)
+    return Influence(builder_of(settings, store, progress), damping).remove(requests)
 
 
 def settle(settings: Settings, store: SqlStore) -> int:
@@ -162,12 +159,12 @@ def test_a_training_proves_what_was_only_suppressed(settings: Settings, store: S
     assert adapter_line(store, request)["status"] == Status.PROVEN
 
 
-@pytest.mark.parametrize(("effort", "why"), [(Effort(10.0, 5), "still finds"), (Effort(1e-4, 60), "nats less likely")])
-def test_a_trial_that_fails_changes_nothing(settings: Settings, store: SqlStore, effort: Effort, why: str) -> None:
+@pytest.mark.parametrize(("damping", "why"), [(10.0, "still finds"), (1e-6, "nats less likely")])
+def test_a_trial_that_fails_changes_nothing(settings: Settings, store: SqlStore, damping: float, why: str) -> None:
     old = used(settings)
     forget_in(settings, "user-2")
     with pytest.raises(InvalidInput, match=f"nothing has changed: .*{why}.*adapter retrain"):
-        unlearn(settings, store, effort)
+        unlearn(settings, store, damping)
     assert used(settings) == old
     assert {debt.adapter for debt in store.debts()} == {old}
     assert settle(settings, store) == 0
@@ -177,7 +174,7 @@ def test_a_solve_that_diverges_changes_nothing(settings: Settings, store: SqlSto
     old = used(settings)
     forget_in(settings, "user-2")
     with pytest.raises(InvalidInput, match="damping"):
-        unlearn(settings, store, Effort(-1.0, 5))
+        unlearn(settings, store, -1.0)
     assert (used(settings), len(store.debts())) == (old, 1)
 
 
@@ -284,7 +281,7 @@ def test_a_request_that_came_before_the_people_were_read_is_not_passed_over(
     planned = [forget_in(settings, "user-2").request_id]
     late = forget_in(settings, "user-8").request_id
     with pytest.raises(Busy, match="run the same command again"):
-        Influence(builder_of(settings, store), FORGETS).remove(planned)
+        Influence(builder_of(settings, store)).remove(planned)
     assert (used(settings), len(store.debts())) == (old, 2)
     unlearn(settings, store)
     assert settle(settings, store) == 2

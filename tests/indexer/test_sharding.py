@@ -27,7 +27,6 @@ from rag_rec.engine.tending import occupied, open_saga
 from rag_rec.errors import Busy, InvalidInput
 from rag_rec.forgetting.receipts.document import read_receipt
 from rag_rec.home.opening import store_of
-from rag_rec.influence.removal import Effort
 from rag_rec.layers.finding import LayerName, Status
 from rag_rec.layers.records import ForgetState
 from rag_rec.progress.protocol import Progress, Silent
@@ -446,4 +445,4 @@ def test_a_removal_that_is_not_exact_keeps_no_shard_and_the_next_exact_one_prove
 
 def test_an_audit_has_no_references_for_an_adapter_of_shards(settings: Settings, store: SqlStore) -> None:
     with pytest.raises(InvalidInput, match="--shards 1"):
-        AdapterAudit(builder_of(settings, store), 5, 0, Effort()).report()
+        AdapterAudit(builder_of(settings, store), 5, 0).report()

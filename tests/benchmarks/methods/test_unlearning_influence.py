@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -7,7 +10,8 @@ from benchmarks.methods import unlearning_influence
 from benchmarks.methods.compact_model import Trained
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.unlearning_descents import gap
-from benchmarks.methods.unlearning_influence import at_once, influence, repaired, trusted
+from benchmarks.methods.unlearning_influence import diagonal, influence, product, repaired, trusted
+from benchmarks.methods.unlearning_newton import Start, preconditioned, stop_of
 from benchmarks.methods.unlearning_student import Student, batches, loss
 from benchmarks.methods.unlearning_teachers import pupil_of
 from rag_rec.influence.removal import Effort
@@ -64,9 +68,18 @@ def test_a_step_that_goes_not_too_far_is_taken(case: Case, monkeypatch: pytest.M
     assert all(torch.equal(found.deltas[name], delta) for name, delta in case.original.deltas.items())
 
 
-def test_a_step_by_the_basis_of_each_matrix_brings_the_forgotten_nearer_to_the_reserve(case: Case) -> None:
-    moved = at_once(case, 1e-2)
-    assert gap(case, moved) < gap(case, case.original)
-    assert norm(add(moved.deltas, case.original.deltas, -1.0)) > norm(
-        add(at_once(case, 1.0).deltas, case.original.deltas, -1.0)
-    )
+@pytest.mark.parametrize(("way", "strong", "weak"), [(diagonal, 1e-2, 1.0), (product, 1.0, 100.0)])
+def test_the_less_damping_the_more_is_forgotten(
+    case: Case, way: Callable[[Case, float], Trained], strong: float, weak: float
+) -> None:
+    gaps = [gap(case, made) for made in (way(case, strong), way(case, weak), case.original)]
+    assert gaps == sorted(gaps)
+
+
+def test_the_step_of_the_product_is_taken_from_the_original_with_one_over_its_steps(case: Case) -> None:
+    start = Start(case, case.retained, case.original.deltas, stop_of(case, case.members, case.original.deltas))
+    windows = sum(math.ceil(len(items) / case.settings.context) for items in case.of(case.retained))
+    steps = case.settings.epochs * math.ceil(windows / case.settings.batch)
+    assert start.damping == pytest.approx(1.0 / steps)
+    expected, found = preconditioned(start, damping=1.0 / steps), product(case).deltas
+    assert norm(add(found, expected, -1.0)) < 1e-5 * norm(add(expected, start.deltas, -1.0))
