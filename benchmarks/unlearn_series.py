@@ -33,7 +33,7 @@ from benchmarks.methods.compact_model import Items, Trained, catalogue_base
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.unlearning_category import Category, Examination, genres_of
 from benchmarks.methods.unlearning_collateral import Collateral
-from benchmarks.methods.unlearning_newton import Start, newton, stop_of
+from benchmarks.methods.unlearning_newton import Start, newton, preconditioned, stop_of
 from benchmarks.methods.unlearning_series import Series, Watched, Way, trained_last, trainings
 from benchmarks.report import earlier, write_results
 from rag_rec.compact.base import BaseSettings
@@ -55,9 +55,9 @@ WAYS: Final[Mapping[str, Way]] = {
     "influence, damping 1e-2": partial(newton, effort=Effort(1e-2, 20)),
     "influence, damping 1e-3": partial(newton, effort=Effort(1e-3, 15)),
     "influence, damping 1e-4": partial(newton, effort=Effort(1e-4, 15)),
+    "influence, preconditioned, damping 1 / steps": preconditioned,
 }
-PRODUCT: Final = "influence, damping 1e-4"
-"""With the default damping of the product."""
+PRODUCT: Final = "influence, preconditioned, damping 1 / steps"
 PARTS: Final = ("series", "category", "collateral")
 Row = dict[str, Any]
 

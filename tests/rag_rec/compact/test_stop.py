@@ -11,7 +11,7 @@ from rag_rec.compact.adapter import Deltas, trained_weights
 from rag_rec.compact.base import Base
 from rag_rec.compact.projection import TextProjection
 from rag_rec.compact.sequences import TokenSequence
-from rag_rec.compact.stop import FILE, read_stop, samples_of, stop_of, write_stop
+from rag_rec.compact.stop import FILE, read_stop, samples_of, stop_of, usual_damping, write_stop
 from rag_rec.compact.training import AdapterSettings
 from rag_rec.compact.vocabulary import Vocabulary
 from rag_rec.domain import Item
@@ -82,3 +82,8 @@ def test_it_is_read_back_as_written(tmp_path: Path) -> None:
 def test_an_estimated_softmax_cannot_be_removed_from() -> None:
     with pytest.raises(InvalidInput, match="without a reserve"):
         samples_of(base(), people(3), KNOWN, AdapterSettings(sampled_above=KNOWN - 1))
+
+
+@pytest.mark.parametrize(("windows", "steps"), [(0, 7), (1, 7), (16, 7), (17, 14), (160, 70)])
+def test_the_usual_damping_is_one_divided_by_the_steps_of_the_training(windows: int, steps: int) -> None:
+    assert usual_damping(AdapterSettings(epochs=7, batch=16), windows) == pytest.approx(1.0 / steps)
