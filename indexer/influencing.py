@@ -8,7 +8,7 @@ measured on them (:mod:`rag_rec.adapters.measured`); where the trial fails, noth
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import torch
@@ -34,6 +34,9 @@ FEW: Final = 2
 """Windows of a batch whose gradient counts once for the preconditioner: smaller ones say more at the same cost."""
 PRODUCTS: Final = 8
 """Of a solve."""
+TRIALS: Final = 4
+STIFFER: Final = 4.0
+"""How much more a step is damped than one that went too far on trial."""
 NOTHING: Final = "Nothing remains that was learned: activate `none` with `rag-rec compact activate`."
 
 
@@ -43,8 +46,8 @@ class Influence:
 
     Attributes:
         builder: of the system, with the settings of the adapter in use.
-        damping: of the solves; None for :func:`rag_rec.compact.stop.usual_damping`. There is one step, since a second
-            one went astray.
+        damping: of the solves; None for :func:`rag_rec.compact.stop.usual_damping`, and more where a trial goes too
+            far. There is one step, since a second one went astray.
     """
 
     builder: CompactBuilder
@@ -67,9 +70,9 @@ class Influence:
             remainder = Remainder.read(builder)
             if set(waiting(builder.compact, builder.store)) != set(requests):  # their receipts would not say so
                 raise Busy("A person was forgotten meanwhile: run the same command again.")
-            step = Step.at(remainder, self.damping)
+            first = Step.at(remainder, self.damping)
             told.stage("trial", 0)
-            measured = step.on_trial(len(requests), self.name)
+            step, measured = first.tried(len(requests), self.name, TRIALS if self.damping is None else 1)
             if measured.problem:
                 raise InvalidInput(f"The removal is refused, and nothing has changed: {measured.problem}; {RETRAIN}.")
             told.stage("remove", 0)
@@ -111,6 +114,16 @@ class Step:
         newton = Newton(deltas, Drawn(samples[:DRAWN], small[: WINDOWS * DRAWN // FEW]), settings.seed)
         held = usual_damping(settings, FEW * len(small)) if damping is None else damping
         return cls(remainder, held, deltas, newton, _count(samples), total_gradient(deltas, samples))
+
+    def tried(self, requests: int, name: str, trials: int) -> tuple[Step, Measured]:
+        """The step on trial, damped more after each trial in which it went too far; and what its trial says."""
+        step, measured = self, self.on_trial(requests, name)
+        for _ in range(trials - 1):
+            if not measured.went_too_far:
+                break
+            step = replace(step, damping=STIFFER * step.damping)
+            measured = step.on_trial(requests, name)
+        return step, measured
 
     def on_trial(self, requests: int, name: str) -> Measured:
         """Take stand-ins out as well as those who went, and measure it."""

@@ -59,6 +59,11 @@ class Measured:
     lost: Range
 
     @property
+    def went_too_far(self) -> bool:
+        """Whether it took more than there was to take: from the stand-ins, or from people who are not concerned."""
+        return self.after[2] < 0.5 or self.lost[1] > MOST_LOST
+
+    @property
     def problem(self) -> str | None:
         """Why the removal may not be used; None where it may."""
         if self.after[1] > 0.5:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from indexer.influencing import Influence
+from indexer.influencing import STIFFER, Influence, Step
 from indexer.remainder import Remainder
 from rag_rec.adapters.folder import AdapterStore
 from rag_rec.adapters.measured import read_measured
@@ -168,6 +169,19 @@ def test_a_trial_that_fails_changes_nothing(settings: Settings, store: SqlStore,
     assert used(settings) == old
     assert {debt.adapter for debt in store.debts()} == {old}
     assert settle(settings, store) == 0
+
+
+def test_a_step_that_goes_too_far_on_trial_is_damped_more(settings: Settings, store: SqlStore) -> None:
+    forget_in(settings, "user-2")
+    far = Step.at(Remainder.read(builder_of(settings, store)), 1e-5)
+    assert far.on_trial(1, "influence").went_too_far
+    step, measured = far.tried(1, "influence", 8)
+    assert measured.problem is None
+    assert step.damping > far.damping
+    before = replace(step, damping=step.damping / STIFFER)
+    assert before.on_trial(1, "influence").went_too_far
+    _, kept = far.tried(1, "influence", 1)
+    assert kept.went_too_far
 
 
 def test_a_solve_that_diverges_changes_nothing(settings: Settings, store: SqlStore) -> None:

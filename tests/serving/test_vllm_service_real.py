@@ -102,7 +102,7 @@ def test_an_adapter_that_a_person_left_by_influence_is_taken_up_and_the_receipt_
     home: Home, api: Api
 ) -> None:
     outcome = api.forget("user-2", api.plan("user-2")["plan"])
-    options = ("--method", "influence", "--damping", "0.03", "--device", "cpu")
+    options = ("--method", "influence", "--device", "cpu")
     done = home.commands.run("adapter", "unlearn", *options)
     assert (done["removal"], done["requests"]) == ("influence", 1)
     after = answered_by(api, done["adapter"])
