@@ -36,12 +36,12 @@ from benchmarks.methods.unlearning_battery import Battery
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.unlearning_descents import ascent, further, label_flip, negative_preference
 from benchmarks.methods.unlearning_influence import diagonal, influence, product, repaired, trusted
-from benchmarks.methods.unlearning_newton import DRAWN
 from benchmarks.methods.unlearning_relearning import steps_to_relearn
 from benchmarks.methods.unlearning_shards import Shards, together
 from benchmarks.methods.unlearning_teachers import bad_teacher, e2urec
 from benchmarks.report import earlier, write_results
 from rag_rec.compact.base import Base, BaseSettings
+from rag_rec.compact.stop import DRAWN
 from rag_rec.errors import InvalidInput
 from rag_rec.evaluation.audit.attacks import CALIBRATED, LIKELIHOOD, MIN_K, RMIA
 from rag_rec.evaluation.audit.battery import FORGOTTEN, OUTSIDERS, RETAINED, STRATA, View
@@ -68,6 +68,7 @@ WAYS: Final[Mapping[str, Way]] = {
         f"influence, EK-FAC, damping {damping}": partial(diagonal, damping=float(damping))
         for damping in ("3e-2", "1e-2", "3e-3", "2e-3", "1e-3")
     },
+    "influence, EK-FAC, 8 products, damping 1e-3": partial(product, damping=1e-3),
     "influence, preconditioned, damping 2 / steps": partial(product, share=2.0),
     "influence, preconditioned, damping 1 / steps": product,
     "influence, preconditioned, damping 1/2 / steps": partial(product, share=0.5),

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from indexer.compact_build import CompactBuilder
-from indexer.influencing import Step
+from indexer.influencing import Influence, Step
 from indexer.remainder import Remainder
 from indexer.trainer import tell_epoch
 from indexer.trial import require_reserve, stand_ins
@@ -90,7 +90,7 @@ class AdapterAudit:
         self.builder.progress.stage("removal", 0)
         original = reader.view(remainder.deltas())
         battery = Battery(groups, original, retrained, others(retrained[:-1], reader.untrained()), seed)
-        step = Step.at(remainder, self.damping)
+        step, _ = Step.at(remainder, self.damping).tried(len(chosen), Influence.name)
         removed = step.out([learned[place] for place in chosen])
         views = {"in use": original, "retrained, kept out": battery.kept_out, "influence": reader.view(removed)}
         found = {name: _said(battery, view) for name, view in views.items()}

@@ -21,19 +21,13 @@ from rag_rec.adapters.measured import Measured
 from rag_rec.adapters.removal import Removal, waiting
 from rag_rec.compact.adapter import served
 from rag_rec.compact.sequences import TokenSequence
-from rag_rec.compact.stop import WINDOWS, usual_damping
+from rag_rec.compact.stop import FEW, drawn_of, usual_damping
 from rag_rec.engine.tending import occupied
 from rag_rec.errors import Busy, InvalidInput
 from rag_rec.influence.curvature import Samples, total_gradient
-from rag_rec.influence.newton import Drawn, Newton
+from rag_rec.influence.newton import Newton
 from rag_rec.influence.vectors import Vector, add, scaled
 
-DRAWN: Final = 8
-"""Batches that the curvature is taken from: the cost of the solve does not grow with the data."""
-FEW: Final = 2
-"""Windows of a batch whose gradient counts once for the preconditioner: smaller ones say more at the same cost."""
-PRODUCTS: Final = 8
-"""Of a solve."""
 TRIALS: Final = 4
 STIFFER: Final = 4.0
 """How much more a step is damped than one that went too far on trial."""
@@ -72,7 +66,7 @@ class Influence:
                 raise Busy("A person was forgotten meanwhile: run the same command again.")
             first = Step.at(remainder, self.damping)
             told.stage("trial", 0)
-            step, measured = first.tried(len(requests), self.name, TRIALS if self.damping is None else 1)
+            step, measured = first.tried(len(requests), self.name)
             if measured.problem:
                 raise InvalidInput(f"The removal is refused, and nothing has changed: {measured.problem}; {RETRAIN}.")
             told.stage("remove", 0)
@@ -87,6 +81,7 @@ class Step:
     Attributes:
         remainder: who remains.
         damping: of the solve.
+        trials: how many dampings may be tried.
         deltas: the adapter's.
         newton: solves from there.
         choices: how many choices remain.
@@ -95,6 +90,7 @@ class Step:
 
     remainder: Remainder
     damping: float
+    trials: int
     deltas: Vector
     newton: Newton
     choices: int
@@ -102,7 +98,7 @@ class Step:
 
     @classmethod
     def at(cls, remainder: Remainder, damping: float | None = None) -> Step:
-        """With the gradients of everybody who remains.
+        """With the gradients of everybody who remains, and one try at a damping that is given.
 
         Raises:
             InvalidInput: nothing remains that was learned.
@@ -111,14 +107,14 @@ class Step:
         samples, small = remainder.samples(learned), remainder.samples(learned, FEW)
         if not samples:
             raise InvalidInput(NOTHING)
-        newton = Newton(deltas, Drawn(samples[:DRAWN], small[: WINDOWS * DRAWN // FEW]), settings.seed)
-        held = usual_damping(settings, FEW * len(small)) if damping is None else damping
-        return cls(remainder, held, deltas, newton, _count(samples), total_gradient(deltas, samples))
+        newton = Newton(deltas, drawn_of(samples, small), settings.seed)
+        held, trials = (usual_damping(settings, FEW * len(small)), TRIALS) if damping is None else (damping, 1)
+        return cls(remainder, held, trials, deltas, newton, _count(samples), total_gradient(deltas, samples))
 
-    def tried(self, requests: int, name: str, trials: int) -> tuple[Step, Measured]:
+    def tried(self, requests: int, name: str) -> tuple[Step, Measured]:
         """The step on trial, damped more after each trial in which it went too far; and what its trial says."""
         step, measured = self, self.on_trial(requests, name)
-        for _ in range(trials - 1):
+        for _ in range(self.trials - 1):
             if not measured.went_too_far:
                 break
             step = replace(step, damping=STIFFER * step.damping)
@@ -154,7 +150,7 @@ class Step:
         if not choices:
             raise InvalidInput(NOTHING)
         pull = add(self.remainder.stop, scaled(rest, 1.0 / choices), -1.0)
-        found = self.newton.step(pull, self.damping, PRODUCTS)
+        found = self.newton.step(pull, self.damping)
         deltas = served(add(self.deltas, found.vector), self.remainder.rank)
         if not all(bool(torch.isfinite(delta).all()) for delta in deltas.values()):
             raise InvalidInput(f"The removal diverged, and nothing has changed: {RETRAIN}.")

@@ -58,16 +58,17 @@ def diagonal(case: Case, damping: float) -> Trained:
     return Trained(case.base, deltas, time.process_time() - started)
 
 
-def product(case: Case, share: float = 1.0) -> Trained:
+def product(case: Case, damping: float | None = None, share: float = 1.0) -> Trained:
     """The same step as the product takes it: the diagonal is the preconditioner (:mod:`rag_rec.influence.newton`).
 
     Args:
         case: the draw.
-        share: of the product's damping.
+        damping: None for that of the product.
+        share: of it.
     """
     start = _start(case)
     started = time.process_time()
-    deltas = preconditioned(start, damping=share * start.damping)
+    deltas = preconditioned(start, share * (start.damping if damping is None else damping))
     return Trained(case.base, deltas, time.process_time() - started)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final
 
 import numpy as np
 from torch import Tensor
@@ -19,19 +18,13 @@ from benchmarks.methods.compact_model import Items
 from benchmarks.methods.unlearning_case import Case
 from rag_rec.compact.adapter import Deltas
 from rag_rec.compact.sequences import TokenSequence
-from rag_rec.compact.stop import WINDOWS, samples_of, usual_damping
+from rag_rec.compact.stop import DRAWN, FEW, WINDOWS, drawn_of, samples_of, usual_damping
 from rag_rec.compact.vocabulary import BOS
 from rag_rec.influence.curvature import GaussNewton, Samples, total_gradient
 from rag_rec.influence.newton import Drawn, Newton
 from rag_rec.influence.removal import Effort, gradient_at_stop
 from rag_rec.influence.solver import solve
 from rag_rec.influence.vectors import Vector, add, scaled
-
-DRAWN: Final = 8
-"""Batches that the curvature is taken from, as many as the product takes."""
-PRODUCTS: Final = 8
-FEW: Final = 2
-"""Windows of a batch whose gradient counts once for the diagonal: smaller ones say more at the same cost."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +51,7 @@ class Start:
     @cached_property
     def drawn(self) -> Drawn:
         """The part of it that the curvature is taken from."""
-        return Drawn(self.samples[:DRAWN], self._small[: WINDOWS * DRAWN // FEW])
+        return drawn_of(self.samples, self._small)
 
     @property
     def damping(self) -> float:
@@ -76,19 +69,18 @@ class Start:
         return add(self.stop, scaled(total_gradient(self.deltas, self.samples), 1.0 / count), -1.0)
 
 
-def preconditioned(start: Start, products: int = PRODUCTS, damping: float | None = None) -> dict[str, Tensor]:
+def preconditioned(start: Start, damping: float | None = None) -> dict[str, Tensor]:
     """The differences after one step, solved for as the product does (:mod:`rag_rec.influence.newton`).
 
     Args:
         start: where.
-        products: of the solve.
         damping: None for that of the product.
 
     Raises:
         InvalidInput: the solve diverged.
     """
     held = start.damping if damping is None else damping
-    found = Newton(start.deltas, start.drawn, start.case.seed).step(start.pull, held, products)
+    found = Newton(start.deltas, start.drawn, start.case.seed).step(start.pull, held)
     return add(start.deltas, found.vector)
 
 

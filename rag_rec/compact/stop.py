@@ -28,12 +28,17 @@ from rag_rec.compact.training import AdapterSettings
 from rag_rec.compact.vocabulary import PAD
 from rag_rec.errors import CorruptIndex, InvalidInput
 from rag_rec.influence.curvature import Samples
+from rag_rec.influence.newton import Drawn
 from rag_rec.influence.removal import gradient_at_stop
 
 FILE: Final = "removal/stop.safetensors"
 """In the folder of an adapter, below the files of LoRA: other programs that read the folder do not look there."""
 WINDOWS: Final = 32
 """Windows in a batch: products of second derivatives hold several times as much as a step of training."""
+FEW: Final = 2
+"""Windows in a batch whose gradient counts once for the preconditioner: smaller ones say more at the same cost."""
+DRAWN: Final = 8
+"""Batches that the curvature is taken from: the cost of a solve does not grow with the data."""
 
 
 def require_whole_softmax(known: int, settings: AdapterSettings) -> None:
@@ -68,6 +73,11 @@ def samples_of(
     pieces = [piece for person in people for piece in _pieces(person, settings.context)]
     batches = Windows(pieces, settings.context, windows, PAD, settings.seed).batches(0)
     return Likelihood(base.model, known).samples(batches)
+
+
+def drawn_of(samples: Sequence[Samples], small: Sequence[Samples]) -> Drawn:
+    """The part of some samples that the curvature is taken from; ``small`` are the same in batches of :data:`FEW`."""
+    return Drawn(samples[:DRAWN], small[: WINDOWS * DRAWN // FEW])
 
 
 def usual_damping(settings: AdapterSettings, windows: int) -> float:

@@ -11,11 +11,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from rag_rec.influence.curvature import GaussNewton, Samples
 from rag_rec.influence.kronecker import Kronecker
 from rag_rec.influence.solver import Solution, solve
 from rag_rec.influence.vectors import Vector
+
+PRODUCTS: Final = 8
+"""Of a solve, unless told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ class Newton:
         self._curvature = GaussNewton(weights, drawn.whole)
         self._near = Kronecker.of(weights, drawn.small, seed)
 
-    def step(self, pull: Vector, damping: float, products: int) -> Solution:
+    def step(self, pull: Vector, damping: float, products: int = PRODUCTS) -> Solution:
         """``(G + damping)^-1 pull``, as far as so many products reach.
 
         Raises:

@@ -175,12 +175,12 @@ def test_a_step_that_goes_too_far_on_trial_is_damped_more(settings: Settings, st
     forget_in(settings, "user-2")
     far = Step.at(Remainder.read(builder_of(settings, store)), 1e-5)
     assert far.on_trial(1, "influence").went_too_far
-    step, measured = far.tried(1, "influence", 8)
+    step, measured = replace(far, trials=8).tried(1, "influence")
     assert measured.problem is None
     assert step.damping > far.damping
     before = replace(step, damping=step.damping / STIFFER)
     assert before.on_trial(1, "influence").went_too_far
-    _, kept = far.tried(1, "influence", 1)
+    _, kept = far.tried(1, "influence")
     assert kept.went_too_far
 
 
