@@ -41,7 +41,7 @@ from benchmarks.methods.unlearning_shards import Shards, together
 from benchmarks.methods.unlearning_teachers import bad_teacher, e2urec
 from benchmarks.report import earlier, write_results
 from rag_rec.compact.base import Base, BaseSettings
-from rag_rec.compact.stop import DRAWN
+from rag_rec.compact.stop import DRAWN, LENGTH
 from rag_rec.errors import InvalidInput
 from rag_rec.evaluation.audit.attacks import CALIBRATED, LIKELIHOOD, MIN_K, RMIA
 from rag_rec.evaluation.audit.battery import FORGOTTEN, OUTSIDERS, RETAINED, STRATA, View
@@ -69,9 +69,9 @@ WAYS: Final[Mapping[str, Way]] = {
         for damping in ("3e-2", "1e-2", "3e-3", "2e-3", "1e-3")
     },
     "influence, EK-FAC, 8 products, damping 1e-3": partial(product, damping=1e-3),
-    "influence, preconditioned, damping 2 / steps": partial(product, share=2.0),
-    "influence, preconditioned, damping 1 / steps": product,
-    "influence, preconditioned, damping 1/2 / steps": partial(product, share=0.5),
+    "influence, preconditioned, damping 2 / steps": partial(product, share=LENGTH * 2.0),
+    "influence, preconditioned, damping 3/2 / steps": product,
+    "influence, preconditioned, damping 1 / steps": partial(product, share=LENGTH),
     "influence, careful": partial(influence, effort=Effort(1e-2, 10, rounds=4), drawn=DRAWN),
     "influence, repaired": partial(repaired, effort=Effort(1e-3, 15, careful=False), drawn=DRAWN),
     "influence, shortened": partial(trusted, effort=Effort(1e-3, 15, careful=False), drawn=DRAWN),

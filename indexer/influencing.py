@@ -3,6 +3,10 @@
 The step starts from what the training left (:mod:`rag_rec.compact.stop`) and from the people who remain
 (:mod:`rag_rec.influence.removal` has the equation). It is not exact. So it is tried first on people who stay, and
 measured on them (:mod:`rag_rec.adapters.measured`); where the trial fails, nothing changes.
+
+The new adapter keeps the gradient of those who remain at its own weights. So the next removal takes out those who go
+next, and nothing else: held against the gradient of the training, the change that the first step predicted badly would
+be taken for people who are to go. Nothing that is kept was computed from a person who went.
 """
 
 from __future__ import annotations
@@ -24,8 +28,9 @@ from rag_rec.compact.sequences import TokenSequence
 from rag_rec.compact.stop import FEW, drawn_of, usual_damping
 from rag_rec.engine.tending import occupied
 from rag_rec.errors import Busy, InvalidInput
-from rag_rec.influence.curvature import Samples, total_gradient
+from rag_rec.influence.curvature import count_of, total_gradient
 from rag_rec.influence.newton import Newton
+from rag_rec.influence.removal import gradient_at_stop
 from rag_rec.influence.vectors import Vector, add, scaled
 
 TRIALS: Final = 4
@@ -70,8 +75,10 @@ class Influence:
             if measured.problem:
                 raise InvalidInput(f"The removal is refused, and nothing has changed: {measured.problem}; {RETRAIN}.")
             told.stage("remove", 0)
-            deltas = step.without(step.rest, step.choices)
-            return step.remainder.replace(builder.publisher(place), deltas, dict.fromkeys(requests, measured))
+            deltas = step.without(step.rest, step.windows)
+            told.stage("keep", 0)
+            stop = gradient_at_stop(deltas, deltas, 0.0, remainder.samples(remainder.learned()))
+            return remainder.replace(builder.publisher(place), deltas, stop, dict.fromkeys(requests, measured))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +91,7 @@ class Step:
         trials: how many dampings may be tried.
         deltas: the adapter's.
         newton: solves from there.
-        choices: how many choices remain.
+        windows: how many windows remain.
         rest: the sum of their gradients.
     """
 
@@ -93,7 +100,7 @@ class Step:
     trials: int
     deltas: Vector
     newton: Newton
-    choices: int
+    windows: float
     rest: Vector
 
     @classmethod
@@ -109,7 +116,7 @@ class Step:
             raise InvalidInput(NOTHING)
         newton = Newton(deltas, drawn_of(samples, small), settings.seed)
         held, trials = (usual_damping(settings, FEW * len(small)), TRIALS) if damping is None else (damping, 1)
-        return cls(remainder, held, trials, deltas, newton, _count(samples), total_gradient(deltas, samples))
+        return cls(remainder, held, trials, deltas, newton, count_of(samples), total_gradient(deltas, samples))
 
     def tried(self, requests: int, name: str) -> tuple[Step, Measured]:
         """The step on trial, damped more after each trial in which it went too far; and what its trial says."""
@@ -135,30 +142,26 @@ class Step:
         """The differences without some of those who remain, and without those who went."""
         theirs = self.remainder.samples(people)
         rest = add(self.rest, total_gradient(self.deltas, theirs), -1.0)
-        return self.without(rest, self.choices - _count(theirs))
+        return self.without(rest, self.windows - count_of(theirs))
 
-    def without(self, rest: Vector, choices: int) -> dict[str, Tensor]:
+    def without(self, rest: Vector, windows: float) -> dict[str, Tensor]:
         """The differences, as they are served, that the rest pulls at as the training left everybody pulling.
 
         Args:
             rest: sum of the gradients of what is to remain.
-            choices: how many choices that is.
+            windows: how many windows that is.
 
         Raises:
             InvalidInput: nothing is to remain, or the solve diverged.
         """
-        if not choices:
+        if windows < 0.5:
             raise InvalidInput(NOTHING)
-        pull = add(self.remainder.stop, scaled(rest, 1.0 / choices), -1.0)
+        pull = add(self.remainder.stop, scaled(rest, 1.0 / windows), -1.0)
         found = self.newton.step(pull, self.damping)
         deltas = served(add(self.deltas, found.vector), self.remainder.rank)
         if not all(bool(torch.isfinite(delta).all()) for delta in deltas.values()):
             raise InvalidInput(f"The removal diverged, and nothing has changed: {RETRAIN}.")
         return deltas
-
-
-def _count(samples: Sequence[Samples]) -> int:
-    return sum(len(each.targets) for each in samples)
 
 
 if TYPE_CHECKING:

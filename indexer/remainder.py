@@ -39,7 +39,7 @@ class Remainder:
         digest: of that base.
         settings: of the training.
         people: who remains, with what remains of what was learned from them, and the reserve.
-        stop: the gradient at which the training stopped, see :mod:`rag_rec.compact.stop`.
+        stop: the gradient of everybody who was in the adapter at its weights, see :mod:`rag_rec.compact.stop`.
         earlier: what was measured of the requests that left the adapter in such a way before.
     """
 
@@ -102,12 +102,15 @@ class Remainder:
         counts = self.adapter.manifest.counts
         return int(counts.get("learned", counts["users"]))
 
-    def replace(self, publisher: Publisher, deltas: Deltas, measured: Mapping[str, Measured]) -> str:
+    def replace(
+        self, publisher: Publisher, deltas: Deltas, stop: Mapping[str, Tensor], measured: Mapping[str, Measured]
+    ) -> str:
         """Publish an adapter without those who went, and put it to use in place of the one in use.
 
         Args:
             publisher: of the folder.
             deltas: of the new adapter.
+            stop: the gradient of those who remain at these differences.
             measured: of each request that leaves with it.
 
         Returns:
@@ -119,7 +122,7 @@ class Remainder:
         told, epoch = {**self.earlier, **measured}, self.people.epoch
         with publisher.writing(epoch):  # until it is in use: destroyed is any other that came out of such a removal
             made = publisher.adapters.publish_adapter(
-                lambda folder: self._write(folder, deltas, told),
+                lambda folder: self._write(folder, deltas, stop, told),
                 base=self.digest,
                 epoch=epoch,
                 settings=self.adapter.manifest.settings,
@@ -133,9 +136,9 @@ class Remainder:
     def _held_out(self) -> float:
         return float(self.adapter.manifest.settings["held_out"])
 
-    def _write(self, folder: Path, deltas: Deltas, told: Mapping[str, Measured]) -> None:
+    def _write(self, folder: Path, deltas: Deltas, stop: Mapping[str, Tensor], told: Mapping[str, Measured]) -> None:
         write_adapter(folder, deltas, self.rank, self.digest)
-        write_stop(folder, self.stop)
+        write_stop(folder, stop)
         write_measured(folder, told)
 
     def _counts(self, deltas: Deltas) -> dict[str, int]:

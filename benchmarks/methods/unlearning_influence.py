@@ -115,7 +115,9 @@ def _stop(case: Case) -> Vector:
     def made() -> Trained:
         return Trained(case.base, stop_of(case, case.members, case.original.deltas), 0.0)
 
-    return case.kept_or_made(case.members, replace(case.settings, seed=case.seed), made, "stop").deltas
+    return case.kept_or_made(
+        case.members, replace(case.settings, seed=case.seed), made, "stop", "each window once"
+    ).deltas
 
 
 class _Said:

@@ -1,8 +1,7 @@
 """One step of the product's removal by influence, from any adapter: several removals follow one another.
 
-The product takes every step from the adapter in use, with the gradient that the *training* left, whatever left the
-adapter since (:mod:`indexer.influencing`). So the second step finds what the first did not reach, as well as the next
-person.
+The product takes every step from the adapter in use, with the gradient of those who were in it at its weights
+(:mod:`indexer.influencing`).
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from rag_rec.compact.adapter import Deltas
 from rag_rec.compact.sequences import TokenSequence
 from rag_rec.compact.stop import DRAWN, FEW, WINDOWS, drawn_of, samples_of, usual_damping
 from rag_rec.compact.vocabulary import BOS
-from rag_rec.influence.curvature import GaussNewton, Samples, total_gradient
+from rag_rec.influence.curvature import GaussNewton, Samples, count_of, total_gradient
 from rag_rec.influence.newton import Drawn, Newton
 from rag_rec.influence.removal import Effort, gradient_at_stop
 from rag_rec.influence.solver import solve
@@ -35,7 +34,7 @@ class Start:
         case: whose histories are those that are to remain.
         people: who is to remain.
         deltas: of the adapter in use.
-        stop: the gradient at which the training of that adapter stopped.
+        stop: the gradient of everybody who was in that adapter, at its weights.
     """
 
     case: Case
@@ -64,8 +63,8 @@ class Start:
 
     @cached_property
     def pull(self) -> dict[str, Tensor]:
-        """What is left to go: the gradient that the training left, less that of what is to remain."""
-        count = sum(len(each.targets) for each in self.samples)
+        """What is left to go: the gradient of everybody who was in the adapter, less that of what is to remain."""
+        count = count_of(self.samples)
         return add(self.stop, scaled(total_gradient(self.deltas, self.samples), 1.0 / count), -1.0)
 
 
@@ -96,7 +95,7 @@ def newton(start: Start, effort: Effort) -> dict[str, Tensor]:
 
 
 def stop_of(case: Case, people: Items, deltas: Deltas) -> dict[str, Tensor]:
-    """The gradient at which a training on some people stopped."""
+    """The gradient of some people at the weights of an adapter."""
     return gradient_at_stop(deltas, deltas, 0.0, choices_of(case, people))
 
 

@@ -89,17 +89,17 @@ class Series:
         left, settings = self.left(request), replace(self.case.settings, seed=self.case.seed)
 
         def make() -> Trained:
-            stop = self._stop(since)
+            stop = self._stop(before, request - 1)
             started = time.process_time()
             deltas = self._way(Start(left, left.retained, before.deltas, stop))
             return Trained(self.case.base, deltas, time.process_time() - started)
 
-        return left.kept_or_made(left.retained, settings, make, "series", self.name, since)
+        return left.kept_or_made(left.retained, settings, make, "series, each window once", self.name, since)
 
-    @lru_cache(maxsize=1)  # noqa: B019 - as above
-    def _stop(self, since: int) -> dict[str, Tensor]:
-        """Not counted: the training keeps it."""
-        return stop_of(self.left(since), self.left(since).retained, self._training(since).deltas)
+    def _stop(self, before: Trained, requests: int) -> dict[str, Tensor]:
+        """Of those who were left before a step, at its weights. Not counted: trainings and steps keep it."""
+        left = self.left(requests)
+        return stop_of(left, left.retained, before.deltas)
 
 
 @dataclass(frozen=True)

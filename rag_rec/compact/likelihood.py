@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.func import functional_call
@@ -36,12 +37,19 @@ class Likelihood:
         self._base = {name: weight.detach() for name, weight in trained_weights(model).items()}
 
     def samples(self, batches: Iterable[Batch]) -> list[Samples]:
-        """A batch of samples for each batch of windows that has a target."""
-        return [
-            Samples(partial(self._logits, batch), torch.from_numpy(batch.targets[batch.targets != NO_TARGET]))
-            for batch in batches
-            if (batch.targets != NO_TARGET).any()
-        ]
+        """A batch of samples for each batch of windows that has a target. Each window counts once.
+
+        A training takes the mean over the choices of a batch, whose windows are about equally long
+        (:class:`rag_rec.compact.sequences.Windows`): there too a window counts once, and a choice the more the shorter
+        its window is.
+        """
+        return [self._of(batch) for batch in batches if (batch.targets != NO_TARGET).any()]
+
+    def _of(self, batch: Batch) -> Samples:
+        learned = batch.targets != NO_TARGET
+        shares = (learned / np.maximum(1, learned.sum(1, keepdims=True)))[learned]
+        targets = torch.from_numpy(batch.targets[learned])
+        return Samples(partial(self._logits, batch), targets, torch.from_numpy(shares).float())
 
     def _logits(self, batch: Batch, deltas: Vector) -> Tensor:
         weights = {name: self._base[name] + delta for name, delta in deltas.items()}

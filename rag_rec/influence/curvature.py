@@ -1,9 +1,9 @@
 """Gradients and curvature of the likelihood of training samples, without a matrix that is ever written down.
 
 The curvature is the Gauss-Newton matrix of the cross-entropy: G = 1/n sum_i J_i' (diag(p_i) - p_i p_i') J_i, with the
-Jacobian J_i of the logits of target i and its probabilities p_i. It is never negative, where the Hessian of a trained
-network is not (Martens, "New insights and perspectives on the natural gradient method", JMLR 2020, section 8.1). One
-product costs about as much as two passes of training.
+Jacobian J_i of the logits of target i and its probabilities p_i, where each target counts once. It is never negative,
+where the Hessian of a trained network is not (Martens, "New insights and perspectives on the natural gradient method",
+JMLR 2020, section 8.1). One product costs about as much as two passes of training.
 
 Models run in evaluation mode, without dropout, and with attention that has derivatives of the second kind: transformers
 calls it ``eager``.
@@ -33,18 +33,30 @@ class Samples:
     Attributes:
         logits: gives the logits float [n, v] of the n targets; differentiable, and a pure function of the weights.
         targets: int64 [n].
+        shares: how much the loss of each target counts, float [n]; None for 1 each.
     """
 
     logits: Callable[[Vector], Tensor]
     targets: Tensor
+    shares: Tensor | None = None
+
+    @property
+    def counts(self) -> Tensor:
+        """How much the loss of each target counts, float [n]."""
+        return torch.ones(len(self.targets)) if self.shares is None else self.shares
 
     def losses(self, weights: Vector) -> Tensor:
         """The cross-entropy of each target in nats, float [n]."""
         return functional.cross_entropy(self.logits(weights), self.targets, reduction="none")
 
     def gradient(self, weights: Vector) -> dict[str, Tensor]:
-        """The gradient of the *sum* of the losses."""
-        return dict(grad(lambda moved: self.losses(moved).sum())(dict(weights)))
+        """The gradient of the *sum* of the losses, each as often as it counts."""
+        return dict(grad(lambda moved: (self.counts * self.losses(moved)).sum())(dict(weights)))
+
+
+def count_of(batches: Sequence[Samples]) -> float:
+    """How much the losses of several batches count together."""
+    return float(sum(float(batch.counts.sum(dtype=torch.float64)) for batch in batches))
 
 
 def total_gradient(weights: Vector, batches: Sequence[Samples]) -> dict[str, Tensor]:
@@ -70,7 +82,7 @@ class GaussNewton:
     def __init__(self, weights: Vector, batches: Sequence[Samples]) -> None:
         self._weights = dict(weights)
         self._batches = batches
-        self._count = sum(len(batch.targets) for batch in batches)
+        self._count = count_of(batches)
         if not self._count:
             raise InvalidInput(NO_TARGETS)
 
@@ -85,5 +97,5 @@ class GaussNewton:
         logits, moved = jvp(batch.logits, (self._weights,), (dict(vector),))[:2]
         with torch.no_grad():
             likely = torch.softmax(logits, dim=1)
-            bent = likely * (moved - (likely * moved).sum(1, keepdim=True))
+            bent = batch.counts[:, None] * likely * (moved - (likely * moved).sum(1, keepdim=True))
         return dict(vjp(batch.logits, self._weights)[1](bent)[0])

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.func import vjp
 
 from rag_rec.errors import InvalidInput
-from rag_rec.influence.curvature import NO_TARGETS, Samples
+from rag_rec.influence.curvature import NO_TARGETS, Samples, count_of
 from rag_rec.influence.vectors import Vector
 
 LARGEST: Final = 1024
@@ -52,7 +52,7 @@ class Kronecker:
         Raises:
             InvalidInput: the sample has no target, or what the model says is not finite.
         """
-        count = sum(len(batch.targets) for batch in batches)
+        count = count_of(batches)
         if not count:
             raise InvalidInput(NO_TARGETS)
         generator = torch.Generator().manual_seed(seed)
@@ -102,7 +102,8 @@ class Part:
 
 
 def gradients(weights: Vector, batch: Samples, draws: int, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
-    """Gradients of the sum of the losses of a batch whose targets are drawn from what the weights say."""
+    """Gradients of a batch whose targets are drawn from what the weights say. Each loss has the root of its count for a
+    factor: then their covariance is the curvature of the losses, each as often as it counts."""
     logits, back = vjp(batch.logits, dict(weights))[:2]
     likely = torch.softmax(logits.detach(), dim=1)
     if not bool(torch.isfinite(likely).all()):
@@ -111,7 +112,7 @@ def gradients(weights: Vector, batch: Samples, draws: int, generator: torch.Gene
     for _ in range(draws):
         away = likely.clone()
         away[rows, torch.multinomial(likely, 1, generator=generator)[:, 0]] -= 1.0
-        yield dict(back(away)[0])
+        yield dict(back(away * batch.counts.sqrt()[:, None])[0])
 
 
 def _bases(weights: Vector, drawn: Iterator[Mapping[str, Tensor]]) -> dict[str, Basis]:

@@ -21,7 +21,7 @@ from typing import Final
 from torch import Tensor
 
 from rag_rec.errors import InvalidInput
-from rag_rec.influence.curvature import GaussNewton, Samples, total_gradient
+from rag_rec.influence.curvature import GaussNewton, Samples, count_of, total_gradient
 from rag_rec.influence.solver import solve
 from rag_rec.influence.vectors import Vector, add, norm, scaled
 
@@ -153,8 +153,8 @@ class _Place:
         return norm(self.pull)
 
 
-def _count(samples: Sequence[Samples]) -> int:
-    count = sum(len(batch.targets) for batch in samples)
+def _count(samples: Sequence[Samples]) -> float:
+    count = count_of(samples)
     if not count:
         raise InvalidInput("Nothing remains to learn from: use the base without an adapter.")
     return count

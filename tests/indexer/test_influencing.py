@@ -26,6 +26,8 @@ from rag_rec.engine.tending import open_saga
 from rag_rec.errors import Busy, InvalidInput
 from rag_rec.forgetting.receipts.document import read_receipt
 from rag_rec.home.opening import store_of
+from rag_rec.influence.curvature import total_gradient
+from rag_rec.influence.vectors import add, norm, scaled
 from rag_rec.layers.finding import LayerName, Status
 from rag_rec.layers.records import ForgetState
 from rag_rec.progress.protocol import Progress
@@ -148,6 +150,17 @@ def test_those_who_leave_later_stand_beside_those_who_left_before(settings: Sett
     assert len({each.learned for each in told.values()}) == 1
     assert settle(settings, store) == 2
     assert adapter_line(store, first)["status"] == adapter_line(store, second)["status"] == Status.MEASURED
+
+
+def test_the_new_adapter_keeps_the_gradient_of_those_who_remain(settings: Settings, store: SqlStore) -> None:
+    trained = Remainder.read(builder_of(settings, store))
+    forget_in(settings, "user-2")
+    unlearn(settings, store)
+    left = Remainder.read(builder_of(settings, store))
+    samples, deltas = left.samples(left.learned()), left.deltas()
+    expected = scaled(total_gradient(deltas, samples), 1.0 / len(left.learned()))
+    assert norm(add(left.stop, expected, -1.0)) < 1e-4 * norm(expected)
+    assert norm(add(left.stop, trained.stop, -1.0)) > 1e-2 * norm(expected)
 
 
 def test_a_training_proves_what_was_only_suppressed(settings: Settings, store: SqlStore) -> None:

@@ -434,7 +434,8 @@ def test_a_removal_that_is_not_exact_keeps_no_shard_and_the_next_exact_one_prove
     requests = [forget_in(settings, gone[0]).request_id]
     with occupied(settings, store) as place:
         remainder = Remainder.read(builder)
-        remainder.replace(builder.publisher(place), remainder.deltas(), dict.fromkeys(requests, MEASURED))
+        publisher, measured = builder.publisher(place), dict.fromkeys(requests, MEASURED)
+        remainder.replace(publisher, remainder.deltas(), remainder.stop, measured)
     assert not (AdapterStore(settings.compact).adapters / used(settings) / SHARDS).exists()
     requests.append(forget_in(settings, gone[1]).request_id)
     unlearn(settings)

@@ -76,11 +76,11 @@ def test_the_less_damping_the_more_is_forgotten(
     assert gaps == sorted(gaps)
 
 
-def test_the_step_of_the_product_is_taken_from_the_original_with_one_over_its_steps(case: Case) -> None:
+def test_the_step_of_the_product_is_taken_from_the_original_with_one_over_its_length(case: Case) -> None:
     start = Start(case, case.retained, case.original.deltas, stop_of(case, case.members, case.original.deltas))
     windows = sum(math.ceil(len(items) / case.settings.context) for items in case.of(case.retained))
     steps = case.settings.epochs * math.ceil(windows / case.settings.batch)
-    assert start.damping == pytest.approx(1.0 / steps)
-    expected, step = preconditioned(start, 1.0 / steps), add(preconditioned(start), start.deltas, -1.0)
-    for found in (product(case), product(case, share=1.0), product(case, 2.0 / steps, 0.5)):
+    assert start.damping == pytest.approx(1.5 / steps)
+    expected, step = preconditioned(start, 1.5 / steps), add(preconditioned(start), start.deltas, -1.0)
+    for found in (product(case), product(case, share=1.0), product(case, 3.0 / steps, 0.5)):
         assert norm(add(found.deltas, expected, -1.0)) < 1e-5 * norm(step)

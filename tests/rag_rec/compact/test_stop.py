@@ -38,21 +38,21 @@ def some_deltas() -> Deltas:
     return {name: 0.1 * torch.randn(each.shape, generator=draws) for name, each in trained_weights(a_base()).items()}
 
 
-def test_it_is_the_gradient_of_the_mean_over_all_choices_in_their_windows() -> None:
+def test_it_is_the_gradient_of_the_mean_over_windows_of_about_equal_length() -> None:
     model, deltas = a_base(), some_deltas()
     weights = trained_weights(model)
     with torch.no_grad():
         for name, weight in weights.items():
             weight.add_(deltas[name])
     losses = []
-    for person in people(5):
-        for place in range(len(person.items)):
-            start = max(0, place // 4 * 4 - 1)
-            read = torch.from_numpy(np.concatenate([person.prefix, person.items[start:place]]))
-            logits = model(read[None]).logits[0, -1, :KNOWN]
-            losses.append(functional.cross_entropy(logits, torch.tensor(person.items[place])))
+    for person, lengths in zip(people(7), [(2,), (3,), (4,), (3, 2), (3, 3), (4, 3), (4, 4)], strict=True):
+        for first, length in zip(np.cumsum([0, *lengths]).tolist(), lengths, strict=False):
+            read = person.items[max(0, first - 1) : first + length]
+            tokens = torch.from_numpy(np.concatenate([person.prefix, read]))
+            logits = model(tokens[None, :-1]).logits[0, -length:, :KNOWN]
+            losses.append(functional.cross_entropy(logits, tokens[-length:]))
     torch.autograd.backward(torch.stack(losses).mean())
-    for name, found in stop_of(base(), deltas, people(5), KNOWN, SETTINGS).items():
+    for name, found in stop_of(base(), deltas, people(7), KNOWN, SETTINGS).items():
         expected = weights[name].grad
         assert expected is not None
         assert torch.allclose(found, expected, atol=1e-6)
@@ -85,5 +85,5 @@ def test_an_estimated_softmax_cannot_be_removed_from() -> None:
 
 
 @pytest.mark.parametrize(("windows", "steps"), [(0, 7), (1, 7), (16, 7), (17, 14), (160, 70)])
-def test_the_usual_damping_is_one_divided_by_the_steps_of_the_training(windows: int, steps: int) -> None:
-    assert usual_damping(AdapterSettings(epochs=7, batch=16), windows) == pytest.approx(1.0 / steps)
+def test_the_usual_damping_is_one_divided_by_the_length_of_the_training(windows: int, steps: int) -> None:
+    assert usual_damping(AdapterSettings(epochs=7, batch=16), windows) == pytest.approx(1.5 / steps)

@@ -5,7 +5,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from rag_rec.errors import InvalidInput
-from rag_rec.influence.curvature import GaussNewton, Samples, total_gradient
+from rag_rec.influence.curvature import GaussNewton, Samples, count_of, total_gradient
 from rag_rec.influence.vectors import Vector
 from tests.rag_rec.influence.models import dense, drawn, flat, network, shaped, two_layers
 
@@ -31,6 +31,19 @@ def test_a_gradient_is_that_of_the_sum_of_the_losses(weights: Vector) -> None:
     expected = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
     found = total_gradient(weights, [network(ROWS[:7], TARGETS[:7]), network(ROWS[7:], TARGETS[7:])])
     assert torch.allclose(flat(found), flat(expected), atol=1e-12)
+
+
+def test_a_target_that_counts_twice_is_as_one_that_is_there_twice(weights: Vector) -> None:
+    times = torch.tensor([1, 3, 2] * 4)
+    once = network(ROWS, TARGETS)
+    counted = Samples(once.logits, once.targets, times.double())
+    again = network(ROWS.repeat_interleave(times, 0), TARGETS.repeat_interleave(times))
+    vector = torch.randn(35, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    one, other = (flat(GaussNewton(weights, [each]).product(shaped(vector, weights))) for each in (counted, again))
+    assert torch.allclose(one, other, atol=1e-12)
+    one, other = (flat(total_gradient(weights, [each])) for each in (counted, again))
+    assert torch.allclose(one, other, atol=1e-12)
+    assert count_of([counted, once]) == 24 + 12
 
 
 def test_without_a_target_there_is_no_curvature(weights: Vector) -> None:

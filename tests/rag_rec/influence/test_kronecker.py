@@ -29,9 +29,18 @@ def vector(like: Vector, seed: int = 3) -> dict[str, torch.Tensor]:
 
 
 def test_gradients_of_drawn_targets_have_the_curvature_for_their_covariance(weights: Vector) -> None:
-    batch, generator = network(ROWS[:3], TARGETS[:3]), torch.Generator().manual_seed(4)
+    """Also where they count differently."""
+    ones, generator = network(ROWS[:3], TARGETS[:3]), torch.Generator().manual_seed(4)
+    batch = Samples(ones.logits, ones.targets, torch.tensor([1.0, 0.5, 2.0], dtype=torch.float64))
     found = torch.stack([flat(each) for each in gradients(weights, batch, 2000, generator)])
-    covariance, curvature = found.T @ found / len(found), 3 * dense(weights, [batch])
+    covariance, curvature = (
+        found.T @ found / len(found),
+        sum(
+            each * dense(weights, [network(ROWS[place : place + 1], TARGETS[place : place + 1])])
+            for place, each in enumerate(batch.counts)
+        ),
+    )
+    assert isinstance(curvature, torch.Tensor)
     assert float((covariance - curvature).norm() / curvature.norm()) < 0.15
     assert float(found.mean(0).norm()) < 0.1 * float(found.norm(dim=1).mean())
 
