@@ -34,8 +34,8 @@ from rag_rec.influence.newton import Drawn
 from rag_rec.influence.removal import gradient_at_stop
 
 FILE: Final = "removal/gradient.safetensors"
-"""In the folder of an adapter, below the files of LoRA: other programs that read the folder do not look there. Gradients
-in which each choice counted once had another name, and are not read."""
+"""In the folder of an adapter, below the files of LoRA: other programs that read the folder do not look there.
+Gradients in which each choice counted once had another name, and are not read."""
 WINDOWS: Final = 32
 """Windows in a batch: products of second derivatives hold several times as much as a step of training."""
 FEW: Final = 2
