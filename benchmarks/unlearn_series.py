@@ -33,7 +33,7 @@ from benchmarks.methods.compact_model import Items, Trained, catalogue_base
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.unlearning_category import Category, Examination, genres_of
 from benchmarks.methods.unlearning_collateral import Collateral
-from benchmarks.methods.unlearning_newton import Start, newton, preconditioned, stop_of
+from benchmarks.methods.unlearning_newton import WEIGHED, Start, newton, preconditioned, stop_of
 from benchmarks.methods.unlearning_series import Series, Watched, Way, trained_last, trainings
 from benchmarks.report import earlier, write_results
 from rag_rec.compact.base import BaseSettings
@@ -170,7 +170,7 @@ def _made(start: Start, kept_out: Trained, ways: Mapping[str, Way], what: str) -
     yield RETRAIN, kept_out
     for name, way in ways.items():
         make = partial(_timed, way, start)
-        yield name, case.kept_or_made(start.people, settings, make, "step", what, name)
+        yield name, case.kept_or_made(start.people, settings, make, "step", WEIGHED, what, name)
 
 
 def _timed(way: Way, start: Start) -> Trained:

@@ -28,9 +28,8 @@ from rag_rec.compact.sequences import TokenSequence
 from rag_rec.compact.stop import FEW, drawn_of, usual_damping
 from rag_rec.engine.tending import occupied
 from rag_rec.errors import Busy, InvalidInput
-from rag_rec.influence.curvature import count_of, total_gradient
+from rag_rec.influence.curvature import Samples, count_of, total_gradient
 from rag_rec.influence.newton import Newton
-from rag_rec.influence.removal import gradient_at_stop
 from rag_rec.influence.vectors import Vector, add, scaled
 
 TRIALS: Final = 4
@@ -76,8 +75,8 @@ class Influence:
                 raise InvalidInput(f"The removal is refused, and nothing has changed: {measured.problem}; {RETRAIN}.")
             told.stage("remove", 0)
             deltas = step.without(step.rest, step.windows)
-            told.stage("keep", 0)
-            stop = gradient_at_stop(deltas, deltas, 0.0, remainder.samples(remainder.learned()))
+            told.stage("what a removal needs", 0)
+            stop = remainder.gradient(deltas)
             return remainder.replace(builder.publisher(place), deltas, stop, dict.fromkeys(requests, measured))
 
 
@@ -100,7 +99,7 @@ class Step:
     trials: int
     deltas: Vector
     newton: Newton
-    windows: float
+    windows: int
     rest: Vector
 
     @classmethod
@@ -116,7 +115,7 @@ class Step:
             raise InvalidInput(NOTHING)
         newton = Newton(deltas, drawn_of(samples, small), settings.seed)
         held, trials = (usual_damping(settings, FEW * len(small)), TRIALS) if damping is None else (damping, 1)
-        return cls(remainder, held, trials, deltas, newton, count_of(samples), total_gradient(deltas, samples))
+        return cls(remainder, held, trials, deltas, newton, _windows(samples), total_gradient(deltas, samples))
 
     def tried(self, requests: int, name: str) -> tuple[Step, Measured]:
         """The step on trial, damped more after each trial in which it went too far; and what its trial says."""
@@ -142,9 +141,9 @@ class Step:
         """The differences without some of those who remain, and without those who went."""
         theirs = self.remainder.samples(people)
         rest = add(self.rest, total_gradient(self.deltas, theirs), -1.0)
-        return self.without(rest, self.windows - count_of(theirs))
+        return self.without(rest, self.windows - _windows(theirs))
 
-    def without(self, rest: Vector, windows: float) -> dict[str, Tensor]:
+    def without(self, rest: Vector, windows: int) -> dict[str, Tensor]:
         """The differences, as they are served, that the rest pulls at as the training left everybody pulling.
 
         Args:
@@ -154,7 +153,7 @@ class Step:
         Raises:
             InvalidInput: nothing is to remain, or the solve diverged.
         """
-        if windows < 0.5:
+        if not windows:
             raise InvalidInput(NOTHING)
         pull = add(self.remainder.stop, scaled(rest, 1.0 / windows), -1.0)
         found = self.newton.step(pull, self.damping)
@@ -162,6 +161,11 @@ class Step:
         if not all(bool(torch.isfinite(delta).all()) for delta in deltas.values()):
             raise InvalidInput(f"The removal diverged, and nothing has changed: {RETRAIN}.")
         return deltas
+
+
+def _windows(samples: Sequence[Samples]) -> int:
+    """Each counts once, shared out among its choices."""
+    return round(count_of(samples))
 
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from rag_rec.compact.adapter import Deltas, parameters, read_deltas, trained_wei
 from rag_rec.compact.base import Base
 from rag_rec.compact.people import People
 from rag_rec.compact.sequences import TokenSequence
-from rag_rec.compact.stop import WINDOWS, read_stop, samples_of, write_stop
+from rag_rec.compact.stop import WINDOWS, read_stop, samples_of, stop_of, write_stop
 from rag_rec.compact.training import AdapterSettings
 from rag_rec.errors import CorruptIndex, InvalidInput
 from rag_rec.influence.curvature import Samples
@@ -85,6 +85,10 @@ class Remainder:
     def samples(self, people: Sequence[TokenSequence], windows: int = WINDOWS) -> list[Samples]:
         """Every choice of some of them, so many windows in a batch."""
         return samples_of(self.base, people, self.known, self.settings, windows)
+
+    def gradient(self, deltas: Deltas) -> dict[str, Tensor]:
+        """Of those who remain at some differences, for the next removal."""
+        return stop_of(self.base, deltas, self.learned(), self.known, self.settings)
 
     @property
     def known(self) -> int:

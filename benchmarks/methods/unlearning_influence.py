@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.methods.compact_model import Items, Trained, next_items
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.unlearning_descents import Watch
-from benchmarks.methods.unlearning_newton import Start, choices_of, preconditioned, stop_of
+from benchmarks.methods.unlearning_newton import WEIGHED, Start, choices_of, preconditioned, stop_of
 from benchmarks.methods.unlearning_student import Student, batches
 from benchmarks.methods.unlearning_teachers import pupil_of
 from rag_rec.evaluation.audit.distance import jensen_shannon
@@ -115,9 +115,8 @@ def _stop(case: Case) -> Vector:
     def made() -> Trained:
         return Trained(case.base, stop_of(case, case.members, case.original.deltas), 0.0)
 
-    return case.kept_or_made(
-        case.members, replace(case.settings, seed=case.seed), made, "stop", "each window once"
-    ).deltas
+    settings = replace(case.settings, seed=case.seed)
+    return case.kept_or_made(case.members, settings, made, "stop", WEIGHED).deltas
 
 
 class _Said:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 from torch import Tensor
@@ -24,6 +25,9 @@ from rag_rec.influence.newton import Drawn, Newton
 from rag_rec.influence.removal import Effort, gradient_at_stop
 from rag_rec.influence.solver import solve
 from rag_rec.influence.vectors import Vector, add, scaled
+
+WEIGHED: Final = "each window once"
+"""How a removal weighs people: a part of the key of what is kept, so that nothing older is taken for it."""
 
 
 @dataclass(frozen=True)

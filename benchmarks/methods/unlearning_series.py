@@ -18,7 +18,7 @@ from torch import Tensor
 from benchmarks.methods.compact_model import Floats, Items, Trained, choices, next_items, untrained
 from benchmarks.methods.ranking import answer_gains
 from benchmarks.methods.unlearning_case import Case
-from benchmarks.methods.unlearning_newton import Start, stop_of
+from benchmarks.methods.unlearning_newton import WEIGHED, Start, stop_of
 from rag_rec.compact.adapter import Deltas
 from rag_rec.evaluation.audit.attacks import CALIBRATED, LIKELIHOOD, RMIA, Reading, References, Strength, scores
 
@@ -94,7 +94,7 @@ class Series:
             deltas = self._way(Start(left, left.retained, before.deltas, stop))
             return Trained(self.case.base, deltas, time.process_time() - started)
 
-        return left.kept_or_made(left.retained, settings, make, "series, each window once", self.name, since)
+        return left.kept_or_made(left.retained, settings, make, "series", WEIGHED, self.name, since)
 
     def _stop(self, before: Trained, requests: int) -> dict[str, Tensor]:
         """Of those who were left before a step, at its weights. Not counted: trainings and steps keep it."""

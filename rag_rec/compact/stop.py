@@ -42,7 +42,7 @@ FEW: Final = 2
 """Windows in a batch whose gradient counts once for the preconditioner: smaller ones say more at the same cost."""
 LENGTH: Final = 2 / 3
 """Of a training, as a share of its steps. Its rate is half of the highest one on the mean, which is the share that the
-theory of plain descent has; two thirds left people as likely as retrainings do on the first draws of MovieLens."""
+theory of plain descent has; two thirds was chosen on the first draws of MovieLens."""
 DRAWN: Final = 8
 """Batches that the curvature is taken from: the cost of a solve does not grow with the data."""
 

@@ -43,10 +43,10 @@ class Samples:
     @property
     def counts(self) -> Tensor:
         """How much the loss of each target counts, float [n]."""
-        return torch.ones(len(self.targets)) if self.shares is None else self.shares
+        return torch.ones_like(self.targets, dtype=torch.float32) if self.shares is None else self.shares
 
     def losses(self, weights: Vector) -> Tensor:
-        """The cross-entropy of each target in nats, float [n]."""
+        """The cross-entropy of each target in nats, float [n], however much it counts."""
         return functional.cross_entropy(self.logits(weights), self.targets, reduction="none")
 
     def gradient(self, weights: Vector) -> dict[str, Tensor]:
@@ -56,7 +56,7 @@ class Samples:
 
 def count_of(batches: Sequence[Samples]) -> float:
     """How much the losses of several batches count together."""
-    return float(sum(float(batch.counts.sum(dtype=torch.float64)) for batch in batches))
+    return sum((float(batch.counts.sum(dtype=torch.float64)) for batch in batches), 0.0)
 
 
 def total_gradient(weights: Vector, batches: Sequence[Samples]) -> dict[str, Tensor]:

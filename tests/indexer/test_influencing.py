@@ -225,7 +225,7 @@ def test_without_enough_people_nothing_can_be_measured(settings: Settings, store
         assert used(settings) == old
 
 
-@pytest.mark.parametrize("stage", ["trial", "remove"])
+@pytest.mark.parametrize("stage", ["trial", "remove", "what a removal needs"])
 def test_a_removal_that_is_killed_has_changed_nothing_and_comes_out_the_same(
     made: Settings, settings: Settings, store: SqlStore, tmp_path: Path, stage: str
 ) -> None:

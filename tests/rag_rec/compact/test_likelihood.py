@@ -14,6 +14,7 @@ from rag_rec.influence.curvature import Samples
 from rag_rec.influence.removal import Effort, Rest, Trained, gradient_at_stop, without
 from tests.rag_rec.compact.circling import CPU, KNOWN, a_base, windows
 
+# No history is longer than a window: cut anew for other people, those who stay would not pull alike on both sides.
 SETTINGS = AdapterSettings(epochs=40, rate=1e-2, dropout=0.0, batch=4, context=16)
 GONE, KEPT, STRANGERS = range(2), range(2, 18), range(18, 24)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -28,19 +30,15 @@ def vector(like: Vector, seed: int = 3) -> dict[str, torch.Tensor]:
     return {name: torch.randn(weight.shape, generator=draws, dtype=weight.dtype) for name, weight in like.items()}
 
 
-def test_gradients_of_drawn_targets_have_the_curvature_for_their_covariance(weights: Vector) -> None:
-    """Also where they count differently."""
-    ones, generator = network(ROWS[:3], TARGETS[:3]), torch.Generator().manual_seed(4)
-    batch = Samples(ones.logits, ones.targets, torch.tensor([1.0, 0.5, 2.0], dtype=torch.float64))
+@pytest.mark.parametrize("shares", [None, torch.tensor([1.0, 0.5, 2.0], dtype=torch.float64)])
+def test_gradients_of_drawn_targets_have_the_curvature_for_their_covariance(
+    weights: Vector, shares: torch.Tensor | None
+) -> None:
+    batch, generator = replace(network(ROWS[:3], TARGETS[:3]), shares=shares), torch.Generator().manual_seed(4)
     found = torch.stack([flat(each) for each in gradients(weights, batch, 2000, generator)])
-    covariance, curvature = (
-        found.T @ found / len(found),
-        sum(
-            each * dense(weights, [network(ROWS[place : place + 1], TARGETS[place : place + 1])])
-            for place, each in enumerate(batch.counts)
-        ),
-    )
-    assert isinstance(curvature, torch.Tensor)
+    covariance = found.T @ found / len(found)
+    each = torch.stack([dense(weights, [network(ROWS[place][None], TARGETS[place][None])]) for place in range(3)])
+    curvature = (batch.counts[:, None, None] * each).sum(0)
     assert float((covariance - curvature).norm() / curvature.norm()) < 0.15
     assert float(found.mean(0).norm()) < 0.1 * float(found.norm(dim=1).mean())
 
