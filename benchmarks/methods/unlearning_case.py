@@ -159,7 +159,7 @@ class Case:
         made = make()
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".tmp")
-        save_file({**made.deltas, SECONDS: torch.tensor(made.seconds)}, unfinished)
+        save_file({**made.deltas, SECONDS: torch.tensor(made.seconds, dtype=torch.float64)}, unfinished)
         unfinished.replace(path)
         return made
 
