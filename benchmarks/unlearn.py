@@ -47,6 +47,7 @@ from rag_rec.evaluation.audit.attacks import CALIBRATED, LIKELIHOOD, MIN_K, RMIA
 from rag_rec.evaluation.audit.battery import FORGOTTEN, OUTSIDERS, RETAINED, STRATA, View
 from rag_rec.evaluation.bootstrap import interval
 from rag_rec.influence.removal import Effort
+from rag_rec.influence.vectors import norm
 
 NOTHING: Final = "nothing"
 RETRAIN: Final = "retrain, kept out"
@@ -69,9 +70,12 @@ WAYS: Final[Mapping[str, Way]] = {
         for damping in ("3e-2", "1e-2", "3e-3", "2e-3", "1e-3")
     },
     "influence, EK-FAC, 8 products, damping 1e-3": partial(product, damping=1e-3),
-    "influence, preconditioned, damping 2 / steps": partial(product, share=LENGTH * 2.0),
-    "influence, preconditioned, damping 3/2 / steps": product,
-    "influence, preconditioned, damping 1 / steps": partial(product, share=LENGTH),
+    "influence, preconditioned, damping 2 / steps": partial(product, share=LENGTH * 2.0, as_long=True),
+    "influence, preconditioned, damping 3/2 / steps": partial(product, share=LENGTH * 1.5, as_long=True),
+    "influence, preconditioned, damping 1 / steps": partial(product, share=LENGTH, as_long=True),
+    "influence, shorter, damping 3/2 / steps": partial(product, share=LENGTH * 1.5),
+    "influence, shorter, damping 4/3 / steps": product,
+    "influence, shorter, damping 1 / steps": partial(product, share=LENGTH),
     "influence, careful": partial(influence, effort=Effort(1e-2, 10, rounds=4), drawn=DRAWN),
     "influence, repaired": partial(repaired, effort=Effort(1e-3, 15, careful=False), drawn=DRAWN),
     "influence, shortened": partial(trusted, effort=Effort(1e-3, 15, careful=False), drawn=DRAWN),
@@ -156,7 +160,8 @@ def _requests(people: int) -> str:
 
 def _row(name: str, battery: Battery, made: Trained, view: View | None = None) -> Row:
     row = _heard(name, battery, battery.view(made) if view is None else view)
-    return row | {"steps to relearn": float(steps_to_relearn(battery.case, made)), "cpu s": made.seconds}
+    steps = float(steps_to_relearn(battery.case, made))
+    return row | {"steps to relearn": steps, "length": norm(made.deltas), "cpu s": made.seconds}
 
 
 def _heard(name: str, battery: Battery, view: View) -> Row:

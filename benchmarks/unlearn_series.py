@@ -55,9 +55,9 @@ WAYS: Final[Mapping[str, Way]] = {
     "influence, damping 1e-2": partial(newton, effort=Effort(1e-2, 20)),
     "influence, damping 1e-3": partial(newton, effort=Effort(1e-3, 15)),
     "influence, damping 1e-4": partial(newton, effort=Effort(1e-4, 15)),
-    "influence, preconditioned, damping 3/2 / steps": preconditioned,
+    "influence, shorter, damping 4/3 / steps": preconditioned,
 }
-PRODUCT: Final = "influence, preconditioned, damping 3/2 / steps"
+PRODUCT: Final = "influence, shorter, damping 4/3 / steps"
 PARTS: Final = ("series", "category", "collateral")
 Row = dict[str, Any]
 

@@ -25,10 +25,10 @@ from rag_rec.adapters.measured import Measured
 from rag_rec.adapters.removal import Removal, waiting
 from rag_rec.compact.adapter import served
 from rag_rec.compact.sequences import TokenSequence
-from rag_rec.compact.stop import FEW, drawn_of, usual_damping
+from rag_rec.compact.stop import FEW, drawn_of, shorter, usual_damping, windows_of
 from rag_rec.engine.tending import occupied
 from rag_rec.errors import Busy, InvalidInput
-from rag_rec.influence.curvature import Samples, count_of, total_gradient
+from rag_rec.influence.curvature import total_gradient
 from rag_rec.influence.newton import Newton
 from rag_rec.influence.vectors import Vector, add, scaled
 
@@ -76,7 +76,7 @@ class Influence:
             told.stage("remove", 0)
             deltas = step.without(step.rest, step.windows)
             told.stage("what a removal needs", 0)
-            stop = remainder.gradient(deltas)
+            stop = remainder.stop_at(deltas)
             return remainder.replace(builder.publisher(place), deltas, stop, dict.fromkeys(requests, measured))
 
 
@@ -115,7 +115,7 @@ class Step:
             raise InvalidInput(NOTHING)
         newton = Newton(deltas, drawn_of(samples, small), settings.seed)
         held, trials = (usual_damping(settings, FEW * len(small)), TRIALS) if damping is None else (damping, 1)
-        return cls(remainder, held, trials, deltas, newton, _windows(samples), total_gradient(deltas, samples))
+        return cls(remainder, held, trials, deltas, newton, windows_of(samples), total_gradient(deltas, samples))
 
     def tried(self, requests: int, name: str) -> tuple[Step, Measured]:
         """The step on trial, damped more after each trial in which it went too far; and what its trial says."""
@@ -141,10 +141,11 @@ class Step:
         """The differences without some of those who remain, and without those who went."""
         theirs = self.remainder.samples(people)
         rest = add(self.rest, total_gradient(self.deltas, theirs), -1.0)
-        return self.without(rest, self.windows - _windows(theirs))
+        return self.without(rest, self.windows - windows_of(theirs))
 
     def without(self, rest: Vector, windows: int) -> dict[str, Tensor]:
-        """The differences, as they are served, that the rest pulls at as the training left everybody pulling.
+        """The differences, as they are served, that the rest pulls at as the training left everybody pulling, and as
+        long as its windows make them.
 
         Args:
             rest: sum of the gradients of what is to remain.
@@ -155,17 +156,13 @@ class Step:
         """
         if not windows:
             raise InvalidInput(NOTHING)
-        pull = add(self.remainder.stop, scaled(rest, 1.0 / windows), -1.0)
+        stop = self.remainder.stop
+        pull = add(stop.gradient, scaled(rest, 1.0 / windows), -1.0)
         found = self.newton.step(pull, self.damping)
-        deltas = served(add(self.deltas, found.vector), self.remainder.rank)
+        deltas = served(shorter(add(self.deltas, found.vector), windows, stop.windows), self.remainder.rank)
         if not all(bool(torch.isfinite(delta).all()) for delta in deltas.values()):
             raise InvalidInput(f"The removal diverged, and nothing has changed: {RETRAIN}.")
         return deltas
-
-
-def _windows(samples: Sequence[Samples]) -> int:
-    """Each counts once, shared out among its choices."""
-    return round(count_of(samples))
 
 
 if TYPE_CHECKING:

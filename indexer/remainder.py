@@ -21,7 +21,7 @@ from rag_rec.compact.adapter import Deltas, parameters, read_deltas, trained_wei
 from rag_rec.compact.base import Base
 from rag_rec.compact.people import People
 from rag_rec.compact.sequences import TokenSequence
-from rag_rec.compact.stop import WINDOWS, read_stop, samples_of, stop_of, write_stop
+from rag_rec.compact.stop import WINDOWS, Stop, read_stop, samples_of, stop_of, write_stop
 from rag_rec.compact.training import AdapterSettings
 from rag_rec.errors import CorruptIndex, InvalidInput
 from rag_rec.influence.curvature import Samples
@@ -39,7 +39,7 @@ class Remainder:
         digest: of that base.
         settings: of the training.
         people: who remains, with what remains of what was learned from them, and the reserve.
-        stop: the gradient of everybody who was in the adapter at its weights, see :mod:`rag_rec.compact.stop`.
+        stop: of everybody who was in the adapter, at its weights.
         earlier: what was measured of the requests that left the adapter in such a way before.
     """
 
@@ -48,7 +48,7 @@ class Remainder:
     digest: str
     settings: AdapterSettings
     people: People
-    stop: Mapping[str, Tensor]
+    stop: Stop
     earlier: Mapping[str, Measured]
 
     @classmethod
@@ -86,7 +86,7 @@ class Remainder:
         """Every choice of some of them, so many windows in a batch."""
         return samples_of(self.base, people, self.known, self.settings, windows)
 
-    def gradient(self, deltas: Deltas) -> dict[str, Tensor]:
+    def stop_at(self, deltas: Deltas) -> Stop:
         """Of those who remain at some differences, for the next removal."""
         return stop_of(self.base, deltas, self.learned(), self.known, self.settings)
 
@@ -106,15 +106,13 @@ class Remainder:
         counts = self.adapter.manifest.counts
         return int(counts.get("learned", counts["users"]))
 
-    def replace(
-        self, publisher: Publisher, deltas: Deltas, stop: Mapping[str, Tensor], measured: Mapping[str, Measured]
-    ) -> str:
+    def replace(self, publisher: Publisher, deltas: Deltas, stop: Stop, measured: Mapping[str, Measured]) -> str:
         """Publish an adapter without those who went, and put it to use in place of the one in use.
 
         Args:
             publisher: of the folder.
             deltas: of the new adapter.
-            stop: the gradient of those who remain at these differences.
+            stop: of those who remain, at these differences.
             measured: of each request that leaves with it.
 
         Returns:
@@ -140,7 +138,7 @@ class Remainder:
     def _held_out(self) -> float:
         return float(self.adapter.manifest.settings["held_out"])
 
-    def _write(self, folder: Path, deltas: Deltas, stop: Mapping[str, Tensor], told: Mapping[str, Measured]) -> None:
+    def _write(self, folder: Path, deltas: Deltas, stop: Stop, told: Mapping[str, Measured]) -> None:
         write_adapter(folder, deltas, self.rank, self.digest)
         write_stop(folder, stop)
         write_measured(folder, told)

@@ -8,7 +8,7 @@ A shard is trained only where neither the adapter in use nor the interrupted tra
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,6 @@ from typing import Final
 
 import orjson
 import torch
-from torch import Tensor
 
 from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints, TrainingState
 from rag_rec.adapters.published import CompactFolder
@@ -26,7 +25,7 @@ from rag_rec.compact.base import Base
 from rag_rec.compact.people import People
 from rag_rec.compact.sequences import TokenSequence, Windows
 from rag_rec.compact.shards import FORMAT, Shard, best_sum, digest_of, key_of, read_shard, settings_of, write_shards
-from rag_rec.compact.stop import require_whole_softmax, stop_of, write_stop
+from rag_rec.compact.stop import Stop, require_whole_softmax, stop_of, write_stop
 from rag_rec.compact.training import AdapterSettings, AdapterTraining
 from rag_rec.compact.vocabulary import PAD
 from rag_rec.errors import CorruptIndex, InvalidInput
@@ -53,7 +52,7 @@ class Trained:
     loss: float
     rank: int
     shards: Sequence[Shard] = ()
-    stop: Mapping[str, Tensor] | None = None
+    stop: Stop | None = None
 
     def write(self, folder: Path, base: str) -> None:
         """Write the files of the adapter into an empty folder; ``base`` is the digest of the base."""
@@ -194,7 +193,7 @@ class Trainer:
             require_whole_softmax(known, self.settings)  # before the training
         return known <= self.settings.sampled_above
 
-    def _stop(self, trained: Trained) -> dict[str, Tensor]:
+    def _stop(self, trained: Trained) -> Stop:
         self.progress.stage("what a removal needs", 0)
         base = Base.load(self.base.folder)
         deltas = served(trained.deltas, trained.rank)

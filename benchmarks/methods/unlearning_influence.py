@@ -15,12 +15,13 @@ from benchmarks.methods.unlearning_descents import Watch
 from benchmarks.methods.unlearning_newton import WEIGHED, Start, choices_of, preconditioned, stop_of
 from benchmarks.methods.unlearning_student import Student, batches
 from benchmarks.methods.unlearning_teachers import pupil_of
+from rag_rec.compact.stop import Stop, windows_of
 from rag_rec.evaluation.audit.distance import jensen_shannon
 from rag_rec.evaluation.membership import Floats
 from rag_rec.influence import removal
 from rag_rec.influence.kronecker import Kronecker
 from rag_rec.influence.removal import Effort, Rest
-from rag_rec.influence.vectors import Vector, add
+from rag_rec.influence.vectors import add
 
 ASKED: Final = 100
 """Retained people whose next item is asked for, to see how far a step went."""
@@ -45,7 +46,7 @@ def influence(case: Case, effort: Effort, drawn: int | None) -> Trained:
     stop = _stop(case)
     started = time.process_time()
     left = choices_of(case, case.retained)
-    found = removal.without(removal.Trained(deltas, deltas, 0.0, stop), Rest(left, left[:drawn]), effort)
+    found = removal.without(removal.Trained(deltas, deltas, 0.0, stop.gradient), Rest(left, left[:drawn]), effort)
     return Trained(base, found.weights, time.process_time() - started)
 
 
@@ -58,17 +59,18 @@ def diagonal(case: Case, damping: float) -> Trained:
     return Trained(case.base, deltas, time.process_time() - started)
 
 
-def product(case: Case, damping: float | None = None, share: float = 1.0) -> Trained:
+def product(case: Case, damping: float | None = None, share: float = 1.0, *, as_long: bool = False) -> Trained:
     """The same step as the product takes it: the diagonal is the preconditioner (:mod:`rag_rec.influence.newton`).
 
     Args:
         case: the draw.
         damping: None for that of the product.
         share: of it.
+        as_long: see :func:`benchmarks.methods.unlearning_newton.preconditioned`.
     """
     start = _start(case)
     started = time.process_time()
-    deltas = preconditioned(start, share * (start.damping if damping is None else damping))
+    deltas = preconditioned(start, share * (start.damping if damping is None else damping), as_long=as_long)
     return Trained(case.base, deltas, time.process_time() - started)
 
 
@@ -109,14 +111,15 @@ def _start(case: Case) -> Start:
     return Start(case, case.retained, case.original.deltas, _stop(case))
 
 
-def _stop(case: Case) -> Vector:
-    """The gradient at which the training of everybody stopped: made once, since a training would keep it."""
+def _stop(case: Case) -> Stop:
+    """Where the training of everybody stopped: made once, since a training would keep it."""
 
     def made() -> Trained:
-        return Trained(case.base, stop_of(case, case.members, case.original.deltas), 0.0)
+        return Trained(case.base, dict(stop_of(case, case.members, case.original.deltas).gradient), 0.0)
 
     settings = replace(case.settings, seed=case.seed)
-    return case.kept_or_made(case.members, settings, made, "stop", WEIGHED).deltas
+    gradient = case.kept_or_made(case.members, settings, made, "stop", WEIGHED).deltas
+    return Stop(gradient, windows_of(choices_of(case, case.members)))
 
 
 class _Said:

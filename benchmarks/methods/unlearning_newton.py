@@ -18,13 +18,13 @@ from benchmarks.methods.compact_model import Items
 from benchmarks.methods.unlearning_case import Case
 from rag_rec.compact.adapter import Deltas
 from rag_rec.compact.sequences import TokenSequence
-from rag_rec.compact.stop import DRAWN, FEW, WINDOWS, drawn_of, samples_of, usual_damping
+from rag_rec.compact.stop import DRAWN, FEW, WINDOWS, Stop, drawn_of, samples_of, shorter, usual_damping, windows_of
 from rag_rec.compact.vocabulary import BOS
 from rag_rec.influence.curvature import GaussNewton, Samples, count_of, total_gradient
 from rag_rec.influence.newton import Drawn, Newton
 from rag_rec.influence.removal import Effort, gradient_at_stop
 from rag_rec.influence.solver import solve
-from rag_rec.influence.vectors import Vector, add, scaled
+from rag_rec.influence.vectors import add, scaled
 
 WEIGHED: Final = "each window once"
 """How a removal weighs people: a part of the key of what is kept, so that nothing older is taken for it."""
@@ -38,13 +38,13 @@ class Start:
         case: whose histories are those that are to remain.
         people: who is to remain.
         deltas: of the adapter in use.
-        stop: the gradient of everybody who was in that adapter, at its weights.
+        stop: of everybody who was in that adapter, at its weights.
     """
 
     case: Case
     people: Items
     deltas: Deltas
-    stop: Vector
+    stop: Stop
 
     @cached_property
     def samples(self) -> list[Samples]:
@@ -69,22 +69,24 @@ class Start:
     def pull(self) -> dict[str, Tensor]:
         """What is left to go: the gradient of everybody who was in the adapter, less that of what is to remain."""
         count = count_of(self.samples)
-        return add(self.stop, scaled(total_gradient(self.deltas, self.samples), 1.0 / count), -1.0)
+        return add(self.stop.gradient, scaled(total_gradient(self.deltas, self.samples), 1.0 / count), -1.0)
 
 
-def preconditioned(start: Start, damping: float | None = None) -> dict[str, Tensor]:
+def preconditioned(start: Start, damping: float | None = None, *, as_long: bool = False) -> dict[str, Tensor]:
     """The differences after one step, solved for as the product does (:mod:`rag_rec.influence.newton`).
 
     Args:
         start: where.
         damping: None for that of the product.
+        as_long: leave them as long as they were, where the product makes them as short as a training of fewer windows.
 
     Raises:
         InvalidInput: the solve diverged.
     """
     held = start.damping if damping is None else damping
     found = Newton(start.deltas, start.drawn, start.case.seed).step(start.pull, held)
-    return add(start.deltas, found.vector)
+    deltas = add(start.deltas, found.vector)
+    return deltas if as_long else shorter(deltas, windows_of(start.samples), start.stop.windows)
 
 
 def newton(start: Start, effort: Effort) -> dict[str, Tensor]:
@@ -98,9 +100,10 @@ def newton(start: Start, effort: Effort) -> dict[str, Tensor]:
     return add(start.deltas, found.vector)
 
 
-def stop_of(case: Case, people: Items, deltas: Deltas) -> dict[str, Tensor]:
-    """The gradient of some people at the weights of an adapter."""
-    return gradient_at_stop(deltas, deltas, 0.0, choices_of(case, people))
+def stop_of(case: Case, people: Items, deltas: Deltas) -> Stop:
+    """Of some people at the weights of an adapter."""
+    samples = choices_of(case, people)
+    return Stop(gradient_at_stop(deltas, deltas, 0.0, samples), windows_of(samples))
 
 
 def choices_of(case: Case, people: Items, windows: int = WINDOWS) -> list[Samples]:

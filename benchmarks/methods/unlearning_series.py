@@ -13,13 +13,13 @@ from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
-from torch import Tensor
 
 from benchmarks.methods.compact_model import Floats, Items, Trained, choices, next_items, untrained
 from benchmarks.methods.ranking import answer_gains
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.unlearning_newton import WEIGHED, Start, stop_of
 from rag_rec.compact.adapter import Deltas
+from rag_rec.compact.stop import Stop
 from rag_rec.evaluation.audit.attacks import CALIBRATED, LIKELIHOOD, RMIA, Reading, References, Strength, scores
 
 BUDGET: Final = 0.01
@@ -96,7 +96,7 @@ class Series:
 
         return left.kept_or_made(left.retained, settings, make, "series", WEIGHED, self.name, since)
 
-    def _stop(self, before: Trained, requests: int) -> dict[str, Tensor]:
+    def _stop(self, before: Trained, requests: int) -> Stop:
         """Of those who were left before a step, at its weights. Not counted: trainings and steps keep it."""
         left = self.left(requests)
         return stop_of(left, left.retained, before.deltas)

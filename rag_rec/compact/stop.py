@@ -1,8 +1,9 @@
-"""What a training leaves behind for removals that are not exact: the gradient at which it stopped.
+"""What a training leaves behind for removals that are not exact: the gradient at which it stopped, and how long it was.
 
 A removal by influence compares what the training of everybody left with what those who remain pull at
 (:mod:`rag_rec.influence.removal`). So the mean gradient of all windows at the adapter is kept in its folder: one vector
-for all people together, of the size of the adapter, destroyed with it.
+for all people together, of the size of the adapter, destroyed with it. Beside it is the number of windows, since a
+training on fewer of them goes less far.
 
 Both sides read people in windows that are cut alike, so that a person who stays pulls the same on both. Each window
 counts once, as in the training (:class:`rag_rec.compact.likelihood.Likelihood`): were each choice to count once, people
@@ -12,11 +13,13 @@ with a long history would be taken out twice over, and those with a short one ha
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -29,9 +32,10 @@ from rag_rec.compact.sequences import TokenSequence, Windows
 from rag_rec.compact.training import AdapterSettings
 from rag_rec.compact.vocabulary import PAD
 from rag_rec.errors import CorruptIndex, InvalidInput
-from rag_rec.influence.curvature import Samples
+from rag_rec.influence.curvature import Samples, count_of
 from rag_rec.influence.newton import Drawn
 from rag_rec.influence.removal import gradient_at_stop
+from rag_rec.influence.vectors import Vector, scaled
 
 FILE: Final = "removal/gradient.safetensors"
 """In the folder of an adapter, below the files of LoRA: other programs that read the folder do not look there.
@@ -40,11 +44,28 @@ WINDOWS: Final = 32
 """Windows in a batch: products of second derivatives hold several times as much as a step of training."""
 FEW: Final = 2
 """Windows in a batch whose gradient counts once for the preconditioner: smaller ones say more at the same cost."""
-LENGTH: Final = 2 / 3
+LENGTH: Final = 3 / 4
 """Of a training, as a share of its steps. Its rate is half of the highest one on the mean, which is the share that the
-theory of plain descent has; two thirds was chosen on the first draws of MovieLens."""
+theory of plain descent has; three quarters was chosen on the first draws of MovieLens."""
+GROWTH: Final = 0.4
+"""The length of what was learned grows as this power of the number of windows; see :func:`shorter`."""
+COUNT: Final = "windows"
+"""In the file, beside the matrices: their names have dots."""
 DRAWN: Final = 8
 """Batches that the curvature is taken from: the cost of a solve does not grow with the data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Where a training stopped.
+
+    Attributes:
+        gradient: the mean over all windows, by the names of the base's matrices.
+        windows: how many there are.
+    """
+
+    gradient: Vector
+    windows: int
 
 
 def require_whole_softmax(known: int, settings: AdapterSettings) -> None:
@@ -97,26 +118,46 @@ def usual_damping(settings: AdapterSettings, windows: int) -> float:
     return 1.0 / (LENGTH * settings.epochs * max(1, math.ceil(windows / settings.batch)))
 
 
-def stop_of(
-    base: Base, deltas: Deltas, people: Sequence[TokenSequence], known: int, settings: AdapterSettings
-) -> dict[str, Tensor]:
-    """The mean gradient of all windows at the differences of an adapter, by the names of the base's matrices."""
-    return gradient_at_stop(deltas, deltas, 0.0, samples_of(base, people, known, settings))
+def shorter(deltas: Deltas, windows: int, before: int) -> dict[str, Tensor]:
+    """Differences as long as a training on fewer windows would leave them.
+
+    With people go steps of the training, which then stops less far from the base, in all directions about alike. This
+    is not in the gradients, which only tell what people pull at. More windows than before lengthen nothing.
+
+    Args:
+        deltas: of so many windows as ``before``.
+        windows: that remain.
+        before: at least 1.
+    """
+    return scaled(deltas, min(1.0, windows / before) ** GROWTH)
 
 
-def write_stop(folder: Path, stop: Mapping[str, Tensor]) -> None:
+def stop_of(base: Base, deltas: Deltas, people: Sequence[TokenSequence], known: int, settings: AdapterSettings) -> Stop:
+    """Where an adapter with these differences stopped that was trained on some people."""
+    samples = samples_of(base, people, known, settings)
+    return Stop(gradient_at_stop(deltas, deltas, 0.0, samples), windows_of(samples))
+
+
+def windows_of(samples: Sequence[Samples]) -> int:
+    """How many windows there are: each counts once, shared out among its choices."""
+    return round(count_of(samples))
+
+
+def write_stop(folder: Path, stop: Stop) -> None:
     """Write into the folder of an adapter. Equal gradients give equal bytes."""
     make_private_folder((folder / FILE).parent)
-    write_durably(folder / FILE, save({name: stop[name].contiguous() for name in sorted(stop)}))
+    matrices = {name: stop.gradient[name].contiguous() for name in sorted(stop.gradient)}
+    write_durably(folder / FILE, save({**matrices, COUNT: torch.tensor(stop.windows)}))
 
 
-def read_stop(folder: Path) -> dict[str, Tensor] | None:
+def read_stop(folder: Path) -> Stop | None:
     """What :func:`write_stop` wrote; None where the training kept nothing. Raises ``CorruptIndex`` if it is damaged."""
     if not (folder / FILE).exists():
         return None
     try:
-        return dict(load_file(folder / FILE))
-    except (OSError, SafetensorError):
+        found = load_file(folder / FILE)
+        return Stop(found, int(found.pop(COUNT)))
+    except (OSError, SafetensorError, KeyError):
         raise CorruptIndex("The gradient in the adapter in use is damaged: run `rag-rec adapter retrain`.") from None
 
 

@@ -21,6 +21,7 @@ from rag_rec.compact.adapter import WEIGHTS
 from rag_rec.compact.people import People
 from rag_rec.compact.reading import likelihoods
 from rag_rec.compact.sequences import TokenSequence
+from rag_rec.compact.stop import Stop
 from rag_rec.domain import Interaction
 from rag_rec.engine.tending import open_saga
 from rag_rec.errors import Busy, InvalidInput
@@ -159,8 +160,18 @@ def test_the_new_adapter_keeps_the_gradient_of_those_who_remain(settings: Settin
     left = Remainder.read(builder_of(settings, store))
     samples, deltas = left.samples(left.learned()), left.deltas()
     expected = scaled(total_gradient(deltas, samples), 1.0 / len(left.learned()))
-    assert norm(add(left.stop, expected, -1.0)) < 1e-4 * norm(expected)
-    assert norm(add(left.stop, trained.stop, -1.0)) > 1e-2 * norm(expected)
+    assert norm(add(left.stop.gradient, expected, -1.0)) < 1e-4 * norm(expected)
+    assert norm(add(left.stop.gradient, trained.stop.gradient, -1.0)) > 1e-2 * norm(expected)
+    assert left.stop.windows == len(left.learned()) == trained.stop.windows - 1
+
+
+def test_a_step_is_as_long_as_the_windows_that_remain(settings: Settings, store: SqlStore) -> None:
+    remainder = Remainder.read(builder_of(settings, store))
+    step, before = Step.at(remainder), remainder.stop.windows
+    alike = replace(step, remainder=replace(remainder, stop=Stop(remainder.stop.gradient, before // 2)))
+    short, whole = (each.without(each.rest, before // 2) for each in (step, alike))
+    length = (before // 2 / before) ** 0.4
+    assert norm(add(short, scaled(whole, length), -1.0)) < 1e-4 * norm(whole)
 
 
 def test_a_training_proves_what_was_only_suppressed(settings: Settings, store: SqlStore) -> None:

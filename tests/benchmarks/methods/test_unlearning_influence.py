@@ -15,7 +15,7 @@ from benchmarks.methods.unlearning_newton import Start, preconditioned, stop_of
 from benchmarks.methods.unlearning_student import Student, batches, loss
 from benchmarks.methods.unlearning_teachers import pupil_of
 from rag_rec.influence.removal import Effort
-from rag_rec.influence.vectors import add, norm
+from rag_rec.influence.vectors import add, norm, scaled
 from tests.benchmarks.methods.memorised import a_case
 
 ONE_STEP = Effort(1e-2, 10, careful=False)
@@ -80,7 +80,18 @@ def test_the_step_of_the_product_is_taken_from_the_original_with_one_over_its_le
     start = Start(case, case.retained, case.original.deltas, stop_of(case, case.members, case.original.deltas))
     windows = sum(math.ceil(len(items) / case.settings.context) for items in case.of(case.retained))
     steps = case.settings.epochs * math.ceil(windows / case.settings.batch)
-    assert start.damping == pytest.approx(1.5 / steps)
-    expected, step = preconditioned(start, 1.5 / steps), add(preconditioned(start), start.deltas, -1.0)
-    for found in (product(case), product(case, share=1.0), product(case, 3.0 / steps, 0.5)):
+    assert start.damping == pytest.approx(4 / 3 / steps)
+    expected, step = preconditioned(start, 4 / 3 / steps), add(preconditioned(start), start.deltas, -1.0)
+    for found in (product(case), product(case, share=1.0), product(case, 8 / 3 / steps, 0.5)):
         assert norm(add(found.deltas, expected, -1.0)) < 1e-5 * norm(step)
+
+
+def test_the_step_of_the_product_leaves_the_adapter_as_short_as_its_windows_make_it(case: Case) -> None:
+    long, short = product(case, as_long=True).deltas, product(case).deltas
+    windows = [
+        sum(math.ceil(len(items) / case.settings.context) for items in case.of(people))
+        for people in (case.retained, case.members)
+    ]
+    expected = scaled(long, (windows[0] / windows[1]) ** 0.4)
+    assert norm(add(short, expected, -1.0)) < 1e-5 * norm(long)
+    assert norm(short) < norm(long)

@@ -52,7 +52,8 @@ def test_each_step_starts_from_the_one_before_with_the_gradient_of_those_in_it(c
     for gone, start in enumerate(starts):
         left = series.left(gone)
         expected = stop_of(left, left.retained, start.deltas)
-        assert all(torch.equal(start.stop[name], each) for name, each in expected.items())
+        assert start.stop.windows == expected.windows
+        assert all(torch.equal(start.stop.gradient[name], each) for name, each in expected.gradient.items())
     series.after(2)
     assert len(starts) == 3  # what was made is kept
 

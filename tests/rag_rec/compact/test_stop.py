@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 from torch.nn import functional
 
 from rag_rec.compact.adapter import Deltas, trained_weights
 from rag_rec.compact.base import Base
 from rag_rec.compact.projection import TextProjection
 from rag_rec.compact.sequences import TokenSequence
-from rag_rec.compact.stop import FILE, read_stop, samples_of, stop_of, usual_damping, write_stop
+from rag_rec.compact.stop import FILE, Stop, read_stop, samples_of, shorter, stop_of, usual_damping, write_stop
 from rag_rec.compact.training import AdapterSettings
 from rag_rec.compact.vocabulary import Vocabulary
 from rag_rec.domain import Item
@@ -52,7 +53,9 @@ def test_it_is_the_gradient_of_the_mean_over_windows_of_about_equal_length() -> 
             logits = model(tokens[None, :-1]).logits[0, -length:, :KNOWN]
             losses.append(functional.cross_entropy(logits, tokens[-length:]))
     torch.autograd.backward(torch.stack(losses).mean())
-    for name, found in stop_of(base(), deltas, people(7), KNOWN, SETTINGS).items():
+    stop = stop_of(base(), deltas, people(7), KNOWN, SETTINGS)
+    assert stop.windows == len(losses)
+    for name, found in stop.gradient.items():
         expected = weights[name].grad
         assert expected is not None
         assert torch.allclose(found, expected, atol=1e-6)
@@ -70,11 +73,16 @@ def test_a_person_pulls_the_same_whoever_else_is_read() -> None:
 
 def test_it_is_read_back_as_written(tmp_path: Path) -> None:
     assert read_stop(tmp_path) is None
-    write_stop(tmp_path, some_deltas())
+    write_stop(tmp_path, Stop(some_deltas(), 12345))
     found = read_stop(tmp_path)
-    assert found is not None and found.keys() == some_deltas().keys()
-    assert all(torch.equal(found[name], each) for name, each in some_deltas().items())
-    (tmp_path / FILE).write_bytes(b"damaged")
+    assert found is not None and found.gradient.keys() == some_deltas().keys() and found.windows == 12345
+    assert all(torch.equal(found.gradient[name], each) for name, each in some_deltas().items())
+
+
+@pytest.mark.parametrize("damaged", [b"damaged", save(dict(some_deltas()))], ids=["no file of tensors", "no windows"])
+def test_what_is_damaged_is_not_read(tmp_path: Path, damaged: bytes) -> None:
+    write_stop(tmp_path, Stop(some_deltas(), 1))
+    (tmp_path / FILE).write_bytes(damaged)
     with pytest.raises(CorruptIndex, match="adapter retrain"):
         read_stop(tmp_path)
 
@@ -86,4 +94,12 @@ def test_an_estimated_softmax_cannot_be_removed_from() -> None:
 
 @pytest.mark.parametrize(("windows", "steps"), [(0, 7), (1, 7), (16, 7), (17, 14), (160, 70)])
 def test_the_usual_damping_is_one_divided_by_the_length_of_the_training(windows: int, steps: int) -> None:
-    assert usual_damping(AdapterSettings(epochs=7, batch=16), windows) == pytest.approx(1.5 / steps)
+    assert usual_damping(AdapterSettings(epochs=7, batch=16), windows) == pytest.approx(4 / 3 / steps)
+
+
+def test_fewer_windows_go_less_far_and_alike_whether_they_left_at_once_or_one_by_one() -> None:
+    deltas = some_deltas()
+    at_once, one_by_one = shorter(deltas, 60, 90), shorter(shorter(deltas, 75, 90), 60, 75)
+    assert norm(at_once) == pytest.approx((60 / 90) ** 0.4 * norm(deltas))
+    assert norm(add(at_once, one_by_one, -1.0)) < 1e-6 * norm(deltas)
+    assert norm(add(shorter(deltas, 91, 90), deltas, -1.0)) == 0.0
