@@ -83,7 +83,7 @@ Damping = Annotated[
     typer.Option(
         min=1e-9,
         help="Of `influence`: a larger one spares the others and leaves more of those who are to go. Default: one "
-        "and a half divided by the steps of the training, and more where a trial goes too far.",
+        "divided by three quarters of the steps of the training, and more where a trial goes too far.",
     ),
 ]
 

@@ -28,6 +28,7 @@ def test_rows_tell_accuracy_memory_distance_and_cost(tmp_path: Path) -> None:
     nothing, never, retrained, more, last, short, shards, apart, _ = rows
     assert (nothing["passed"], never["passed"], retrained["passed"]) == (False, False, True)
     assert nothing["cpu s"] == 0.0 < more["cpu s"] < retrained["cpu s"]
+    assert never["length"] == 0.0 < retrained["length"] < nothing["length"]
     assert nothing["auc, rmia"] > 0.95
     assert nothing["steps to relearn"] == 0.0 < retrained["steps to relearn"] <= never["steps to relearn"]
     assert last["refused"] == "no step came nearer"
