@@ -114,8 +114,9 @@ class Step:
         if not samples:
             raise InvalidInput(NOTHING)
         newton = Newton(deltas, drawn_of(samples, small), settings.seed)
-        held, trials = (usual_damping(settings, FEW * len(small)), TRIALS) if damping is None else (damping, 1)
-        return cls(remainder, held, trials, deltas, newton, windows_of(samples), total_gradient(deltas, samples))
+        windows = windows_of(samples)
+        held, trials = (usual_damping(settings, windows), TRIALS) if damping is None else (damping, 1)
+        return cls(remainder, held, trials, deltas, newton, windows, total_gradient(deltas, samples))
 
     def tried(self, requests: int, name: str) -> tuple[Step, Measured]:
         """The step on trial, damped more after each trial in which it went too far; and what its trial says."""

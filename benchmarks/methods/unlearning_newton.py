@@ -22,7 +22,7 @@ from rag_rec.compact.stop import DRAWN, FEW, WINDOWS, Stop, drawn_of, samples_of
 from rag_rec.compact.vocabulary import BOS
 from rag_rec.influence.curvature import GaussNewton, Samples, count_of, total_gradient
 from rag_rec.influence.newton import Drawn, Newton
-from rag_rec.influence.removal import Effort, gradient_at_stop
+from rag_rec.influence.removal import Effort
 from rag_rec.influence.solver import solve
 from rag_rec.influence.vectors import add, scaled
 
@@ -59,7 +59,7 @@ class Start:
     @property
     def damping(self) -> float:
         """The one that the product takes."""
-        return usual_damping(self.case.settings, FEW * len(self._small))
+        return usual_damping(self.case.settings, windows_of(self.samples))
 
     @cached_property
     def _small(self) -> list[Samples]:
@@ -102,8 +102,7 @@ def newton(start: Start, effort: Effort) -> dict[str, Tensor]:
 
 def stop_of(case: Case, people: Items, deltas: Deltas) -> Stop:
     """Of some people at the weights of an adapter."""
-    samples = choices_of(case, people)
-    return Stop(gradient_at_stop(deltas, deltas, 0.0, samples), windows_of(samples))
+    return Stop.of(deltas, choices_of(case, people))
 
 
 def choices_of(case: Case, people: Items, windows: int = WINDOWS) -> list[Samples]:

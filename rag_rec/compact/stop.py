@@ -67,6 +67,11 @@ class Stop:
     gradient: Vector
     windows: int
 
+    @classmethod
+    def of(cls, deltas: Deltas, samples: Sequence[Samples]) -> Stop:
+        """Of everybody in some samples, at some differences. Raises ``InvalidInput`` where there is no sample."""
+        return cls(gradient_at_stop(deltas, deltas, 0.0, samples), windows_of(samples))
+
 
 def require_whole_softmax(known: int, settings: AdapterSettings) -> None:
     """Refuse a catalogue so large that the training estimates its softmax from a sample of items.
@@ -134,8 +139,7 @@ def shorter(deltas: Deltas, windows: int, before: int) -> dict[str, Tensor]:
 
 def stop_of(base: Base, deltas: Deltas, people: Sequence[TokenSequence], known: int, settings: AdapterSettings) -> Stop:
     """Where an adapter with these differences stopped that was trained on some people."""
-    samples = samples_of(base, people, known, settings)
-    return Stop(gradient_at_stop(deltas, deltas, 0.0, samples), windows_of(samples))
+    return Stop.of(deltas, samples_of(base, people, known, settings))
 
 
 def windows_of(samples: Sequence[Samples]) -> int:
