@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 LEVEL: Final = 0.95
 RESAMPLES: Final = 1000
@@ -56,6 +55,8 @@ def interval_of(  # noqa: PLR0913 - what is resampled, and how
     if min(map(len, samples)) < 2:  # SciPy refuses what has no spread
         value = float(statistic(*samples, axis=-1))
         return value, value
+    from scipy import stats  # noqa: PLC0415 - takes a second, which every command would pay at its start
+
     found = stats.bootstrap(
         samples,
         statistic,

@@ -15,7 +15,6 @@ from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from rag_rec.evaluation.bootstrap import interval_of
 
@@ -108,6 +107,8 @@ def auc(inside: Floats, outside: Floats) -> float:
 
 def _auc(inside: Floats, outside: Floats, axis: int = -1) -> Floats:
     """The same along an axis, for many resamples at once."""
+    from scipy.stats import rankdata  # noqa: PLC0415 - takes a second, which every command would pay at its start
+
     ranks = rankdata(np.concatenate([inside, outside], axis=axis), axis=axis)
     count = inside.shape[axis]
     above = np.take(ranks, np.arange(count), axis=axis).sum(axis=axis) - count * (count + 1) / 2

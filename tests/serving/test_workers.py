@@ -29,7 +29,10 @@ pytestmark = pytest.mark.integration
 KEY = "the-key-of-the-test"
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 SETTINGS = {"RAGREC_API_KEYS": orjson.dumps({KEY: ["admin"]}).decode(), "OMP_NUM_THREADS": "1"}
-PATIENCE = 90.0
+PATIENCE = 600.0
+"""Seconds after which a process is taken for stuck: a guard against a hang, far above what a slow machine needs."""
+PAUSE = 0.02
+"""Seconds between two requests of a caller, so that the callers leave the machine to the processes that they call."""
 USERS = 8
 
 
@@ -87,7 +90,7 @@ class Service:
 
     def client(self) -> httpx.Client:
         """A client whose connections are its own."""
-        return httpx.Client(base_url=self.url, headers=HEADERS, timeout=30, trust_env=False)
+        return httpx.Client(base_url=self.url, headers=HEADERS, timeout=120, trust_env=False)
 
     def worker_of(self, client: httpx.Client) -> int:
         """Which worker answers a client."""
@@ -196,7 +199,7 @@ def test_replacing_all_of_them_under_load_fails_no_request(home: Path, tmp_path:
 
         def load() -> None:
             with service.client() as client:  # one connection that is kept, as a proxy keeps its own
-                while not stop.is_set():
+                while not stop.wait(PAUSE):
                     try:
                         statuses[recommend(client, "u1").status_code] += 1
                     except httpx.TransportError as error:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -84,3 +86,11 @@ def test_the_log_of_the_library_stays_off_stdout(
     written = capsys.readouterr()
     assert written.out == ""
     assert "generator_unavailable" in written.err
+
+
+def test_no_command_pays_at_its_start_for_libraries_that_few_commands_need() -> None:
+    program = (
+        "import sys; from rag_rec.commands.app import build_app; build_app();"
+        "loaded = {'torch', 'transformers', 'sklearn', 'scipy.stats'} & set(sys.modules); assert not loaded, loaded"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
