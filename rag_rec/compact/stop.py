@@ -113,7 +113,7 @@ def drawn_of(samples: Sequence[Samples], small: Sequence[Samples]) -> Drawn:
 
 
 def usual_damping(settings: AdapterSettings, windows: int) -> float:
-    """One divided by the length of a training of so many windows, which is two thirds of its steps.
+    """One divided by the length of a training of so many windows, which is three quarters of its steps.
 
     A training that ends after a length t is about one to the end with a decay of 1/t: neither goes far along what is
     less curved (Ali, Kolter and Tibshirani, "A continuous-time view of early stopping for least squares regression",

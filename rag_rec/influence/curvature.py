@@ -3,7 +3,7 @@
 The curvature is the Gauss-Newton matrix of the cross-entropy: G = 1/n sum_i J_i' (diag(p_i) - p_i p_i') J_i, with the
 Jacobian J_i of the logits of target i and its probabilities p_i, where each target counts once. It is never negative,
 where the Hessian of a trained network is not (Martens, "New insights and perspectives on the natural gradient method",
-JMLR 2020, section 8.1). One product costs about as much as two passes of training.
+JMLR 2020, section 8.1). One product costs somewhat more than a pass of training (:mod:`rag_rec.influence.jacobian`).
 
 Models run in evaluation mode, without dropout, and with attention that has derivatives of the second kind: transformers
 calls it ``eager``.
@@ -17,12 +17,15 @@ from typing import Final
 
 import torch
 from torch import Tensor
-from torch.func import grad, jvp, vjp
 from torch.nn import functional
 
 from rag_rec.errors import InvalidInput
+from rag_rec.influence.jacobian import Jacobian
 from rag_rec.influence.vectors import Vector, add, scaled, zeros
 
+HELD: Final = 2**27
+"""Logits of the batches whose derivatives are held between the products, by their number: some gigabytes of memory. The
+derivatives of further batches are taken anew for each product, which takes nearly twice the time."""
 NO_TARGETS: Final = "There is no sample to learn the curvature from: give at least one with a target."
 
 
@@ -51,7 +54,10 @@ class Samples:
 
     def gradient(self, weights: Vector) -> dict[str, Tensor]:
         """The gradient of the *sum* of the losses, each as often as it counts."""
-        return dict(grad(lambda moved: (self.counts * self.losses(moved)).sum())(dict(weights)))
+        given = {name: weight.detach().requires_grad_(True) for name, weight in weights.items()}
+        loss = (self.counts * self.losses(given)).sum()
+        found = torch.autograd.grad(loss, list(given.values()), materialize_grads=True)
+        return dict(zip(given, found, strict=True))
 
 
 def count_of(batches: Sequence[Samples]) -> float:
@@ -82,6 +88,8 @@ class GaussNewton:
     def __init__(self, weights: Vector, batches: Sequence[Samples]) -> None:
         self._weights = dict(weights)
         self._batches = batches
+        self._held: dict[int, _Curved] = {}
+        self._room = HELD
         self._count = count_of(batches)
         if not self._count:
             raise InvalidInput(NO_TARGETS)
@@ -89,13 +97,42 @@ class GaussNewton:
     def product(self, vector: Vector) -> dict[str, Tensor]:
         """``G vector``."""
         total = zeros(vector)
-        for batch in self._batches:
-            total = add(total, self._of(batch, vector))
+        for place in range(len(self._batches)):
+            total = add(total, self._at(place).product(vector))
         return scaled(total, 1.0 / self._count)
 
-    def _of(self, batch: Samples, vector: Vector) -> dict[str, Tensor]:
-        logits, moved = jvp(batch.logits, (self._weights,), (dict(vector),))[:2]
-        with torch.no_grad():
-            likely = torch.softmax(logits, dim=1)
-            bent = batch.counts[:, None] * likely * (moved - (likely * moved).sum(1, keepdim=True))
-        return dict(vjp(batch.logits, self._weights)[1](bent)[0])
+    def _at(self, place: int) -> _Curved:
+        """A batch by its place, held where there is room."""
+        if place in self._held:
+            return self._held[place]
+        made = _Curved.of(self._weights, self._batches[place])
+        if made.likely.numel() <= self._room:
+            self._room -= made.likely.numel()
+            self._held[place] = made
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Curved:
+    """A batch whose curvature is asked for.
+
+    Attributes:
+        jacobian: of its logits.
+        likely: the probabilities, float [n, v].
+        counts: how much the loss of each target counts, float [n, 1].
+    """
+
+    jacobian: Jacobian
+    likely: Tensor
+    counts: Tensor
+
+    @classmethod
+    def of(cls, weights: Vector, batch: Samples) -> _Curved:
+        jacobian = Jacobian(batch.logits, weights)
+        return cls(jacobian, torch.softmax(jacobian.logits, dim=1), batch.counts[:, None])
+
+    def product(self, vector: Vector) -> dict[str, Tensor]:
+        """The curvature of the sum of the losses times a vector."""
+        moved = self.jacobian.along(vector)
+        bent = self.counts * self.likely * (moved - (self.likely * moved).sum(1, keepdim=True))
+        return self.jacobian.back(bent)

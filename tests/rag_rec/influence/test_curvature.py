@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from rag_rec.errors import InvalidInput
+from rag_rec.influence import curvature
 from rag_rec.influence.curvature import GaussNewton, Samples, count_of, total_gradient
 from rag_rec.influence.vectors import Vector
 from tests.rag_rec.influence.models import dense, drawn, flat, network, shaped, two_layers
@@ -23,6 +26,30 @@ def test_products_are_those_of_the_matrix_whatever_the_batches(weights: Vector) 
     vector = torch.randn(35, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     product = GaussNewton(weights, batches).product(shaped(vector, weights))
     assert torch.allclose(flat(product), matrix @ vector, atol=1e-12)
+
+
+@pytest.mark.parametrize("room", [0, 5 * 3, 12 * 3])
+def test_batches_for_which_there_is_no_room_are_run_anew(
+    weights: Vector, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    monkeypatch.setattr(curvature, "HELD", room)
+    runs = {5: 0, 7: 0}
+
+    def counted(rows: slice) -> Samples:
+        batch = network(ROWS[rows], TARGETS[rows])
+
+        def logits(moved: Vector) -> torch.Tensor:
+            runs[len(batch.targets)] += 1
+            return batch.logits(moved)
+
+        return replace(batch, logits=logits)
+
+    batches = [counted(slice(5)), counted(slice(5, 12))]
+    matrix, found = dense(weights, [network(ROWS, TARGETS)]), GaussNewton(weights, batches)
+    for place in range(3):
+        vector = torch.eye(35, dtype=torch.float64)[place]
+        assert torch.allclose(flat(found.product(shaped(vector, weights))), matrix @ vector, atol=1e-12)
+    assert runs == {5: 1 if room >= 15 else 3, 7: 1 if room >= 36 else 3}
 
 
 def test_a_gradient_is_that_of_the_sum_of_the_losses(weights: Vector) -> None:
