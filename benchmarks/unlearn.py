@@ -39,6 +39,7 @@ from benchmarks.methods.unlearning_influence import diagonal, influence, product
 from benchmarks.methods.unlearning_relearning import steps_to_relearn
 from benchmarks.methods.unlearning_shards import Shards, together
 from benchmarks.methods.unlearning_teachers import bad_teacher, e2urec
+from benchmarks.methods.validation import Validation
 from benchmarks.report import earlier, write_results
 from rag_rec.compact.base import Base, BaseSettings
 from rag_rec.compact.stop import DRAWN, LENGTH
@@ -97,11 +98,9 @@ REQUESTS: Final = (1, 10)
 """How many people leave at once, besides all the forgotten."""
 
 
-def rows_of(
-    case: Case, ways: Mapping[str, Way], shards: Sequence[tuple[int, int]] = (), *, drawn: bool = True
-) -> Iterator[Row]:
-    """What each way reaches on one draw, and so many shards with so many epochs together; see :class:`Battery`."""
-    battery = Battery(case, drawn=drawn)
+def rows_of(battery: Battery, ways: Mapping[str, Way], shards: Sequence[tuple[int, int]] = ()) -> Iterator[Row]:
+    """What each way reaches on the draw of a battery, and so many shards with so many epochs together."""
+    case = battery.case
     seconds = float(np.mean([each.seconds for each in case.without]))
     yield _row(NOTHING, battery, replace(case.original, seconds=0.0), battery.original)
     yield _row(NO_ADAPTER, battery, untrained(case.base))
@@ -195,6 +194,8 @@ def _accuracy(battery: Battery, view: View) -> Row:
         gains = battery.gains(view, group)
         row[f"ndcg@10 {group}"] = float(gains.mean())
         row[f"ndcg@10 {group}, interval"] = list(interval(gains, battery.case.seed))
+        if gate := battery.fused(view, group):
+            row |= {f"ndcg@10 fused, {group}": gate.fused, f"fused gain, {group}, interval": list(gate.gain or ())}
     return row
 
 
@@ -225,11 +226,13 @@ def _draw(arguments: Any, seed: int) -> list[Row]:
     """All rows of one draw."""
     torch.set_num_threads(1)
     benchmark = read_or_exit(arguments.dataset)
-    base = catalogue_base(benchmark, item_vectors(benchmark.texts), BaseSettings())
+    vectors = item_vectors(benchmark.texts)
+    base = catalogue_base(benchmark, vectors, BaseSettings())
     case, rows = case_of(benchmark, base, seed, arguments.forgotten, arguments.retrainings), list[Row]()
     people = {"forgotten": len(case.gone), "retained": len(case.retained), "outsiders": len(case.outsiders)}
     ways = {name: WAYS[name] for name in arguments.ways}
-    for row in rows_of(case, ways, SHARDS[: arguments.shards], drawn=not arguments.retrainings_as_references):
+    drawn, validation = not arguments.retrainings_as_references, Validation(benchmark, vectors)
+    for row in rows_of(Battery(case, drawn=drawn, validation=validation), ways, SHARDS[: arguments.shards]):
         sys.stderr.write(f"{row}\n")
         rows.append(row | people)
     return rows

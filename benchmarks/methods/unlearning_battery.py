@@ -10,9 +10,11 @@ import numpy as np
 from benchmarks.methods.compact_model import Floats, Trained, after, choices, untrained
 from benchmarks.methods.ranking import answer_gains
 from benchmarks.methods.unlearning_case import Case
+from benchmarks.methods.validation import Validation
 from rag_rec.evaluation.audit import battery
 from rag_rec.evaluation.audit.attacks import Reading, References, lowest_mean
 from rag_rec.evaluation.audit.battery import Groups, View
+from rag_rec.recommend.fusion import Gate, Trials, fit_gate
 
 
 class Battery(battery.Battery):
@@ -22,11 +24,12 @@ class Battery(battery.Battery):
         case: the draw.
         drawn: RMIA compares with adapters of other draws of people; otherwise with the retrainings, which saw neither
             the forgotten nor the outsiders, and cost no further training.
+        validation: the candidates of the same people; None where nothing is fused.
     """
 
-    def __init__(self, case: Case, *, drawn: bool = True) -> None:
+    def __init__(self, case: Case, *, drawn: bool = True, validation: Validation | None = None) -> None:
         people = Groups(case.gone, case.retained, case.outsiders)
-        self.case = case
+        self.case, self.validation = case, validation
         self.groups = people.asked(case.seed)
         retrainings = [self.view(each) for each in case.without]
         references = self._of_draws if drawn else battery.others(retrainings, self._untrained)
@@ -46,6 +49,20 @@ class Battery(battery.Battery):
         """NDCG@10 of each person asked, over the whole catalogue without what the history holds, float64 [people]."""
         people = self.groups[group]
         return answer_gains(view.asked[group], self.case.of(people), self.case.answers[people])
+
+    def fused(self, view: View, group: str) -> Gate | None:
+        """What the people asked have of an adapter beside the candidates, whose statistics hold everybody.
+
+        The gate has the NDCG@10 over the candidates, by cross-fitted weights. None where nothing is fused.
+        """
+        if self.validation is None:
+            return None
+        people, (lists, scores) = self.groups[group], self.validation.asked
+        items = lists.items[people]
+        llm = np.take_along_axis(view.asked[group], np.maximum(items, 0), axis=1)
+        return fit_gate(
+            Trials(scores[people], np.where(items >= 0, llm, -np.inf), lists.answers[people]), self.case.seed
+        )
 
     def _said(self, trained: Trained) -> tuple[list[Floats], dict[str, Floats], dict[str, Floats]]:
         """Of everybody's choices, and of the next item and the states there of the people asked."""

@@ -6,13 +6,10 @@ import numpy as np
 import pytest
 
 from benchmarks.memory_front import DISTILLED, PASSED_ON, PLAIN, WAYS, Draw, Way, draws_of, summary
-from benchmarks.methods.candidate_lists import FittedLists
 from benchmarks.methods.distilled_case import DistilledCase, Teaching
 from benchmarks.methods.unlearning_case import Case
-from benchmarks.methods.validation import Validation
-from rag_rec.candidates.reranker import Reranker
 from rag_rec.evaluation.audit.attacks import LIKELIHOOD, MIN_K
-from tests.benchmarks.methods.memorised import a_case
+from tests.benchmarks.methods.memorised import a_case, a_validation
 
 
 @pytest.fixture(scope="module")
@@ -22,17 +19,9 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     return replace(made, settings=replace(made.settings, epochs=25))
 
 
-def validation(case: Case) -> Validation:
-    """With the reranker that was fitted on no person."""
-    vectors = np.random.default_rng(0).normal(size=(case.benchmark.n_items, 24)).astype(np.float32)
-    made = Validation(case.benchmark, vectors)
-    made.__dict__["fitted"] = FittedLists(Reranker.default(), [], np.ones(len(case.histories), dtype=np.bool_))
-    return made
-
-
 def test_rows_tell_accuracy_memory_and_cost(case: Case) -> None:
     ways = {PLAIN: Way(), "short": Way({"epochs": 2}), "rank 1": Way(rank=1), DISTILLED: Way(teaching=Teaching(2))}
-    plain, short, cut, distilled = Draw(case, validation(case)).rows(ways)
+    plain, short, cut, distilled = Draw(case, a_validation(case)).rows(ways)
     assert [row["name"] for row in (plain, short, cut, distilled)] == list(ways)
     assert plain["auc, likelihood"] > 0.95 < plain["auc, rmia"]
     assert distilled["auc, likelihood"] < plain["auc, likelihood"] - 0.02

@@ -8,11 +8,13 @@ import pytest
 
 from benchmarks import unlearn
 from benchmarks.methods.compact_model import Trained
+from benchmarks.methods.unlearning_battery import Battery
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.unlearning_descents import further
 from benchmarks.unlearn import EXACT, NO_ADAPTER, NOTHING, RETRAIN, SHORT, Way, case_of, rows_of, summary
 from rag_rec.errors import InvalidInput
-from tests.benchmarks.methods.memorised import a_case
+from rag_rec.evaluation.audit.battery import OUTSIDERS, RETAINED
+from tests.benchmarks.methods.memorised import a_case, a_validation
 
 
 def refused(_: Case) -> Trained:
@@ -21,7 +23,8 @@ def refused(_: Case) -> Trained:
 
 def test_rows_tell_accuracy_memory_distance_and_cost(tmp_path: Path) -> None:
     ways: dict[str, Way] = {"further": partial(further, epochs=1), "refused": refused}
-    rows = list(rows_of(a_case(tmp_path), ways, ((2, 0), (2, 1))))
+    case = a_case(tmp_path)
+    rows = list(rows_of(Battery(case, validation=a_validation(case)), ways, ((2, 0), (2, 1))))
     first = [NOTHING, NO_ADAPTER, RETRAIN, "further", "refused", SHORT]
     parts = ["shards, 2 parts", "shards, 2 parts, each asked", "shards, 2 parts, 1 epochs together"]
     assert [row["name"] for row in rows] == [*first, *parts]
@@ -30,6 +33,9 @@ def test_rows_tell_accuracy_memory_distance_and_cost(tmp_path: Path) -> None:
     assert nothing["cpu s"] == 0.0 < more["cpu s"] < retrained["cpu s"]
     assert never["length"] == 0.0 < retrained["length"] < nothing["length"]
     assert nothing["auc, rmia"] > 0.95
+    assert all(
+        0.0 <= row[f"ndcg@10 fused, {group}"] <= 1.0 for row in (nothing, short) for group in (RETAINED, OUTSIDERS)
+    )
     assert nothing["steps to relearn"] == 0.0 < retrained["steps to relearn"] <= never["steps to relearn"]
     assert last["refused"] == "no step came nearer"
     assert short["passed"] == shards["passed"] == apart["passed"] == EXACT

@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.data import Benchmark
+from benchmarks.methods.candidate_lists import FittedLists
 from benchmarks.methods.unlearning_case import Case
+from benchmarks.methods.validation import Validation
+from rag_rec.candidates.reranker import Reranker
 from rag_rec.compact.base import Base, BaseSettings, initial_model
 from rag_rec.compact.projection import TextProjection
 from rag_rec.compact.training import AdapterSettings
@@ -39,6 +42,14 @@ def a_benchmark() -> Benchmark:
 def a_case(kept: Path) -> Case:
     """Sixty members, of whom twenty are to go, and four trainings without them."""
     return Case(a_benchmark(), a_base(), 20, 4, 0, BY_HEART, kept)
+
+
+def a_validation(case: Case) -> Validation:
+    """The candidates of its people, by the reranker that was fitted on no person."""
+    vectors = np.random.default_rng(0).normal(size=(case.benchmark.n_items, 24)).astype(np.float32)
+    made = Validation(case.benchmark, vectors)
+    made.__dict__["fitted"] = FittedLists(Reranker.default(), [], np.ones(len(case.histories), dtype=np.bool_))
+    return made
 
 
 def _history(user: int, items: np.ndarray[tuple[int], np.dtype[np.int64]]) -> History:

@@ -7,12 +7,13 @@ import pytest
 
 from benchmarks.methods.unlearning_battery import Battery
 from rag_rec.evaluation.audit.battery import FORGOTTEN, OUTSIDERS, RETAINED, STRATA
-from tests.benchmarks.methods.memorised import ITEMS, WIDTH, a_case
+from tests.benchmarks.methods.memorised import ITEMS, WIDTH, a_case, a_validation
 
 
 @pytest.fixture(scope="module")
 def battery(tmp_path_factory: pytest.TempPathFactory) -> Battery:
-    return Battery(a_case(tmp_path_factory.mktemp("kept")))
+    case = a_case(tmp_path_factory.mktemp("kept"))
+    return Battery(case, validation=a_validation(case))
 
 
 def test_the_adapter_from_before_is_convicted_and_a_retraining_is_not(battery: Battery) -> None:
@@ -38,6 +39,20 @@ def test_gains_are_those_of_the_place_among_what_is_not_known(battery: Battery) 
         ranked = sorted(rest, key=lambda item: -view.asked[RETAINED][place, item])
         rank = ranked.index(case.answers[person])
         assert found[place] == pytest.approx(1.0 / np.log2(rank + 2) if rank < 10 else 0.0)
+
+
+def test_what_is_fused_is_what_an_adapter_says_of_each_persons_candidates(battery: Battery) -> None:
+    view, lists = battery.original, a_validation(battery.case).asked[0]
+    gate, gains = battery.fused(view, RETAINED), []
+    for place, person in enumerate(battery.groups[RETAINED].tolist()):
+        items = [item for item in lists.items[person].tolist() if item >= 0]
+        ranked = sorted(items, key=lambda item: -view.asked[RETAINED][place, item])
+        rank = ranked.index(battery.case.answers[person]) if battery.case.answers[person] in ranked else 10
+        gains.append(1.0 / np.log2(rank + 2) if rank < 10 else 0.0)
+    assert gate is not None and gate.llm == pytest.approx(np.mean(gains), abs=1e-6)
+    assert gate.users == len(gains) and gate.fused is not None
+    assert gate != battery.fused(view, OUTSIDERS)
+    assert Battery(battery.case, drawn=False).fused(view, RETAINED) is None
 
 
 def test_a_view_has_a_row_for_each_person_asked(battery: Battery) -> None:
