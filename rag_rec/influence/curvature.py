@@ -55,9 +55,20 @@ class Samples:
     def gradient(self, weights: Vector) -> dict[str, Tensor]:
         """The gradient of the *sum* of the losses, each as often as it counts."""
         jacobian = Jacobian(self.logits, weights)
-        away = torch.softmax(jacobian.logits, dim=1)  # less the targets, the derivative of the losses by the logits
-        away[torch.arange(len(away)), self.targets] -= 1.0
-        return jacobian.back(away.mul_(self.counts[:, None]))
+        return jacobian.back(slopes(torch.softmax(jacobian.logits, dim=1), self.targets, self.counts))
+
+
+def slopes(likely: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
+    """The derivatives of cross-entropies by the logits, float [n, v].
+
+    Args:
+        likely: the probabilities, float [n, v].
+        targets: int64 [n].
+        counts: how much the loss of each target counts, float [n].
+    """
+    away = likely.clone()
+    away[torch.arange(len(away)), targets] -= 1.0
+    return away.mul_(counts[:, None])
 
 
 def count_of(batches: Sequence[Samples]) -> float:

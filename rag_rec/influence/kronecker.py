@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from rag_rec.errors import InvalidInput
-from rag_rec.influence.curvature import NO_TARGETS, Samples, count_of
+from rag_rec.influence.curvature import NO_TARGETS, Samples, count_of, slopes
 from rag_rec.influence.jacobian import Jacobian
 from rag_rec.influence.vectors import Vector
 
@@ -108,11 +108,8 @@ def gradients(weights: Vector, batch: Samples, draws: int, generator: torch.Gene
     likely = torch.softmax(jacobian.logits, dim=1)
     if not bool(torch.isfinite(likely).all()):
         raise InvalidInput("What the model says is not finite. Train with a lower rate.")
-    rows = torch.arange(len(likely))
     for _ in range(draws):
-        away = likely.clone()
-        away[rows, _drawn(likely, generator)] -= 1.0
-        yield jacobian.back(away * batch.counts.sqrt()[:, None])
+        yield jacobian.back(slopes(likely, _drawn(likely, generator), batch.counts.sqrt()))
 
 
 def _drawn(likely: Tensor, generator: torch.Generator) -> Tensor:

@@ -112,7 +112,7 @@ def test_a_service_and_its_removal_process_begin_with_the_environment(tmp_path: 
             assert {began_overwriting(each) for each in family} == {wanted}
         finally:
             process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=60)
     assert (process.returncode, orjson.loads(output)["ok"]) == (0, True)
 
 

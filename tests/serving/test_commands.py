@@ -74,7 +74,7 @@ def test_it_serves_until_it_is_told_to_stop(environment: dict[str, str]) -> None
         headers = {"X-API-Key": "the-key-of-the-test"}
         assert httpx.post(f"{url}/v1/recommendations", json={"user_id": "u"}, headers=headers).status_code == 200
         process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     result = orjson.loads(output)
     assert (result["ok"], result["requests"], result["port"]) == (True, 1, httpx.URL(url).port)

@@ -90,7 +90,7 @@ class Service:
 
     def client(self) -> httpx.Client:
         """A client whose connections are its own."""
-        return httpx.Client(base_url=self.url, headers=HEADERS, timeout=120, trust_env=False)
+        return httpx.Client(base_url=self.url, headers=HEADERS, timeout=30, trust_env=False)
 
     def worker_of(self, client: httpx.Client) -> int:
         """Which worker answers a client."""
