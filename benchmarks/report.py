@@ -56,11 +56,13 @@ def _run(dataset: str, document: Mapping[str, Any], before: Mapping[str, Any]) -
     return {key: source[key] for key in ("commit", "command")}
 
 
-def earlier(name: str, datasets: Sequence[str]) -> dict[str, Sequence[Row]]:
-    """The rows of these data sets in ``benchmarks/results/NAME.json``, those that are there."""
+def earlier(name: str, datasets: Sequence[str] | None = None) -> dict[str, Sequence[Row]]:
+    """The rows of these data sets in ``benchmarks/results/NAME.json``, those that are there; None for every table that
+    the file knows the run of."""
     path = RESULTS / f"{name}.json"
     document = orjson.loads(path.read_bytes()) if path.exists() else {}
-    return {dataset: document[dataset] for dataset in datasets if dataset in document}
+    asked = document.get("runs", {}) if datasets is None else datasets
+    return {dataset: document[dataset] for dataset in asked if dataset in document}
 
 
 def _commit() -> str:

@@ -13,6 +13,8 @@ exact by construction and have no verdict: their rows tell what they cost in acc
 Trainings are kept in the system's folder for temporary files: an interrupted run goes on where it was.
 
 Usage: ``python -m benchmarks.unlearn [--dataset ml-100k] [--seeds 3] [--forgotten 0.05] [--retrainings 6]``
+
+A number of ``--people`` has a table of its own.
 """
 
 from __future__ import annotations
@@ -199,10 +201,15 @@ def _accuracy(battery: Battery, view: View) -> Row:
     return row
 
 
-def case_of(benchmark: Benchmark, base: Base, seed: int, share: float, retrainings: int) -> Case:
-    """A draw in which a share of everybody is forgotten."""
-    people = len(Case(benchmark, base, 0, retrainings, seed).histories)
-    return Case(benchmark, base, max(1, int(share * people)), retrainings, seed)
+def case_of(benchmark: Benchmark, base: Base, seed: int, forgotten: float, retrainings: int) -> Case:
+    """A draw in which a share of everybody is forgotten, or so many people where it is no share."""
+    none = Case(benchmark, base, 0, retrainings, seed)
+    return replace(none, forgotten=int(forgotten) if forgotten >= 1 else max(1, int(forgotten * len(none.histories))))
+
+
+def table_of(dataset: str, people: int | None) -> str:
+    """The name of the table of a data set from which so many people are forgotten; None for a share of all."""
+    return dataset if people is None else f"{dataset}, {people} people"
 
 
 def main() -> None:
@@ -212,13 +219,13 @@ def main() -> None:
     with ProcessPoolExecutor(arguments.workers, get_context("spawn")) as workers:
         for found in workers.map(draw, range(arguments.seeds)):
             rows += found
-            _write(arguments.dataset, rows)
+            _write(table_of(arguments.dataset, arguments.people), rows)
 
 
 def _kept(arguments: Any) -> list[Row]:
     """The draws of an earlier run by the ways that are not asked for now."""
     again = {NOTHING, NO_ADAPTER, RETRAIN, *arguments.ways}
-    before = earlier("unlearn", DATASETS).get(arguments.dataset, [])
+    before = earlier("unlearn").get(table_of(arguments.dataset, arguments.people), [])
     return [draw for row in before if row["name"] not in again for draw in row["draws"]]
 
 
@@ -228,7 +235,8 @@ def _draw(arguments: Any, seed: int) -> list[Row]:
     benchmark = read_or_exit(arguments.dataset)
     vectors = item_vectors(benchmark.texts)
     base = catalogue_base(benchmark, vectors, BaseSettings())
-    case, rows = case_of(benchmark, base, seed, arguments.forgotten, arguments.retrainings), list[Row]()
+    forgotten = arguments.people or arguments.forgotten
+    case, rows = case_of(benchmark, base, seed, forgotten, arguments.retrainings), list[Row]()
     people = {"forgotten": len(case.gone), "retained": len(case.retained), "outsiders": len(case.outsiders)}
     ways = {name: WAYS[name] for name in arguments.ways}
     drawn, validation = not arguments.retrainings_as_references, Validation(benchmark, vectors)
@@ -238,13 +246,13 @@ def _draw(arguments: Any, seed: int) -> list[Row]:
     return rows
 
 
-def _write(dataset: str, rows: list[Row]) -> None:
+def _write(table: str, rows: list[Row]) -> None:
     known = [NOTHING, NO_ADAPTER, RETRAIN, *WAYS]
     names = sorted(dict.fromkeys(row["name"] for row in rows), key=lambda name: (*known, name).index(name))
     found = [summary(name, [row for row in rows if row["name"] == name]) for name in names]
     people = {name: rows[0][name] for name in ("forgotten", "retained", "outsiders")}
     found = [{**row, **people} for row in found]
-    write_results("unlearn", found, 0, {**earlier("unlearn", DATASETS), dataset: found})
+    write_results("unlearn", found, 0, {**earlier("unlearn"), table: found})
 
 
 def _arguments() -> Any:
@@ -252,6 +260,7 @@ def _arguments() -> Any:
     parser.add_argument("--dataset", default="ml-100k", choices=DATASETS)
     parser.add_argument("--seeds", type=int, default=3, help="draws of people")
     parser.add_argument("--forgotten", type=float, default=0.05, help="share of everybody that is forgotten")
+    parser.add_argument("--people", type=int, help="who are forgotten, by their number in place of their share")
     parser.add_argument("--workers", type=int, default=1, help="draws that are made at the same time")
     parser.add_argument("--retrainings", type=int, default=6, help="of which one is kept out of the bands")
     parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=list(WAYS), metavar="NAME", help="of removal")

@@ -1,4 +1,4 @@
-"""Removals by influence beyond the first one: requests in a row, one category of a person, and the others' lists.
+"""Removals by influence beyond a group at once: one person, requests in a row, one category, and the others' lists.
 
 *Requests in a row*: a person leaves with each request, by a step of the product from the adapter in use. Once nothing
 else happens, and once the product's meter has the adapter trained again whenever the budget is spent. Between its
@@ -6,20 +6,20 @@ trainings the meter's adapter does not depend on what was before: only what lead
 seconds of the rest are those of the mean. The trial that the product makes before each step, and at which it may
 refuse, is not made.
 
-*One category*: people stay and lose what they chose of one genre. *Collateral*: the lists of people who stay, by how
-alike they are to those who go. Both are held against retrainings, of which one is kept out.
+*Alone*: people are removed one at a time, each from the adapter that everybody is in. *One category*: people stay and
+lose what they chose of one genre. *Collateral*: the lists of people who stay, by how alike they are to those who go.
+All three are held against retrainings, of which one is kept out.
 
 Accuracy is that of validation answers; the test answers are not looked at. Trainings and steps are kept in the system's
 folder for temporary files: an interrupted run goes on where it was.
 
-Usage: ``python -m benchmarks.unlearn_series [--parts series category collateral] [--requests 200] [--seeds 3]``
+Usage: ``python -m benchmarks.unlearn_series [--parts series alone category collateral] [--requests 200] [--seeds 3]``
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -30,11 +30,12 @@ import torch
 
 from benchmarks.data import item_vectors, read_or_exit
 from benchmarks.methods.compact_model import Items, Trained, catalogue_base
+from benchmarks.methods.unlearning_alone import Alone
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.unlearning_category import Category, Examination, genres_of
 from benchmarks.methods.unlearning_collateral import Collateral
 from benchmarks.methods.unlearning_newton import WEIGHED, Start, newton, preconditioned, stop_of
-from benchmarks.methods.unlearning_series import Series, Watched, Way, trained_last, trainings
+from benchmarks.methods.unlearning_series import Series, Watched, Way, timed, trained_last, trainings
 from benchmarks.report import earlier, write_results
 from rag_rec.compact.base import BaseSettings
 from rag_rec.errors import InvalidInput
@@ -58,7 +59,9 @@ WAYS: Final[Mapping[str, Way]] = {
     "influence, shorter, damping 4/3 / steps": preconditioned,
 }
 PRODUCT: Final = "influence, shorter, damping 4/3 / steps"
-PARTS: Final = ("series", "category", "collateral")
+PARTS: Final = ("series", "alone", "category", "collateral")
+ALONE: Final = 20
+"""People who are removed one at a time."""
 Row = dict[str, Any]
 
 
@@ -73,6 +76,21 @@ def series_rows(case: Case, ways: Mapping[str, Way], checkpoints: Sequence[int] 
         series = Series(case, way, name)
         yield from _unmetered(series, watched, reached)
         yield from _metered(series, watched, reached)
+
+
+def alone_rows(case: Case, ways: Mapping[str, Way], people: int = ALONE) -> Iterator[Row]:
+    """What is left of people who are removed one at a time, and what their removals cost on the mean."""
+    alone = Alone(case, people, stop_of(case, case.members, case.original.deltas))
+    about = {"seed": case.seed, "people": len(alone.requests), "members": len(case.members)}
+    same = {NOTHING: replace(case.original, seconds=0.0), RETRAIN: case.without[-1]}
+    for name in (*same, *ways):
+        try:
+            made = [same[name]] * len(alone.requests) if name in same else alone.removed(ways[name], name)
+        except InvalidInput as refused:
+            yield {"name": name, **about, "refused": str(refused)}
+            continue
+        seconds = float(np.mean([each.seconds for each in made]))
+        yield {"name": name, **about, **alone.row(alone.told(made)), "cpu s": seconds}
 
 
 def category_rows(case: Case, ways: Mapping[str, Way]) -> Iterator[Row]:
@@ -169,14 +187,9 @@ def _made(start: Start, kept_out: Trained, ways: Mapping[str, Way], what: str) -
     yield NOTHING, Trained(case.base, start.deltas, 0.0)
     yield RETRAIN, kept_out
     for name, way in ways.items():
-        make = partial(_timed, way, start)
+        fresh = Start(start.case, start.people, start.deltas, start.stop)  # nothing that another way read is held
+        make = partial(timed, way, fresh)
         yield name, case.kept_or_made(start.people, settings, make, "step", WEIGHED, what, name)
-
-
-def _timed(way: Way, start: Start) -> Trained:
-    started = time.process_time()
-    deltas = way(Start(start.case, start.people, start.deltas, start.stop))
-    return Trained(start.case.base, deltas, time.process_time() - started)
 
 
 def main() -> None:
@@ -192,6 +205,7 @@ def main() -> None:
     asked_again = {name: WAYS[name] for name in arguments.ways or [PRODUCT]}
     asked: dict[str, tuple[int, int, Callable[[Case], Iterator[Row]]]] = {
         "collateral": (forgotten, RETRAININGS, lambda case: collateral_rows(case, ways)),
+        "alone": (forgotten, RETRAININGS, lambda case: alone_rows(case, asked_again, arguments.alone)),
         "category": (forgotten, RETRAININGS, lambda case: category_rows(case, ways)),
         "series": (going, REFERENCES, lambda case: series_rows(case, asked_again, checkpoints)),
     }
@@ -214,8 +228,11 @@ def _arguments() -> Any:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="ml-100k", choices=DATASETS)
     parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
-    parser.add_argument("--ways", nargs="+", choices=WAYS, help="all; of requests in a row, that of the product")
+    parser.add_argument(
+        "--ways", nargs="+", choices=WAYS, help="all; of requests in a row and people alone, that of the product"
+    )
     parser.add_argument("--requests", type=int, default=CHECKPOINTS[-1], help="in a row")
+    parser.add_argument("--alone", type=int, default=ALONE, help="people who are removed one at a time")
     parser.add_argument("--forgotten", type=float, default=0.05, help="share of everybody, in the other parts")
     parser.add_argument("--seeds", type=int, default=3, help="draws of people")
     return parser.parse_args()

@@ -29,6 +29,13 @@ ATTACKS: Final = (LIKELIHOOD, CALIBRATED, RMIA)
 Way = Callable[[Start], Deltas]
 
 
+def timed(way: Way, start: Start) -> Trained:
+    """The adapter after a step, with its seconds of processor time. Raises ``InvalidInput`` as the way does."""
+    started = time.process_time()
+    deltas = way(start)
+    return Trained(start.case.base, deltas, time.process_time() - started)
+
+
 def trained_last(people: int, requests: int, budget: float = BUDGET) -> int:
     """After how many requests the adapter in use was last trained, where the meter decides; 0 is the first training.
 
@@ -89,10 +96,7 @@ class Series:
         left, settings = self.left(request), replace(self.case.settings, seed=self.case.seed)
 
         def make() -> Trained:
-            stop = self._stop(before, request - 1)
-            started = time.process_time()
-            deltas = self._way(Start(left, left.retained, before.deltas, stop))
-            return Trained(self.case.base, deltas, time.process_time() - started)
+            return timed(self._way, Start(left, left.retained, before.deltas, self._stop(before, request - 1)))
 
         return left.kept_or_made(left.retained, settings, make, "series", WEIGHED, self.name, since)
 
@@ -127,10 +131,15 @@ class Watched:
 
     def attacks(self, likelihood: Floats, requests: int) -> dict[str, Strength]:
         """How well each attack tells the people of the first requests from the outsiders."""
-        found = scores(Reading(likelihood, likelihood), self._references)
+        found = self.told(likelihood)
         asked = np.r_[:requests, len(self.case.requests) : len(likelihood)]
         members = np.arange(len(asked)) < requests
-        return {name: Strength.of(found[name][asked], members, self.case.seed) for name in ATTACKS}
+        return {name: Strength.of(each[asked], members, self.case.seed) for name, each in found.items()}
+
+    def told(self, likelihood: Floats) -> dict[str, Floats]:
+        """The number that each attack gives a person, float64 [n]: the higher, the more a member."""
+        found = scores(Reading(likelihood, likelihood), self._references)
+        return {name: found[name] for name in ATTACKS}
 
     def gains(self, trained: Trained, people: Items) -> Floats:
         """NDCG@10 of some people over the catalogue without what their history holds, float64 [people]."""

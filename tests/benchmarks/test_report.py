@@ -30,6 +30,7 @@ def test_kept_figures_keep_the_commit_and_command_that_they_came_from(monkeypatc
     assert first["runs"] == {"small": {"commit": "one", "command": "python -m benchmarks.thing --first"}}
     kept = earlier("thing", ["small", "large"])
     assert list(kept) == ["small"]
+    assert earlier("thing") == kept
     second = write(monkeypatch, "two", "--second", large=[{"name": "b"}], **kept)
     assert second["small"] == first["small"]
     assert second["runs"]["small"] == first["runs"]["small"]
@@ -48,4 +49,4 @@ def test_figures_of_a_file_without_runs_came_from_its_own_command(
 
 
 def test_nothing_is_kept_of_a_file_that_is_not_there() -> None:
-    assert earlier("thing", ["small"]) == {}
+    assert earlier("thing", ["small"]) == earlier("thing") == {}

@@ -11,7 +11,7 @@ from benchmarks.methods.compact_model import Trained
 from benchmarks.methods.unlearning_battery import Battery
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.unlearning_descents import further
-from benchmarks.unlearn import EXACT, NO_ADAPTER, NOTHING, RETRAIN, SHORT, Way, case_of, rows_of, summary
+from benchmarks.unlearn import EXACT, NO_ADAPTER, NOTHING, RETRAIN, SHORT, Way, case_of, rows_of, summary, table_of
 from rag_rec.errors import InvalidInput
 from rag_rec.evaluation.audit.battery import OUTSIDERS, RETAINED
 from tests.benchmarks.methods.memorised import a_case, a_validation
@@ -58,15 +58,26 @@ def test_the_summary_is_the_mean_and_says_how_many_passed() -> None:
     assert summary("a", [{**row, "passed": EXACT} for row in rows])["passed"] == EXACT
 
 
-def test_a_share_of_everybody_is_forgotten(tmp_path: Path) -> None:
+def test_a_share_of_everybody_is_forgotten_or_a_number_of_people(tmp_path: Path) -> None:
     case = a_case(tmp_path)
-    assert len(case_of(case.benchmark, case.base, 0, 0.05, 4).gone) == 6
+    gone = {told: len(case_of(case.benchmark, case.base, 0, told, 4).gone) for told in (0.05, 1e-4, 1, 7)}
+    assert gone == {0.05: 6, 1e-4: 1, 1: 1, 7: 7}
+
+
+def test_a_number_of_people_has_a_table_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: dict[str, object] = {}
+    monkeypatch.setattr(unlearn, "earlier", lambda _: {"ml-1m": ["those of a share"]})
+    monkeypatch.setattr(unlearn, "write_results", lambda *found: written.update(found[3]))
+    row = {"name": NOTHING, "seed": 0, "passed": False, "p": 1.0, "auc, rmia": 0.9}
+    unlearn._write(table_of("ml-1m", 600), [row | {"forgotten": 600, "retained": 1, "outsiders": 1}])
+    assert list(written) == ["ml-1m", "ml-1m, 600 people"]
+    assert table_of("ml-1m", None) == "ml-1m"
 
 
 def test_rows_of_other_ways_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [NOTHING, RETRAIN, "e2urec", "NPO"]
     before = [{"name": name, "draws": [{"name": name, "seed": seed} for seed in range(2)]} for name in names]
     monkeypatch.setattr(unlearn, "earlier", lambda *_: {"ml-1m": before})
-    arguments = Namespace(dataset="ml-1m", ways=["e2urec"])
+    arguments = Namespace(dataset="ml-1m", people=None, ways=["e2urec"])
     assert unlearn._kept(arguments) == before[3]["draws"]
-    assert unlearn._kept(Namespace(dataset="ml-100k", ways=[])) == []
+    assert unlearn._kept(Namespace(dataset="ml-1m", people=600, ways=[])) == []

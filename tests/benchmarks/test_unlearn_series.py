@@ -8,7 +8,7 @@ import pytest
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.unlearning_newton import Start, newton
 from benchmarks.methods.unlearning_series import Way
-from benchmarks.unlearn_series import NOTHING, RETRAIN, category_rows, collateral_rows, series_rows, summary
+from benchmarks.unlearn_series import NOTHING, RETRAIN, alone_rows, category_rows, collateral_rows, series_rows, summary
 from rag_rec.compact.adapter import Deltas
 from rag_rec.errors import InvalidInput
 from rag_rec.influence.removal import Effort
@@ -48,6 +48,17 @@ def test_a_step_that_is_refused_ends_the_series(case: Case) -> None:
 
     rows = list(series_rows(replace(case, forgotten=3, retrainings=1), {"refused": refused}, (1, 3)))
     assert [row.get("refused") for row in rows] == [None, "it diverged", None, None]
+
+
+def test_people_who_leave_alone_have_a_row_for_each_way_and_one_that_is_refused(case: Case) -> None:
+    def refused(_: Start) -> Deltas:
+        raise InvalidInput("it diverged")
+
+    rows = list(alone_rows(case, {**STEP, "refused": refused}, 3))
+    assert [row["name"] for row in rows] == [NOTHING, RETRAIN, "step", "refused"]
+    assert [row["people"] for row in rows] == [3, 3, 3, 3]
+    assert rows[0]["cpu s"] == 0.0 < rows[2]["cpu s"] < rows[1]["cpu s"]
+    assert rows[3]["refused"] == "it diverged"
 
 
 def test_categories_and_collateral_have_a_row_for_each_way(case: Case) -> None:
