@@ -27,6 +27,7 @@ from rag_rec.settings import Settings
 from rag_rec.vectors.embedding import open_embedder
 
 NAMES: Final = ("ml-1m", "ml-100k", "amazon-books", "amazon-games")
+FORGET_SETS: Final = ("core", "edge")
 POSITIVE: Final = 4
 AGES: Final = (25, 35, 50)
 _USERS: Final = {"ml-1m": ("ml-1m/users.dat", "::", 1, 2), "ml-100k": ("ml-100k/u.user", "|", 2, 1)}
@@ -106,6 +107,26 @@ def user_groups(benchmark: Benchmark, positions: npt.NDArray[np.int64]) -> dict[
     chosen = [rows[benchmark.histories[position][0]] for position in positions.tolist()]
     ages = np.digitize([int(row[age]) for row in chosen], AGES)
     return {"gender": np.array([row[gender] == "F" for row in chosen]).astype(np.int64), "age": ages}
+
+
+def forget_set(name: str) -> list[int]:
+    """The users of ML-100K in a set of CURE4Rec to be forgotten: the 5 % with the most ratings, or with the fewest.
+
+    See "CURE4Rec: A Benchmark for Recommendation Unlearning with Deeper Influence", NeurIPS 2024, arXiv 2408.14393.
+
+    Args:
+        name: one of :data:`FORGET_SETS`.
+
+    Raises:
+        DataMissing: the set is not on this machine.
+    """
+    root = folder() / "cure4rec" / "ml-100k"
+    try:
+        raw = dict(line.split(",") for line in _lines(root / "derived_uid_to_raw_user.csv", "ascii")[1:])
+        rows = _lines(root / "unlearn_set" / f"{name}_data_5%.csv", "ascii")[1:]
+    except FileNotFoundError as error:
+        raise DataMissing(f"The sets of CURE4Rec are not in {folder()} ({error.filename}): set RAGREC_DATA.") from None
+    return sorted({int(raw[row.split(",")[0]]) for row in rows})
 
 
 def _ml_1m(root: Path) -> Benchmark:

@@ -14,7 +14,7 @@ Trainings are kept in the system's folder for temporary files: an interrupted ru
 
 Usage: ``python -m benchmarks.unlearn [--dataset ml-100k] [--seeds 3] [--forgotten 0.05] [--retrainings 6]``
 
-A number of ``--people`` has a table of its own.
+A number of ``--people``, and a set of ``--cure4rec``, have a table of their own.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from benchmarks.data import FORGET_SETS, Benchmark, forget_set, item_vectors, read_or_exit
 from benchmarks.data import NAMES as DATASETS
-from benchmarks.data import Benchmark, item_vectors, read_or_exit
 from benchmarks.methods.compact_model import Trained, catalogue_base, untrained
 from benchmarks.methods.unlearning_battery import Battery
 from benchmarks.methods.unlearning_case import Case
@@ -201,15 +201,23 @@ def _accuracy(battery: Battery, view: View) -> Row:
     return row
 
 
-def case_of(benchmark: Benchmark, base: Base, seed: int, forgotten: float, retrainings: int) -> Case:
-    """A draw in which a share of everybody is forgotten, or so many people where it is no share."""
-    none = Case(benchmark, base, 0, retrainings, seed)
-    return replace(none, forgotten=int(forgotten) if forgotten >= 1 else max(1, int(forgotten * len(none.histories))))
+def case_of(arguments: Any, benchmark: Benchmark, base: Base, seed: int) -> Case:
+    """A draw in which a share of everybody is forgotten, or so many people, or those of a set of CURE4Rec.
+
+    Of the people of a set those are forgotten who can be asked; the others have too few choices.
+    """
+    none = Case(benchmark, base, 0, arguments.retrainings, seed)
+    if arguments.cure4rec:
+        first = forget_set(arguments.cure4rec)
+        return replace(none, first=first, forgotten=len(set(first) & set(none.ids)))
+    return replace(none, forgotten=arguments.people or max(1, int(arguments.forgotten * len(none.histories))))
 
 
-def table_of(dataset: str, people: int | None) -> str:
-    """The name of the table of a data set from which so many people are forgotten; None for a share of all."""
-    return dataset if people is None else f"{dataset}, {people} people"
+def table_of(arguments: Any) -> str:
+    """The name of the table that the rows belong to: that of the data set, unless other people are forgotten."""
+    if arguments.cure4rec:
+        return f"{arguments.dataset}, {arguments.cure4rec} of CURE4Rec"
+    return f"{arguments.dataset}, {arguments.people} people" if arguments.people else str(arguments.dataset)
 
 
 def main() -> None:
@@ -219,13 +227,13 @@ def main() -> None:
     with ProcessPoolExecutor(arguments.workers, get_context("spawn")) as workers:
         for found in workers.map(draw, range(arguments.seeds)):
             rows += found
-            _write(table_of(arguments.dataset, arguments.people), rows)
+            _write(table_of(arguments), rows)
 
 
 def _kept(arguments: Any) -> list[Row]:
     """The draws of an earlier run by the ways that are not asked for now."""
     again = {NOTHING, NO_ADAPTER, RETRAIN, *arguments.ways}
-    before = earlier("unlearn").get(table_of(arguments.dataset, arguments.people), [])
+    before = earlier("unlearn").get(table_of(arguments), [])
     return [draw for row in before if row["name"] not in again for draw in row["draws"]]
 
 
@@ -235,8 +243,7 @@ def _draw(arguments: Any, seed: int) -> list[Row]:
     benchmark = read_or_exit(arguments.dataset)
     vectors = item_vectors(benchmark.texts)
     base = catalogue_base(benchmark, vectors, BaseSettings())
-    forgotten = arguments.people or arguments.forgotten
-    case, rows = case_of(benchmark, base, seed, forgotten, arguments.retrainings), list[Row]()
+    case, rows = case_of(arguments, benchmark, base, seed), list[Row]()
     people = {"forgotten": len(case.gone), "retained": len(case.retained), "outsiders": len(case.outsiders)}
     ways = {name: WAYS[name] for name in arguments.ways}
     drawn, validation = not arguments.retrainings_as_references, Validation(benchmark, vectors)
@@ -259,8 +266,10 @@ def _arguments() -> Any:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="ml-100k", choices=DATASETS)
     parser.add_argument("--seeds", type=int, default=3, help="draws of people")
-    parser.add_argument("--forgotten", type=float, default=0.05, help="share of everybody that is forgotten")
-    parser.add_argument("--people", type=int, help="who are forgotten, by their number in place of their share")
+    gone = parser.add_mutually_exclusive_group()
+    gone.add_argument("--forgotten", type=float, default=0.05, help="share of everybody that is forgotten")
+    gone.add_argument("--people", type=int, help="who are forgotten, by their number in place of their share")
+    gone.add_argument("--cure4rec", choices=FORGET_SETS, help="forget those of this set, of ml-100k")
     parser.add_argument("--workers", type=int, default=1, help="draws that are made at the same time")
     parser.add_argument("--retrainings", type=int, default=6, help="of which one is kept out of the bands")
     parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=list(WAYS), metavar="NAME", help="of removal")
@@ -271,7 +280,10 @@ def _arguments() -> Any:
         action="store_true",
         help="let rmia compare with the retrainings: no adapter of another draw is trained",
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.cure4rec and arguments.dataset != "ml-100k":
+        parser.error("the sets of CURE4Rec are of ml-100k")
+    return arguments
 
 
 if __name__ == "__main__":

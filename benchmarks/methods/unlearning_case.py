@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -48,6 +48,7 @@ class Case:
         seed: of the draw and of the trainings.
         settings: of every training, but for its seed.
         kept: folder of the trainings.
+        first: numbers in the data of people who are drawn before all others, so that they are who is forgotten.
     """
 
     benchmark: Benchmark
@@ -57,6 +58,7 @@ class Case:
     seed: int
     settings: AdapterSettings = field(default_factory=AdapterSettings)
     kept: Path = KEPT
+    first: Sequence[int] = ()
 
     @cached_property
     def _questions(self) -> Questions:
@@ -80,7 +82,9 @@ class Case:
 
     @cached_property
     def _order(self) -> Items:
-        return np.random.default_rng(self.seed).permutation(len(self.histories))
+        order = np.random.default_rng(self.seed).permutation(len(self.histories))
+        first = np.isin(np.array(self.ids)[order], np.array(self.first, dtype=np.int64))
+        return np.concatenate([order[first], order[~first]])
 
     @cached_property
     def gone(self) -> Items:

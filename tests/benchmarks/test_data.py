@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.data import NAMES, DataMissing, folder, read
+from benchmarks.data import NAMES, DataMissing, folder, forget_set, read
 
 
 @pytest.fixture
@@ -20,6 +20,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "ml-100k/u.genre": "unknown|0\nDrama|1\nWar|2\n\n",
         "ml-100k/u.item": "1|One (1990)|01-Jan-1990||url|0|1|1\n2|Two (1991)|||url|0|0|1\n",
         "ml-100k/u.data": "5\t2\t4\t100\n5\t1\t5\t50\n6\t1\t1\t10\n",
+        "cure4rec/ml-100k/derived_uid_to_raw_user.csv": "uid,raw_user_id\n0,5\n1,6\n2,9\n",
+        "cure4rec/ml-100k/unlearn_set/edge_data_5%.csv": "uid,iid,val,tag\n2,0,4,88\n0,1,3,89\n2,7,5,90\n",
         "amazon-books-msl/id2name4Rec.json": json.dumps({"1": "Alpha", "3": "Beta"}),
         "amazon-books-msl/derived/interactions.csv.gz": (
             "user_id,position,item_id,timestamp,source\n4,1,1,,history\n4,0,3,,history\n4,2,3,99,target\n"
@@ -42,6 +44,13 @@ def test_positives_come_in_order_of_time_and_then_of_the_file() -> None:
     items = {user: [benchmark.texts[item][:3] for item in history["item"]] for user, history in benchmark.histories}
     assert items == {1: ["Fir", "Été", "Sec"], 2: ["Fir"]}
     assert benchmark.histories[0][1]["time"].tolist() == [10_000, 10_000, 20_000]
+
+
+@pytest.mark.usefixtures("root")
+def test_sets_of_people_to_forget_have_the_numbers_of_the_data() -> None:
+    assert forget_set("edge") == [5, 9]
+    with pytest.raises(DataMissing, match=r"core_data_5%.csv"):
+        forget_set("core")
 
 
 @pytest.mark.usefixtures("root")

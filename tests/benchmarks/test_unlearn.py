@@ -58,10 +58,29 @@ def test_the_summary_is_the_mean_and_says_how_many_passed() -> None:
     assert summary("a", [{**row, "passed": EXACT} for row in rows])["passed"] == EXACT
 
 
+def asked(dataset: str = "ml-1m", **others: object) -> Namespace:
+    given: dict[str, object] = {"people": None, "cure4rec": None, "forgotten": 0.05, "retrainings": 4, "ways": []}
+    return Namespace(dataset=dataset, **{**given, **others})
+
+
 def test_a_share_of_everybody_is_forgotten_or_a_number_of_people(tmp_path: Path) -> None:
     case = a_case(tmp_path)
-    gone = {told: len(case_of(case.benchmark, case.base, 0, told, 4).gone) for told in (0.05, 1e-4, 1, 7)}
-    assert gone == {0.05: 6, 1e-4: 1, 1: 1, 7: 7}
+    given = [asked(), asked(forgotten=1e-4), asked(people=1), asked(people=7)]
+    assert [len(case_of(each, case.benchmark, case.base, 0).gone) for each in given] == [6, 1, 1, 7]
+
+
+def test_a_set_is_forgotten_as_far_as_its_people_can_be_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unlearn, "forget_set", lambda name: {"core": [3, 17, 9999]}[name])
+    case = a_case(tmp_path)
+    made = case_of(asked(cure4rec="core"), case.benchmark, case.base, 1)
+    assert made.gone.tolist() == [3, 17]
+    assert table_of(asked("ml-100k", cure4rec="core")) == "ml-100k, core of CURE4Rec"
+
+
+def test_sets_of_another_data_set_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["unlearn", "--dataset", "ml-1m", "--cure4rec", "core"])
+    with pytest.raises(SystemExit):
+        unlearn._arguments()
 
 
 def test_a_number_of_people_has_a_table_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,15 +88,14 @@ def test_a_number_of_people_has_a_table_of_its_own(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(unlearn, "earlier", lambda _: {"ml-1m": ["those of a share"]})
     monkeypatch.setattr(unlearn, "write_results", lambda *found: written.update(found[3]))
     row = {"name": NOTHING, "seed": 0, "passed": False, "p": 1.0, "auc, rmia": 0.9}
-    unlearn._write(table_of("ml-1m", 600), [row | {"forgotten": 600, "retained": 1, "outsiders": 1}])
+    unlearn._write(table_of(asked(people=600)), [row | {"forgotten": 600, "retained": 1, "outsiders": 1}])
     assert list(written) == ["ml-1m", "ml-1m, 600 people"]
-    assert table_of("ml-1m", None) == "ml-1m"
+    assert table_of(asked()) == "ml-1m"
 
 
 def test_rows_of_other_ways_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [NOTHING, RETRAIN, "e2urec", "NPO"]
     before = [{"name": name, "draws": [{"name": name, "seed": seed} for seed in range(2)]} for name in names]
     monkeypatch.setattr(unlearn, "earlier", lambda *_: {"ml-1m": before})
-    arguments = Namespace(dataset="ml-1m", people=None, ways=["e2urec"])
-    assert unlearn._kept(arguments) == before[3]["draws"]
-    assert unlearn._kept(Namespace(dataset="ml-1m", people=600, ways=[])) == []
+    assert unlearn._kept(asked(ways=["e2urec"])) == before[3]["draws"]
+    assert unlearn._kept(asked(people=600)) == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,3 +49,11 @@ def test_a_training_is_kept_for_the_next_run(case: Case, tmp_path: Path) -> None
 def test_people_keep_the_number_that_they_have_in_the_data(case: Case) -> None:
     known = {user: history["item"].tolist() for user, history in case.benchmark.histories}
     assert [known[user][:-2] for user in case.ids] == [items.tolist() for items in case.histories]
+
+
+def test_people_who_are_named_go_before_all_others_in_every_draw(case: Case) -> None:
+    for seed in range(3):
+        named = replace(case, seed=seed, forgotten=3, first=[50, 2, 31])
+        assert named.gone.tolist() == [2, 31, 50]
+        others = replace(case, seed=seed)._order.tolist()
+        assert named._order.tolist()[3:] == [person for person in others if person not in {2, 31, 50}]
