@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -21,13 +22,18 @@ import numpy.typing as npt
 from benchmarks.candidates import Run, candidate_model, dataset_parser, queries, reranker_settings, runs
 from benchmarks.data import NAMES, user_groups
 from benchmarks.methods.compact_generator import Recipe, Trained, generator, prompt_of, trained
-from benchmarks.methods.fairness import by_activity, item_side, user_side
 from benchmarks.methods.ranking import Questions, interval
 from benchmarks.report import earlier, write_results
 from rag_rec.candidates.training import RerankerSettings, fit_fine, gather
 from rag_rec.compact.base import BaseSettings
 from rag_rec.compact.training import AdapterSettings
 from rag_rec.evaluation import bootstrap
+from rag_rec.events.history import History
+from rag_rec.fairness.exposure import Gini, GroupUnfairness, Share, reference
+from rag_rec.fairness.groups import Groups, activity, bands, head
+from rag_rec.fairness.metric import Metric
+from rag_rec.fairness.parity import AccuracyGap
+from rag_rec.fairness.served import Served
 from rag_rec.recommend.fusion import Gate, Trials, fit_gate, gain_of
 
 N: Final = 50
@@ -126,7 +132,7 @@ def _judged(run: Run, test: Asked, gate: Gate) -> list[Row]:
         row: Row = {"name": name, **_accuracy(order, trials.answers, gains)}
         if name != "candidates":
             row |= _gain(gains, base)
-        rows.append(row | _fairness(run, test, order, gains))
+        rows.append(row | _fairness(run, test, order))
     return rows
 
 
@@ -151,16 +157,34 @@ def _relative(gains: npt.NDArray[np.float64], base: npt.NDArray[np.float64], axi
     return np.asarray(gains.mean(axis=axis) / base.mean(axis=axis) - 1)
 
 
-def _fairness(run: Run, test: Asked, order: Numbers, gains: npt.NDArray[np.float64]) -> Row:
-    popularity = np.bincount(
-        np.concatenate([history["item"] for history in test.questions.known]), minlength=run.benchmark.n_items
-    )
-    full = (test.items >= 0).all(axis=1)
-    recommended = np.take_along_axis(test.items[full], order[full][:, :10], axis=1)
-    users = test.questions.asked
-    lengths = np.array([len(test.questions.known[user]) for user in users.tolist()])
-    groups = {"activity": by_activity(lengths), **user_groups(run.benchmark, users)}
-    return {**item_side(recommended, popularity, test.questions.answers), **user_side(gains, groups)}
+def _fairness(run: Run, test: Asked, order: Numbers) -> Row:
+    """How evenly the first ten places treat items and people (:mod:`rag_rec.fairness`)."""
+    known, users, items = test.questions.known, test.questions.asked, run.benchmark.n_items
+    popularity = np.bincount(np.concatenate([history["item"] for history in known]), minlength=items)
+    served = Served.of(np.take_along_axis(test.items, order, axis=1)[:, :10], test.questions.answers, items)
+    histories = np.concatenate([known[user]["item"] for user in users.tolist()])
+    metrics: list[Metric] = [
+        Gini(),
+        *_unfairness(bands(popularity), {"choices": served.chosen, "histories": histories}),
+    ]
+    metrics += [AccuracyGap(f"ndcg gap by {name}", each) for name, each in _people(run, known, users).items()]
+    share = Share("head share", head(popularity), float(reference(served.chosen, head(popularity))[0]))
+    row: Row = {"head share of choices": round(share.fair, 4)}
+    return row | {each.name: round(each.of(served), 4) for each in (share, *metrics)}
+
+
+def _unfairness(parts: Groups, references: dict[str, Numbers]) -> Iterator[Metric]:
+    """MGU and DGU against the shares of each reference, whose item numbers stand once for each choice."""
+    for name, chosen in references.items():
+        shares = reference(chosen, parts)
+        yield GroupUnfairness(f"mgu {name}", parts, shares)
+        yield GroupUnfairness(f"dgu {name}", parts, shares, spread=True)
+
+
+def _people(run: Run, known: list[History], users: Numbers) -> dict[str, Groups]:
+    """Groups of the users who are asked, by the name of what tells them apart."""
+    told = {name: Groups.by([str(group) for group in of]) for name, of in user_groups(run.benchmark, users).items()}
+    return {"activity": activity(np.array([len(known[user]) for user in users.tolist()])), **told}
 
 
 def _how(gate: Gate, made: Trained, recipe: Recipe, seconds: float) -> Row:

@@ -20,7 +20,7 @@ PACKAGES = ("rag_rec", "indexer", "serving")
 FLOORS = (
     ("clock", "domain", "errors", "events", "layers", "progress"),
     ("catalogue", "evaluation", "identity", "settings"),
-    ("artifacts", "influence", "validation"),
+    ("artifacts", "fairness", "influence", "validation"),
     ("evidence", "store", "vectors"),
     ("candidates", "home", "presence"),
     ("index",),
