@@ -90,7 +90,7 @@ class AdapterAudit:
         self.builder.progress.stage("removal", 0)
         original = reader.view(remainder.deltas())
         battery = Battery(groups, original, retrained, others(retrained[:-1], reader.untrained()), seed)
-        step, _ = Step.at(remainder, self.damping).tried(len(chosen), Influence.name)
+        step, _ = Step.at(remainder, damping=self.damping).tried(len(chosen), Influence.name)
         removed = step.out([learned[place] for place in chosen])
         views = {"in use": original, "retrained, kept out": battery.kept_out, "influence": reader.view(removed)}
         found = {name: _said(battery, view) for name, view in views.items()}

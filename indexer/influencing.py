@@ -20,18 +20,23 @@ from torch import Tensor
 
 from indexer.compact_build import CompactBuilder, alone
 from indexer.remainder import RETRAIN, Remainder
+from indexer.trainer import KEPT
 from indexer.trial import Trial, stand_ins
 from rag_rec.adapters.measured import Measured
 from rag_rec.adapters.removal import Removal, waiting
 from rag_rec.compact.adapter import served
 from rag_rec.compact.sequences import TokenSequence
-from rag_rec.compact.stop import FEW, drawn_of, shorter, usual_damping, windows_of
+from rag_rec.compact.stop import FEW, Stop, drawn_of, shorter, usual_damping, windows_of
 from rag_rec.engine.tending import occupied
 from rag_rec.errors import Busy, InvalidInput
 from rag_rec.influence.curvature import total_gradient
-from rag_rec.influence.newton import Newton
+from rag_rec.influence.kronecker import PASSES
+from rag_rec.influence.newton import PRODUCTS, Newton
 from rag_rec.influence.vectors import Vector, add, scaled
+from rag_rec.progress.protocol import SILENT, Progress
 
+REST: Final = "those who remain"
+"""What the progress calls the first pass over everybody."""
 TRIALS: Final = 4
 STIFFER: Final = 4.0
 """How much more a step is damped than one that went too far on trial."""
@@ -55,7 +60,8 @@ class Influence:
     exact: ClassVar[bool] = False
 
     def remove(self, requests: Sequence[str]) -> str:
-        """See :meth:`rag_rec.adapters.removal.Removal.remove`; interrupted, nothing has changed.
+        """See :meth:`rag_rec.adapters.removal.Removal.remove`; interrupted, nothing has changed, and the passes over
+        everybody go on where they were.
 
         Raises:
             InvalidInput: the adapter keeps nothing to remove people by, a solve diverged, or the trial failed.
@@ -68,16 +74,19 @@ class Influence:
             remainder = Remainder.read(builder)
             if set(waiting(builder.compact, builder.store)) != set(requests):  # their receipts would not say so
                 raise Busy("A person was forgotten meanwhile: run the same command again.")
-            first = Step.at(remainder, self.damping)
-            told.stage("trial", 0)
-            step, measured = first.tried(len(requests), self.name)
+            publisher, people = builder.publisher(place), remainder.learned()
+            sums = remainder.sums(publisher, told)
+            rest = sums.total(REST, remainder.deltas(), people, remainder.samples(people))
+            step, measured = Step.at(remainder, rest, self.damping, told).tried(len(requests), self.name)
             if measured.problem:
                 raise InvalidInput(f"The removal is refused, and nothing has changed: {measured.problem}; {RETRAIN}.")
-            told.stage("remove", 0)
+            told.stage("remove", PRODUCTS)
             deltas = step.without(step.rest, step.windows)
-            told.stage("what a removal needs", 0)
-            stop = remainder.stop_at(deltas)
-            return remainder.replace(builder.publisher(place), deltas, stop, dict.fromkeys(requests, measured))
+            total = sums.total(KEPT, deltas, people, remainder.samples(people))
+            stop = Stop.summed(total, step.windows)
+            digest = remainder.replace(publisher, deltas, stop, dict.fromkeys(requests, measured))
+            sums.clear()
+        return digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +101,7 @@ class Step:
         newton: solves from there.
         windows: how many windows remain.
         rest: the sum of their gradients.
+        told: hears of each try.
     """
 
     remainder: Remainder
@@ -101,10 +111,23 @@ class Step:
     newton: Newton
     windows: int
     rest: Vector
+    told: Progress
 
     @classmethod
-    def at(cls, remainder: Remainder, damping: float | None = None) -> Step:
+    def at(
+        cls,
+        remainder: Remainder,
+        rest: Vector | None = None,
+        damping: float | None = None,
+        told: Progress = SILENT,
+    ) -> Step:
         """With the gradients of everybody who remains, and one try at a damping that is given.
+
+        Args:
+            remainder: who remains.
+            rest: the sum of their gradients; None to make it.
+            damping: None for the usual one.
+            told: hears how far it has come.
 
         Raises:
             InvalidInput: nothing remains that was learned.
@@ -113,10 +136,12 @@ class Step:
         samples, small = remainder.samples(learned), remainder.samples(learned, FEW)
         if not samples:
             raise InvalidInput(NOTHING)
-        newton = Newton(deltas, drawn_of(samples, small), settings.seed)
-        windows = windows_of(samples)
+        drawn, windows = drawn_of(samples, small), windows_of(samples)
+        told.stage("curvature", PASSES * len(drawn.small))
+        newton = Newton(deltas, drawn, settings.seed, told)
         held, trials = (usual_damping(settings, windows), TRIALS) if damping is None else (damping, 1)
-        return cls(remainder, held, trials, deltas, newton, windows, total_gradient(deltas, samples))
+        rest = total_gradient(deltas, samples) if rest is None else rest
+        return cls(remainder, held, trials, deltas, newton, windows, rest, told)
 
     def tried(self, requests: int, name: str) -> tuple[Step, Measured]:
         """The step on trial, damped more after each trial in which it went too far; and what its trial says."""
@@ -130,6 +155,7 @@ class Step:
 
     def on_trial(self, requests: int, name: str) -> Measured:
         """Take stand-ins out as well as those who went, and measure it."""
+        self.told.stage("trial", PRODUCTS)
         remainder, learned = self.remainder, self.remainder.learned()
         removed = len(remainder.earlier) + requests
         seed = remainder.settings.seed + removed  # others than at earlier removals

@@ -14,6 +14,7 @@ from typing import Final
 from torch import Tensor
 
 from indexer.compact_build import CompactBuilder
+from indexer.gradient_sums import GradientSums
 from rag_rec.adapters.measured import Measured, read_measured, write_measured
 from rag_rec.adapters.published import CompactFolder
 from rag_rec.adapters.publishing import Publisher
@@ -21,10 +22,11 @@ from rag_rec.compact.adapter import Deltas, parameters, read_deltas, trained_wei
 from rag_rec.compact.base import Base
 from rag_rec.compact.people import People
 from rag_rec.compact.sequences import TokenSequence
-from rag_rec.compact.stop import WINDOWS, Stop, read_stop, samples_of, stop_of, write_stop
+from rag_rec.compact.stop import WINDOWS, Stop, read_stop, samples_of, write_stop
 from rag_rec.compact.training import AdapterSettings
 from rag_rec.errors import CorruptIndex, InvalidInput
 from rag_rec.influence.curvature import Samples
+from rag_rec.progress.protocol import Progress
 
 RETRAIN: Final = "run `rag-rec adapter retrain`"
 
@@ -86,9 +88,10 @@ class Remainder:
         """Every choice of some of them, so many windows in a batch."""
         return samples_of(self.base, people, self.known, self.settings, windows)
 
-    def stop_at(self, deltas: Deltas) -> Stop:
-        """Of those who remain at some differences, for the next removal."""
-        return stop_of(self.base, deltas, self.learned(), self.known, self.settings)
+    def sums(self, publisher: Publisher, progress: Progress) -> GradientSums:
+        """Sums of gradients over those who remain."""
+        about = [self.digest, self.known, self.settings.content()]
+        return GradientSums(publisher, self.people.epoch, about, progress)
 
     @property
     def known(self) -> int:

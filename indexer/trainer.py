@@ -19,13 +19,13 @@ import torch
 
 from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints, TrainingState
 from rag_rec.adapters.published import CompactFolder
-from rag_rec.adapters.publishing import Publisher, forgotten_since
+from rag_rec.adapters.publishing import Publisher
 from rag_rec.compact.adapter import Deltas, merged, served, write_adapter
 from rag_rec.compact.base import Base
 from rag_rec.compact.people import People
 from rag_rec.compact.sequences import TokenSequence, Windows
 from rag_rec.compact.shards import FORMAT, Shard, best_sum, digest_of, key_of, read_shard, settings_of, write_shards
-from rag_rec.compact.stop import Stop, require_whole_softmax, stop_of, write_stop
+from rag_rec.compact.stop import Stop, require_whole_softmax, samples_of, write_stop
 from rag_rec.compact.training import AdapterSettings, AdapterTraining
 from rag_rec.compact.vocabulary import PAD
 from rag_rec.errors import CorruptIndex, InvalidInput
@@ -34,6 +34,8 @@ from rag_rec.progress.protocol import Percent, Progress
 
 STAGE: Final = "adapter"
 """What the progress calls the training that ends with what is served."""
+KEPT: Final = "what a removal needs"
+"""What it calls the gradient that is kept in the adapter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class Trainer:
 
     def _at_once(self, base: Base) -> Trained:
         checkpoints = self._checkpoints(self._key())
-        if not self._taken(checkpoints.load()):
+        if not self.publisher.taken(checkpoints.load()):
             checkpoints.clear()
         training = self._trained(base, self._sequences(base), self.settings, checkpoints, STAGE)
         return Trained(training.deltas(), training.loss, self._rank(base))
@@ -146,7 +148,7 @@ class Trainer:
     def _shard(self, job: _Job) -> Shard:
         """From the adapter in use, from the interrupted training, or trained."""
         checkpoints = self._checkpoints(job.key)
-        found = self._in_use(job) or _of_part(job.key, self._taken(checkpoints.kept()))
+        found = self._in_use(job) or _of_part(job.key, self.publisher.taken(checkpoints.kept()))
         if found is not None:
             return found
         training = self._trained(Base.load(self.base.folder), job.people, job.settings, checkpoints, job.name)
@@ -169,7 +171,7 @@ class Trainer:
         """A training that is finished; the model of the base is changed in place."""
         windows = Windows(people, settings.context, settings.batch, PAD, settings.seed)
         training = AdapterTraining(base.model, windows, self.known(base), settings, torch.device(self.device))
-        if found := self._taken(to.load()):
+        if found := self.publisher.taken(to.load()):
             training.resume(found.state)
         self.progress.stage(name, 100)
         told = Percent(self.progress)
@@ -179,13 +181,6 @@ class Trainer:
                 to.save(Checkpoint(training.state(), self.people.epoch))
         return training
 
-    def _taken(self, found: Checkpoint | None) -> Checkpoint | None:
-        """A checkpoint to go on from; one from before a removal is none, and all of that age are destroyed."""
-        if found is not None and forgotten_since(self.publisher.store, found.epoch):
-            self._checkpoints("").clear()
-            return None
-        return found
-
     def _keeps_stop(self, known: int) -> bool:
         if not self.settings.reserve:
             return False
@@ -194,10 +189,10 @@ class Trainer:
         return known <= self.settings.sampled_above
 
     def _stop(self, trained: Trained) -> Stop:
-        self.progress.stage("what a removal needs", 0)
         base = Base.load(self.base.folder)
-        deltas = served(trained.deltas, trained.rank)
-        return stop_of(base, deltas, self._sequences(base), self.known(base), self.settings)
+        samples = samples_of(base, self._sequences(base), self.known(base), self.settings)
+        self.progress.stage(KEPT, len(samples))
+        return Stop.of(served(trained.deltas, trained.rank), samples, self.progress)
 
     def _rank(self, base: Base) -> int:
         return int(base.model.config.hidden_size) if self.settings.rank is None else self.settings.rank

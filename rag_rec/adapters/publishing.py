@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from rag_rec.adapters.checkpoint import Checkpoint
 from rag_rec.adapters.folder import AdapterStore, InUse
 from rag_rec.adapters.lineage import outdated, owing, unrecorded
 from rag_rec.adapters.published import CompactFolder
@@ -68,6 +69,13 @@ class Publisher:
                 self.adapters.discard_training()
                 raise Busy("A person was forgotten while the adapter was trained: run the same command again.")
             yield
+
+    def taken(self, found: Checkpoint | None) -> Checkpoint | None:
+        """A checkpoint to go on from; one from before a removal is none, and all there are are destroyed with it."""
+        if found is not None and forgotten_since(self.store, found.epoch):
+            self.adapters.discard_training()
+            return None
+        return found
 
     def put_to_use(
         self, base: str, adapter: CompactFolder, seen: Mapping[int, int], measured: Mapping[str, str] | None = None

@@ -32,10 +32,10 @@ from rag_rec.compact.sequences import TokenSequence, Windows
 from rag_rec.compact.training import AdapterSettings
 from rag_rec.compact.vocabulary import PAD
 from rag_rec.errors import CorruptIndex, InvalidInput
-from rag_rec.influence.curvature import Samples, count_of
+from rag_rec.influence.curvature import NO_TARGETS, Samples, count_of, total_gradient
 from rag_rec.influence.newton import Drawn
-from rag_rec.influence.removal import gradient_at_stop
 from rag_rec.influence.vectors import Vector, scaled
+from rag_rec.progress.protocol import SILENT, Progress
 
 FILE: Final = "removal/gradient.safetensors"
 """In the folder of an adapter, below the files of LoRA: other programs that read the folder do not look there.
@@ -68,9 +68,20 @@ class Stop:
     windows: int
 
     @classmethod
-    def of(cls, deltas: Deltas, samples: Sequence[Samples]) -> Stop:
-        """Of everybody in some samples, at some differences. Raises ``InvalidInput`` where there is no sample."""
-        return cls(gradient_at_stop(deltas, deltas, 0.0, samples), windows_of(samples))
+    def of(cls, deltas: Deltas, samples: Sequence[Samples], told: Progress = SILENT) -> Stop:
+        """Of everybody in some samples, at some differences, a step of progress for each batch.
+
+        Raises:
+            InvalidInput: there is no sample.
+        """
+        return cls.summed(total_gradient(deltas, samples, told), windows_of(samples))
+
+    @classmethod
+    def summed(cls, total: Vector, windows: int) -> Stop:
+        """Of the sum of the gradients of so many windows. Raises ``InvalidInput`` where there is none."""
+        if not windows:
+            raise InvalidInput(NO_TARGETS)
+        return cls(scaled(total, 1.0 / windows), windows)
 
 
 def require_whole_softmax(known: int, settings: AdapterSettings) -> None:
@@ -135,11 +146,6 @@ def shorter(deltas: Deltas, windows: int, before: int) -> dict[str, Tensor]:
         before: at least 1.
     """
     return scaled(deltas, min(1.0, windows / before) ** GROWTH)
-
-
-def stop_of(base: Base, deltas: Deltas, people: Sequence[TokenSequence], known: int, settings: AdapterSettings) -> Stop:
-    """Where an adapter with these differences stopped that was trained on some people."""
-    return Stop.of(deltas, samples_of(base, people, known, settings))
 
 
 def windows_of(samples: Sequence[Samples]) -> int:

@@ -22,6 +22,7 @@ from torch.nn import functional
 from rag_rec.errors import InvalidInput
 from rag_rec.influence.jacobian import Jacobian
 from rag_rec.influence.vectors import Vector, add, scaled, zeros
+from rag_rec.progress.protocol import SILENT, Progress
 
 HELD: Final = 2**27
 """Logits of the batches whose derivatives are held between the products, by their number: some gigabytes of memory. The
@@ -76,11 +77,12 @@ def count_of(batches: Sequence[Samples]) -> float:
     return sum((float(batch.counts.sum(dtype=torch.float64)) for batch in batches), 0.0)
 
 
-def total_gradient(weights: Vector, batches: Sequence[Samples]) -> dict[str, Tensor]:
-    """The gradient of the sum of the losses of several batches; zero where there is none."""
+def total_gradient(weights: Vector, batches: Sequence[Samples], told: Progress = SILENT) -> dict[str, Tensor]:
+    """The gradient of the sum of the losses of several batches, each a step of progress; zero where there is none."""
     total = zeros(weights)
     for batch in batches:
         total = add(total, batch.gradient(weights))
+        told.advance(1)
     return total
 
 

@@ -24,7 +24,10 @@ from rag_rec.errors import InvalidInput
 from rag_rec.influence.curvature import NO_TARGETS, Samples, count_of, slopes
 from rag_rec.influence.jacobian import Jacobian
 from rag_rec.influence.vectors import Vector
+from rag_rec.progress.protocol import SILENT, Progress
 
+PASSES: Final = 2
+"""Over the batches: one for the bases, one for the diagonal."""
 LARGEST: Final = 1024
 """Sides of a matrix that are longer keep their own basis: the tokens of an embedding are nearly independent."""
 
@@ -40,7 +43,9 @@ class Kronecker:
     parts: Mapping[str, Part]
 
     @classmethod
-    def of(cls, weights: Vector, batches: Sequence[Samples], seed: int, draws: int = 1) -> Self:
+    def of(
+        cls, weights: Vector, batches: Sequence[Samples], seed: int, draws: int = 1, told: Progress = SILENT
+    ) -> Self:
         """Of a sample of what the weights were trained on.
 
         Args:
@@ -48,6 +53,7 @@ class Kronecker:
             batches: the smaller they are, the more gradients the same cost gives.
             seed: of the targets that are drawn.
             draws: of the targets of each batch, for the basis and again for the diagonal.
+            told: hears of :data:`PASSES` steps for each batch.
 
         Raises:
             InvalidInput: the sample has no target, or what the model says is not finite.
@@ -56,12 +62,17 @@ class Kronecker:
         if not count:
             raise InvalidInput(NO_TARGETS)
         generator = torch.Generator().manual_seed(seed)
-        bases = _bases(weights, (each for batch in batches for each in gradients(weights, batch, draws, generator)))
+
+        def each() -> Iterator[Mapping[str, Tensor]]:
+            for batch in batches:
+                yield from gradients(weights, batch, draws, generator)
+                told.advance(1)
+
+        bases = _bases(weights, each())
         values = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-        for batch in batches:
-            for drawn in gradients(weights, batch, draws, generator):
-                for name, basis in bases.items():
-                    values[name] += basis.turned(drawn[name]).square()
+        for drawn in each():
+            for name, basis in bases.items():
+                values[name] += basis.turned(drawn[name]).square()
         return cls({name: Part(basis, values[name] / (count * draws)) for name, basis in bases.items()})
 
     def solved(self, vector: Vector, damping: float) -> dict[str, Tensor]:

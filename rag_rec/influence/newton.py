@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from torch import Tensor
+
 from rag_rec.influence.curvature import GaussNewton, Samples
 from rag_rec.influence.kronecker import Kronecker
 from rag_rec.influence.solver import Solution, solve
 from rag_rec.influence.vectors import Vector
+from rag_rec.progress.protocol import SILENT, Progress
 
 PRODUCTS: Final = 8
 """Of a solve, unless told."""
@@ -42,14 +45,16 @@ class Newton:
         weights: where.
         drawn: of what they were trained on.
         seed: of the targets that are drawn for the diagonal.
+        told: hears of a step for each pass of the diagonal over a small batch, and for each product of a solve.
 
     Raises:
         InvalidInput: a part that was drawn has no target, or what the model says is not finite.
     """
 
-    def __init__(self, weights: Vector, drawn: Drawn, seed: int) -> None:
+    def __init__(self, weights: Vector, drawn: Drawn, seed: int, told: Progress = SILENT) -> None:
         self._curvature = GaussNewton(weights, drawn.whole)
-        self._near = Kronecker.of(weights, drawn.small, seed)
+        self._near = Kronecker.of(weights, drawn.small, seed, told=told)
+        self._told = told
 
     def step(self, pull: Vector, damping: float, products: int = PRODUCTS) -> Solution:
         """``(G + damping)^-1 pull``, as far as so many products reach.
@@ -58,4 +63,9 @@ class Newton:
             InvalidInput: the damping is not above 0, or the solve diverged.
         """
         near = partial(self._near.solved, damping=damping)
-        return solve(self._curvature.product, pull, damping, products, near=near)
+        return solve(self._product, pull, damping, products, near=near)
+
+    def _product(self, vector: Vector) -> dict[str, Tensor]:
+        found = self._curvature.product(vector)
+        self._told.advance(1)
+        return found

@@ -31,12 +31,12 @@ from rag_rec.influence.curvature import total_gradient
 from rag_rec.influence.vectors import add, norm, scaled
 from rag_rec.layers.finding import LayerName, Status
 from rag_rec.layers.records import ForgetState
-from rag_rec.progress.protocol import Progress
+from rag_rec.progress.protocol import Progress, Silent
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore
 from rag_rec.store.records import Selection
 from tests.homes import ITEMS
-from tests.indexer.compact_homes import StopAfter, Stopped, build_compact, retrain, trained
+from tests.indexer.compact_homes import Stopped, build_compact, retrain, trained
 from tests.indexer.crashes import crash_at_lineage, crash_at_use
 from tests.indexer.memorised_homes import BY_HEART, builder_of, memorised_home
 from tests.rag_rec.forgetting.asking import forget_in
@@ -197,7 +197,7 @@ def test_a_trial_that_fails_changes_nothing(settings: Settings, store: SqlStore,
 
 def test_a_step_that_goes_too_far_on_trial_is_damped_more(settings: Settings, store: SqlStore) -> None:
     forget_in(settings, "user-2")
-    far = Step.at(Remainder.read(builder_of(settings, store)), 1e-5)
+    far = Step.at(Remainder.read(builder_of(settings, store)), damping=1e-5)
     assert far.on_trial(1, "influence").went_too_far
     step, measured = replace(far, trials=8).tried(1, "influence")
     assert measured.problem is None
@@ -240,7 +240,7 @@ def test_without_enough_people_nothing_can_be_measured(settings: Settings, store
 def test_a_removal_that_is_killed_has_changed_nothing_and_comes_out_the_same(
     made: Settings, settings: Settings, store: SqlStore, tmp_path: Path, stage: str
 ) -> None:
-    class Killed(StopAfter):
+    class Killed(Silent):
         def stage(self, name: str, total: int) -> None:  # noqa: ARG002 - the seam's signature
             if name == stage:
                 raise Stopped
@@ -248,7 +248,7 @@ def test_a_removal_that_is_killed_has_changed_nothing_and_comes_out_the_same(
     old = used(settings)
     forget_in(settings, "user-2")
     with pytest.raises(Stopped):
-        unlearn(settings, store, progress=Killed("", 0))
+        unlearn(settings, store, progress=Killed())
     assert (used(settings), len(store.debts())) == (old, 1)
     other = copied(made, tmp_path / "other")
     forget_in(other, "user-2")
@@ -299,7 +299,7 @@ def test_a_full_disk_changes_nothing(settings: Settings, store: SqlStore, monkey
 
 
 def test_nobody_may_be_forgotten_meanwhile(settings: Settings, store: SqlStore) -> None:
-    class Forgetting(StopAfter):
+    class Forgetting(Silent):
         def stage(self, name: str, total: int) -> None:  # noqa: ARG002 - the seam's signature
             if name == "remove":
                 forget_in(settings, "user-8")
@@ -307,7 +307,7 @@ def test_nobody_may_be_forgotten_meanwhile(settings: Settings, store: SqlStore) 
     old = used(settings)
     forget_in(settings, "user-2")
     with pytest.raises(Busy, match="run the same command again"):
-        unlearn(settings, store, progress=Forgetting("", 0))
+        unlearn(settings, store, progress=Forgetting())
     assert (used(settings), len(store.debts())) == (old, 2)
 
 

@@ -12,7 +12,7 @@ from rag_rec.compact.adapter import Deltas, trained_weights
 from rag_rec.compact.base import Base
 from rag_rec.compact.projection import TextProjection
 from rag_rec.compact.sequences import TokenSequence
-from rag_rec.compact.stop import FILE, Stop, read_stop, samples_of, shorter, stop_of, usual_damping, write_stop
+from rag_rec.compact.stop import FILE, Stop, read_stop, samples_of, shorter, usual_damping, write_stop
 from rag_rec.compact.training import AdapterSettings
 from rag_rec.compact.vocabulary import Vocabulary
 from rag_rec.domain import Item
@@ -53,7 +53,7 @@ def test_it_is_the_gradient_of_the_mean_over_windows_of_about_equal_length() -> 
             logits = model(tokens[None, :-1]).logits[0, -length:, :KNOWN]
             losses.append(functional.cross_entropy(logits, tokens[-length:]))
     torch.autograd.backward(torch.stack(losses).mean())
-    stop = stop_of(base(), deltas, people(7), KNOWN, SETTINGS)
+    stop = Stop.of(deltas, samples_of(base(), people(7), KNOWN, SETTINGS))
     assert stop.windows == len(losses)
     for name, found in stop.gradient.items():
         expected = weights[name].grad
