@@ -36,7 +36,8 @@ def audit_adapter(
     """Measure what this system's adapter and reranker remember of people, and what a removal would leave of them.
 
     People who stay are taken out on trial, and compared with people of the reserve, from whom nothing was learned. It
-    takes as long as so many trainings. Nothing is written; interrupted, it begins anew.
+    takes as long as so many trainings. Nothing is published; interrupted, it goes on after the last epoch that it
+    finished, unless a person was forgotten meanwhile.
     """
     with needs("llm"):
         from indexer.auditing import AdapterAudit  # noqa: PLC0415 - imports torch

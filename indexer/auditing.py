@@ -2,38 +2,41 @@
 
 People who stay are taken out on trial, as stand-ins for forgotten ones, whose data are gone. Trainings without the
 stand-ins tell what a removal has to look like; one of them is kept out and has to pass, and the adapter in use, which
-saw the stand-ins, has to fail. Everything is in memory, and nothing is published or written.
+saw the stand-ins, has to fail. Nothing is published. What a finished training came to is a checkpoint until the report
+is made, so that an audit that is interrupted goes on; an erasure destroys it, as it does those of a build.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from indexer.compact_build import CompactBuilder
+from indexer.compact_build import CompactBuilder, alone
+from indexer.epochs import Epochs
 from indexer.influencing import Influence, Step
 from indexer.remainder import Remainder
-from indexer.trainer import tell_epoch
 from indexer.trial import require_reserve, stand_ins
-from rag_rec.adapters.publishing import forgotten_since
+from rag_rec.adapters.checkpoint import Checkpoints
+from rag_rec.adapters.publishing import Publisher, forgotten_since
 from rag_rec.compact.adapter import Deltas, merged, served
 from rag_rec.compact.base import Base
 from rag_rec.compact.reading import Floats, after, choices
 from rag_rec.compact.sequences import TokenSequence, Windows
-from rag_rec.compact.training import AdapterTraining
+from rag_rec.compact.shards import digest_of
+from rag_rec.compact.training import AdapterSettings, AdapterTraining
 from rag_rec.compact.vocabulary import PAD
+from rag_rec.engine.tending import occupied
 from rag_rec.errors import Busy, InvalidInput
 from rag_rec.evaluation.audit.attacks import Reading, lowest_mean
 from rag_rec.evaluation.audit.battery import Battery, Groups, View, others
 from rag_rec.evaluation.audit.verdict import LEAST_RETRAINS
-from rag_rec.progress.protocol import Percent
 
+FORMAT: Final = 1
 LEAST_TRAININGS: Final = LEAST_RETRAINS + 1
 """One is kept out of the bands."""
 
@@ -69,24 +72,25 @@ class AdapterAudit:
                 "The adapter in use is made of shards, and the trainings that an audit compares it with are not: build "
                 "one with `--shards 1` to audit it."
             )
-        self.builder.progress.stage("read people", 0)
-        remainder = Remainder.read(self.builder)
-        found = self._audited(remainder)
-        if forgotten_since(self.builder.store, remainder.people.epoch):
-            raise Busy("A person was forgotten during the audit: run the same command again.")
+        builder = self.builder
+        with alone(builder.compact, "audit"), occupied(builder.settings, builder.store) as place:
+            builder.progress.stage("read people", 0)
+            remainder = Remainder.read(builder)
+            found = self._audited(remainder, builder.publisher(place))
+            if forgotten_since(builder.store, remainder.people.epoch):
+                raise Busy("A person was forgotten during the audit: run the same command again.")
+            Checkpoints(builder.compact.auditing, "").clear()
         return found
 
-    def _audited(self, remainder: Remainder) -> dict[str, Any]:
+    def _audited(self, remainder: Remainder, publisher: Publisher) -> dict[str, Any]:
         learned, reserve, seed = remainder.learned(), remainder.reserve(), remainder.settings.seed
         require_reserve(reserve)
         chosen = stand_ins(len(learned), self.people, seed)
         staying = np.setdiff1d(np.arange(len(learned)), chosen)
         groups = Groups(chosen, staying, len(learned) + np.arange(len(reserve)))
         reader = _Reader(remainder.base, [*learned, *reserve], remainder.settings.context, groups, seed)
-        retrained = [
-            reader.view(self._trained(remainder, [learned[place] for place in staying], number))
-            for number in range(1, self.trainings + 1)
-        ]
+        trained = self._trained(remainder, [learned[place] for place in staying], publisher)
+        retrained = [reader.view(each) for each in trained]
         self.builder.progress.stage("removal", 0)
         original = reader.view(remainder.deltas())
         battery = Battery(groups, original, retrained, others(retrained[:-1], reader.untrained()), seed)
@@ -104,18 +108,35 @@ class AdapterAudit:
             "results": found,
         }
 
-    def _trained(self, remainder: Remainder, people: Sequence[TokenSequence], number: int) -> dict[str, Tensor]:
-        """A training without the stand-ins, as the one of the adapter in use was made, with another seed."""
-        self.builder.progress.stage(f"training {number} of {self.trainings}", 100)
-        told = Percent(self.builder.progress)
-        settings = replace(remainder.settings, seed=remainder.settings.seed + number)
+    def _trained(
+        self, remainder: Remainder, people: Sequence[TokenSequence], publisher: Publisher
+    ) -> Iterator[dict[str, Tensor]]:
+        """Trainings without the stand-ins, as the one of the adapter in use was made, each with a seed of its own."""
+        seeds = [remainder.settings.seed + number for number in range(1, self.trainings + 1)]
+        jobs = [replace(remainder.settings, seed=seed) for seed in seeds]
+        about = ["audit", FORMAT, remainder.digest, remainder.known, self.builder.how.device]
+        keys = [digest_of([*about, settings.content()], people) for settings in jobs]
+        Checkpoints(publisher.adapters.auditing, "").leave(keys)
+        epochs = Epochs(publisher, remainder.people.epoch, self.builder.progress)
+        for number, (settings, key) in enumerate(zip(jobs, keys, strict=True), 1):
+            to = Checkpoints(publisher.adapters.auditing, key)
+            part = publisher.taken(to.kept())
+            if part is None:
+                training = self._begun(remainder, people, settings)
+                epochs.finish(training, settings.epochs, to, f"training {number} of {self.trainings}")
+                epochs.keep(training, to)
+                found: Mapping[str, Tensor] = training.deltas()
+            else:
+                found = {name: torch.from_numpy(array) for name, array in part.state.arrays.items()}
+            yield served(found, remainder.rank)
+
+    def _begun(
+        self, remainder: Remainder, people: Sequence[TokenSequence], settings: AdapterSettings
+    ) -> AdapterTraining:
         windows = Windows(people, settings.context, settings.batch, PAD, settings.seed)
         model = merged(remainder.base.model, {})
         model.requires_grad_(True)
-        training = AdapterTraining(model, windows, remainder.known, settings, torch.device(self.builder.how.device))
-        while training.finished < settings.epochs:
-            training.epoch(partial(tell_epoch, told, training.finished, settings.epochs))
-        return served(training.deltas(), remainder.rank)
+        return AdapterTraining(model, windows, remainder.known, settings, torch.device(self.builder.how.device))
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,14 +213,14 @@ class CompactBuilder:
 
 
 @contextmanager
-def alone(compact: AdapterStore) -> Iterator[None]:
-    """Make or mend the compact generator of a folder. Raises ``Busy`` while another process does."""
+def alone(compact: AdapterStore, what: str = "build") -> Iterator[None]:
+    """Make, mend or audit the compact generator of a folder. Raises ``Busy`` while another process does the same."""
     make_private_folder(compact.root)
     try:
-        with FileLock(compact.root / ".build.lock", timeout=0, mode=FILE_MODE):
+        with FileLock(compact.root / f".{what}.lock", timeout=0, mode=FILE_MODE):
             yield
     except Timeout:
-        raise Busy("Another build of the compact generator is running: wait until it has finished.") from None
+        raise Busy(f"Another {what} of the compact generator is running: wait until it has finished.") from None
 
 
 def _fits(base: Base, wanted: Vocabulary, vectors: Vectors) -> bool:

@@ -79,7 +79,7 @@ class GradientSums:
 
     def clear(self) -> None:
         """Destroy them, once the adapter is published."""
-        self.publisher.adapters.discard_training()
+        Checkpoints(self.publisher.adapters.training, "").clear()
 
     def _found(self, checkpoints: Checkpoints, deltas: Deltas) -> tuple[int, dict[str, Tensor]]:
         """How many batches are summed already, and their sum."""

@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 import orjson
 import torch
 
-from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints, TrainingState
+from indexer.epochs import Epochs
+from rag_rec.adapters.checkpoint import Checkpoint, Checkpoints
 from rag_rec.adapters.published import CompactFolder
 from rag_rec.adapters.publishing import Publisher
 from rag_rec.compact.adapter import Deltas, merged, served, write_adapter
@@ -30,7 +30,7 @@ from rag_rec.compact.training import AdapterSettings, AdapterTraining
 from rag_rec.compact.vocabulary import PAD
 from rag_rec.errors import CorruptIndex, InvalidInput
 from rag_rec.influence.vectors import add
-from rag_rec.progress.protocol import Percent, Progress
+from rag_rec.progress.protocol import Progress
 
 STAGE: Final = "adapter"
 """What the progress calls the training that ends with what is served."""
@@ -152,11 +152,8 @@ class Trainer:
         if found is not None:
             return found
         training = self._trained(Base.load(self.base.folder), job.people, job.settings, checkpoints, job.name)
-        shard = Shard(job.key, training.deltas(), training.loss)
-        arrays = {name: delta.numpy() for name, delta in shard.deltas.items()}
-        with self.publisher.writing(self.people.epoch):
-            checkpoints.keep(Checkpoint(TrainingState(training.finished, shard.loss, arrays), self.people.epoch))
-        return shard
+        self._epochs.keep(training, checkpoints)
+        return Shard(job.key, training.deltas(), training.loss)
 
     def _in_use(self, job: _Job) -> Shard | None:
         try:
@@ -171,15 +168,7 @@ class Trainer:
         """A training that is finished; the model of the base is changed in place."""
         windows = Windows(people, settings.context, settings.batch, PAD, settings.seed)
         training = AdapterTraining(base.model, windows, self.known(base), settings, torch.device(self.device))
-        if found := self.publisher.taken(to.load()):
-            training.resume(found.state)
-        self.progress.stage(name, 100)
-        told = Percent(self.progress)
-        while training.finished < settings.epochs:
-            training.epoch(partial(tell_epoch, told, training.finished, settings.epochs))
-            with self.publisher.writing(self.people.epoch):
-                to.save(Checkpoint(training.state(), self.people.epoch))
-        return training
+        return self._epochs.finish(training, settings.epochs, to, name)
 
     def _keeps_stop(self, known: int) -> bool:
         if not self.settings.reserve:
@@ -208,6 +197,10 @@ class Trainer:
                 f"A context of {context} items does not fit into {room} tokens: at most {room - longest} do."
             )
 
+    @property
+    def _epochs(self) -> Epochs:
+        return Epochs(self.publisher, self.people.epoch, self.progress)
+
     def _checkpoints(self, key: str) -> Checkpoints:
         return Checkpoints(self.publisher.adapters.training, key)
 
@@ -229,11 +222,6 @@ class _Job:
     key: str
     settings: AdapterSettings
     people: Sequence[TokenSequence]
-
-
-def tell_epoch(told: Percent, finished: int, epochs: int, share: float) -> None:
-    """Say how far a training has come, within the epoch that follows the finished ones."""
-    told.share((finished + share) / epochs)
 
 
 def _of_part(key: str, part: Checkpoint | None) -> Shard | None:

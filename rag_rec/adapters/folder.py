@@ -45,6 +45,7 @@ class AdapterStore(Publication):
         self.bases = root / "bases"
         self.adapters = root / "adapters"
         self.training = root / "training"
+        self.auditing = root / "auditing"
         self._bases = Folders(self.bases)
         self._adapters = Folders(self.adapters)
 
@@ -140,21 +141,24 @@ class AdapterStore(Publication):
         self.point_to(orjson.dumps({"base": base, "adapter": adapter}))
 
     def discard_training(self, before: int | None = None) -> None:
-        """Overwrite and remove the checkpoints of an unfinished training: they hold what was learned from people.
+        """Overwrite and remove the checkpoints of unfinished trainings, those of an audit too: they hold what was
+        learned from people.
 
         Args:
             before: leave those alone whose people were read at this change of the store or later; None leaves none.
         """
         if self.root.is_dir():
             with self.writing():
-                Checkpoints(self.training, "").clear(before)
+                for folder in (self.training, self.auditing):
+                    Checkpoints(folder, "").clear(before)
 
     def training_from_before(self, epoch: int) -> list[Path]:
         """Checkpoints of people who were read before an epoch, and other files there of unknown age."""
-        if not self.training.is_dir():
+        folders = [folder for folder in (self.training, self.auditing) if folder.is_dir()]
+        if not folders:
             return []
         with self.writing():  # one that is just being written cannot be read
-            return from_before(self.training, epoch)
+            return [path for folder in folders for path in from_before(folder, epoch)]
 
     def prune(self, keep: int = 2, outdated: Callable[[int], bool] = lambda _: False) -> list[str]:
         """Remove all but the newest ``keep`` bases and adapters, never those in use; adapters are overwritten first.

@@ -62,18 +62,19 @@ class Publisher:
         """Hold the lock to write what was learned from people who were read at a change of the store.
 
         Raises:
-            Busy: a person was forgotten since, or the lock stays taken. Checkpoints of the training are destroyed.
+            Busy: a person was forgotten since, or the lock stays taken. Checkpoints from before are destroyed.
         """
         with self.adapters.writing():
-            if forgotten_since(self.store, epoch):
-                self.adapters.discard_training()
+            if (removed := removed_at(self.store, epoch)) is not None:
+                self.adapters.discard_training(removed)
                 raise Busy("A person was forgotten while the adapter was trained: run the same command again.")
             yield
 
     def taken(self, found: Checkpoint | None) -> Checkpoint | None:
-        """A checkpoint to go on from; one from before a removal is none, and all there are are destroyed with it."""
-        if found is not None and forgotten_since(self.store, found.epoch):
-            self.adapters.discard_training()
+        """A checkpoint to go on from; one from before a removal is none, and all of that age are destroyed with it."""
+        removed = None if found is None else removed_at(self.store, found.epoch)
+        if removed is not None:
+            self.adapters.discard_training(removed)
             return None
         return found
 
@@ -128,7 +129,13 @@ def activate(store: Store, compact: AdapterStore, chosen: InUse, place: str | No
 
 def forgotten_since(store: Store, epoch: int) -> bool:
     """Whether anything of a person was removed from the store after a change."""
-    return any(change.kind is ChangeKind.FORGET for change in store.changes(epoch))
+    return removed_at(store, epoch) is not None
+
+
+def removed_at(store: Store, epoch: int) -> int | None:
+    """The last change after another one that removed anything of a person; None where none did."""
+    removals = (change.epoch for change in store.changes(epoch) if change.kind is ChangeKind.FORGET)
+    return max(removals, default=None)
 
 
 def _saw_forgotten(store: Store, compact: AdapterStore, adapter: str) -> bool:

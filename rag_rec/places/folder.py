@@ -70,8 +70,9 @@ def write_identity(home: Path, identity: Identity) -> None:
 
 def holds_people(settings: Settings) -> bool:
     """Whether a folder holds, or is about to hold, files that were made from people: index generations, builds,
-    adapters, checkpoints of a training. A folder of keys, or of the store alone, does not."""
-    folders = (settings.generations, settings.compact / "adapters", settings.compact / "training")
+    adapters, checkpoints of trainings. A folder of keys, or of the store alone, does not."""
+    unfinished = (settings.compact / "training", settings.compact / "auditing")
+    folders = (settings.generations, settings.compact / "adapters", *unfinished)
     return any(path.is_dir() for folder in folders if folder.is_dir() for path in folder.iterdir()) or any(
-        path.is_file() for path in (settings.compact / "training").glob("*")
+        path.is_file() for folder in unfinished for path in folder.glob("*")
     )

@@ -11,6 +11,7 @@ import pytest
 
 import indexer.audit_commands
 from indexer.auditing import AdapterAudit
+from indexer.compact_build import alone
 from rag_rec.adapters.folder import AdapterStore
 from rag_rec.commands.audit import app
 from rag_rec.errors import Busy, InvalidInput
@@ -18,10 +19,27 @@ from rag_rec.home.opening import store_of
 from rag_rec.progress.protocol import Silent
 from rag_rec.settings import Settings
 from tests.embedders import HashEmbedder
-from tests.indexer.compact_homes import build_compact, trained
+from tests.indexer.compact_homes import Stopped, build_compact, trained
 from tests.indexer.memorised_homes import BY_HEART, builder_of, memorised_home
 from tests.rag_rec.commands.asking import printed
 from tests.rag_rec.forgetting.asking import forget_in
+
+
+class Killed(Silent):
+    """Ends an audit: at the last step of the training that is named, or as the stage begins that is named."""
+
+    def __init__(self, stage: str) -> None:
+        self._stage, self._present, self._done = stage, "", 0
+
+    def stage(self, name: str, total: int) -> None:
+        self._present, self._done = name, 0
+        if name == self._stage and not total:
+            raise Stopped
+
+    def advance(self, steps: int) -> None:
+        self._done += steps
+        if self._present == self._stage and self._done == 100:
+            raise Stopped
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +75,38 @@ def test_nothing_is_published(settings: Settings, report: dict[str, Any]) -> Non
     compact = AdapterStore(settings.compact)
     assert compact.adapter_digests() == [report["adapter"]]
     assert not compact.training.exists()
+    assert not compact.auditing.exists()
+
+
+def test_an_audit_that_is_interrupted_goes_on_and_says_the_same(tmp_path: Path, epochs: list[int]) -> None:
+    settings = memorised_home(tmp_path / "home", trained(BY_HEART, epochs=3))
+    compact = AdapterStore(settings.compact)
+    with closing(store_of(settings)) as store:
+        whole = AdapterAudit(builder_of(settings, store), 4, 0).report()
+        for stage, left in (("training 2 of 4", [2, 0, 1, 2, 0, 1, 2]), ("removal", [])):
+            with pytest.raises(Stopped):
+                AdapterAudit(builder_of(settings, store, Killed(stage)), 4, 0).report()
+            assert len(list(compact.auditing.iterdir())) == (2 if left else 4)
+            epochs.clear()
+            assert AdapterAudit(builder_of(settings, store), 4, 0).report() == whole
+            assert epochs == left
+            assert not compact.auditing.exists()
+
+
+def test_an_erasure_destroys_what_an_audit_left(tmp_path: Path) -> None:
+    settings = memorised_home(tmp_path / "home", trained(BY_HEART, epochs=1))
+    with closing(store_of(settings)) as store, pytest.raises(Stopped):
+        AdapterAudit(builder_of(settings, store, Killed("removal")), 4, 0).report()
+    compact = AdapterStore(settings.compact)
+    assert len(list(compact.auditing.iterdir())) == 4
+    forget_in(settings, "user-2")
+    assert list(compact.auditing.glob("*")) == []
+
+
+def test_two_audits_do_not_run_beside_one_another(settings: Settings) -> None:
+    busy = pytest.raises(Busy, match="Another audit")
+    with closing(store_of(settings)) as store, alone(AdapterStore(settings.compact), "audit"), busy:
+        AdapterAudit(builder_of(settings, store), 4, 0).report()
 
 
 def test_too_few_trainings_tell_nothing(settings: Settings) -> None:
