@@ -31,7 +31,8 @@ def test_everything_that_holds_people_goes_and_bases_stay(tmp_path: Path) -> Non
     base = compact.publish_base(write, epoch=1, settings={}, counts={})
     adapter = compact.publish_adapter(write, base=base.digest, epoch=1, settings={}, counts={})
     compact.set_current(base.digest, adapter.digest)
-    Checkpoints(compact.training, "key").save(Checkpoint(TrainingState(1, 0.5, {}), 3))
+    for folder in (compact.training, compact.auditing):
+        Checkpoints(folder, "key").save(Checkpoint(TrainingState(1, 0.5, {}), 3))
     settings.gates.mkdir()
     (settings.gates / "gate.json").write_text("{}")
     discard(settings)
@@ -40,6 +41,7 @@ def test_everything_that_holds_people_goes_and_bases_stay(tmp_path: Path) -> Non
     assert (compact.current(), compact.adapter_digests()) == (None, [])
     assert compact.base_digests() == [base.digest]
     assert not compact.training.exists()
+    assert not compact.auditing.exists()
     assert not settings.gates.exists()
 
 

@@ -55,10 +55,11 @@ def test_files_of_people_are_recognised(tmp_path: Path, made: str) -> None:
     assert holds_people(settings)
 
 
-def test_checkpoints_are_files_of_people(tmp_path: Path) -> None:
-    (tmp_path / "compact" / "training").mkdir(parents=True)
+@pytest.mark.parametrize("folder", ["training", "auditing"])
+def test_checkpoints_are_files_of_people(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "compact" / folder).mkdir(parents=True)
     assert not holds_people(Settings(home=tmp_path))
-    (tmp_path / "compact" / "training" / "000001.safetensors").write_bytes(b"")
+    (tmp_path / "compact" / folder / "000001.safetensors").write_bytes(b"")
     assert holds_people(Settings(home=tmp_path))
 
 
