@@ -46,7 +46,7 @@ from benchmarks.report import earlier, write_results
 from rag_rec.compact.base import Base, BaseSettings
 from rag_rec.compact.stop import DRAWN, LENGTH
 from rag_rec.errors import InvalidInput
-from rag_rec.evaluation.audit.attacks import CALIBRATED, LIKELIHOOD, MIN_K, RMIA
+from rag_rec.evaluation.audit.attacks import CALIBRATED, LIKELIHOOD, LISTS, MIN_K, RMIA
 from rag_rec.evaluation.audit.battery import FORGOTTEN, OUTSIDERS, RETAINED, STRATA, View
 from rag_rec.evaluation.bootstrap import interval
 from rag_rec.influence.removal import Effort
@@ -57,6 +57,7 @@ RETRAIN: Final = "retrain, kept out"
 NO_ADAPTER: Final = "no adapter"
 EXACT: Final = "exact"
 """In the place of a verdict: the result is a training that never saw the people."""
+ATTACKS: Final = (LIKELIHOOD, CALIBRATED, MIN_K, LISTS, RMIA)
 LEFT_TO_DRAWS: Final = {"p", f"auc, {RMIA}, {STRATA[1]}"}
 """Figures of a draw whose mean is not in the summary."""
 SURE: Final = 0.05
@@ -176,8 +177,8 @@ def _heard(name: str, battery: Battery, view: View) -> Row:
         "passed": verdict.passed,
         "outside": verdict.failed,
         **_accuracy(battery, view),
-        **{f"auc, {each}": attacks[each].auc for each in (LIKELIHOOD, CALIBRATED, MIN_K, RMIA)},
-        **{f"auc, {each}, interval": list(attacks[each].interval) for each in (LIKELIHOOD, CALIBRATED, MIN_K, RMIA)},
+        **{f"auc, {each}": attacks[each].auc for each in ATTACKS},
+        **{f"auc, {each}, interval": list(attacks[each].interval) for each in ATTACKS},
         **{f"auc, {RMIA}, {stratum}": found for stratum, found in battery.strata(view).items()},
         "found at 1 % false alarms": attacks[RMIA].found,
         "found at 1 % false alarms, interval": list(attacks[RMIA].found_interval),

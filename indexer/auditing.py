@@ -32,7 +32,7 @@ from rag_rec.compact.training import AdapterSettings, AdapterTraining
 from rag_rec.compact.vocabulary import PAD
 from rag_rec.engine.tending import occupied
 from rag_rec.errors import Busy, InvalidInput
-from rag_rec.evaluation.audit.attacks import Reading, lowest_mean
+from rag_rec.evaluation.audit.attacks import Reading
 from rag_rec.evaluation.audit.battery import Battery, Groups, View, others
 from rag_rec.evaluation.audit.verdict import LEAST_RETRAINS
 
@@ -158,7 +158,7 @@ class _Reader:
             for name, places in self.groups.asked(self.seed).items()
         }
         return View(
-            Reading(np.array([each.mean() for each in found]), lowest_mean(found)),
+            Reading.of([each.logs for each in found], [each.gains for each in found]),
             {name: logs for name, (logs, _) in said.items()},
             {name: states for name, (_, states) in said.items()},
         )

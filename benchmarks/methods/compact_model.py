@@ -18,6 +18,7 @@ from benchmarks.data import Benchmark
 from rag_rec.compact import reading
 from rag_rec.compact.adapter import Deltas, factor, merged, trained_weights
 from rag_rec.compact.base import Base, BaseSettings, build_base
+from rag_rec.compact.reading import Choices
 from rag_rec.compact.sequences import TokenSequence, Windows
 from rag_rec.compact.training import AdapterSettings, AdapterTraining
 from rag_rec.compact.vocabulary import BOS, PAD, Vocabulary
@@ -129,7 +130,7 @@ def likelihoods(model: LlamaForCausalLM, vocabulary: Vocabulary, histories: Sequ
     return reading.likelihoods(model, vocabulary, _written(vocabulary, histories), context)
 
 
-def choices(model: LlamaForCausalLM, vocabulary: Vocabulary, histories: Sequence[Items], context: int) -> list[Floats]:
+def choices(model: LlamaForCausalLM, vocabulary: Vocabulary, histories: Sequence[Items], context: int) -> list[Choices]:
     """See :func:`rag_rec.compact.reading.choices`; histories as for :func:`after`."""
     return reading.choices(model, vocabulary, _written(vocabulary, histories), context)
 

@@ -22,18 +22,18 @@ from benchmarks.methods.validation import Validation
 from rag_rec.evaluation.audit.attacks import (
     CALIBRATED,
     LIKELIHOOD,
+    LISTS,
     MIN_K,
     RMIA,
     Reading,
     References,
     Strength,
-    lowest_mean,
     scores,
 )
 from rag_rec.evaluation.bootstrap import interval
 from rag_rec.evaluation.membership import Mask
 
-ATTACKS: Final = (LIKELIHOOD, CALIBRATED, MIN_K, RMIA)
+ATTACKS: Final = (LIKELIHOOD, CALIBRATED, MIN_K, LISTS, RMIA)
 Row = dict[str, Any]
 
 
@@ -137,7 +137,7 @@ class MemoryAudit:
     def _reading(self, trained: Trained) -> Reading:
         case = self.case
         found = choices(trained.model().train(mode=False), case.base.vocabulary, case.histories, case.settings.context)
-        return Reading(np.array([each.mean() for each in found]), lowest_mean(found))
+        return Reading.of([each.logs for each in found], [each.gains for each in found])
 
     @cached_property
     def _references(self) -> References:

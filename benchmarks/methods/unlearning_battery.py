@@ -11,8 +11,9 @@ from benchmarks.methods.compact_model import Floats, Trained, after, choices, un
 from benchmarks.methods.ranking import answer_gains
 from benchmarks.methods.unlearning_case import Case
 from benchmarks.methods.validation import Validation
+from rag_rec.compact.reading import Choices
 from rag_rec.evaluation.audit import battery
-from rag_rec.evaluation.audit.attacks import Reading, References, lowest_mean
+from rag_rec.evaluation.audit.attacks import Reading, References
 from rag_rec.evaluation.audit.battery import Groups, View
 from rag_rec.recommend.fusion import Gate, Trials, fit_gate
 
@@ -36,11 +37,13 @@ class Battery(battery.Battery):
         super().__init__(people, self.view(case.original), retrainings, references, case.seed)
 
     def view(self, *trained: Trained) -> View:
-        """What an adapter says; of several, the mean of the probabilities that each gives, and of the states."""
+        """What an adapter says; of several, the mean of the probabilities that each gives, of states and of gains."""
         found = [self._said(each) for each in trained]
-        mixed = [_mixture(each) for each in zip(*(choices for choices, _, _ in found), strict=True)]
+        every = list(zip(*(choices for choices, _, _ in found), strict=True))
+        mixed = [_mixture([said.logs for said in each]) for each in every]
+        listed = [np.asarray(np.mean([said.gains for said in each], axis=0)) for each in every]
         return View(
-            Reading(np.array([each.mean() for each in mixed]), lowest_mean(mixed)),
+            Reading.of(mixed, listed),
             {name: _mixture([asked[name] for _, asked, _ in found]) for name in self.groups},
             {name: np.mean([states[name] for _, _, states in found], axis=0) for name in self.groups},
         )
@@ -64,7 +67,7 @@ class Battery(battery.Battery):
             Trials(scores[people], np.where(items >= 0, llm, -np.inf), lists.answers[people]), self.case.seed
         )
 
-    def _said(self, trained: Trained) -> tuple[list[Floats], dict[str, Floats], dict[str, Floats]]:
+    def _said(self, trained: Trained) -> tuple[list[Choices], dict[str, Floats], dict[str, Floats]]:
         """Of everybody's choices, and of the next item and the states there of the people asked."""
         model, vocabulary, context = trained.model(), trained.base.vocabulary, self.case.settings.context
         model.train(mode=False)

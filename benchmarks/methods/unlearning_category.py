@@ -130,12 +130,12 @@ class Examination:
         model.train(mode=False)
         people, outside, context = category.people, category.case.outsiders, category.case.settings.context
         whole = choices(model, vocabulary, category.case.of(np.concatenate([people, outside])), context)
-        said = dict(zip([*people.tolist(), *outside.tolist()], whole, strict=True))
+        said = dict(zip([*people.tolist(), *outside.tolist()], (each.logs for each in whole), strict=True))
         kept = category.trimmed.of(people)
         return View(
             np.array([said[person][category.of_genre(person, genre)].mean() for person, genre in self._lost()]),
             [np.array(list(self._of_others(said, genre))) for _, genre in self._lost()],
-            np.array([each.mean() for each in choices(model, vocabulary, kept, context)]),
+            np.array([each.logs.mean() for each in choices(model, vocabulary, kept, context)]),
             next_items(model, vocabulary, kept, context),
         )
 

@@ -127,7 +127,7 @@ class Watched:
         model, vocabulary = trained.model(), self.case.base.vocabulary
         model.train(mode=False)
         said = choices(model, vocabulary, self.case.of(people), self.case.settings.context)
-        return np.array([each.mean() for each in said])
+        return np.array([each.logs.mean() for each in said])
 
     def attacks(self, likelihood: Floats, requests: int) -> dict[str, Strength]:
         """How well each attack tells the people of the first requests from the outsiders."""
@@ -138,7 +138,7 @@ class Watched:
 
     def told(self, likelihood: Floats) -> dict[str, Floats]:
         """The number that each attack gives a person, float64 [n]: the higher, the more a member."""
-        found = scores(Reading(likelihood, likelihood), self._references)
+        found = scores(Reading(likelihood, likelihood, likelihood), self._references)
         return {name: found[name] for name in ATTACKS}
 
     def gains(self, trained: Trained, people: Items) -> Floats:

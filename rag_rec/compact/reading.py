@@ -7,6 +7,7 @@ among the items of the catalogue; tokens of attributes, and rows that are spare,
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,16 +18,30 @@ from transformers import LlamaForCausalLM
 
 from rag_rec.compact.sequences import Tokens, TokenSequence
 from rag_rec.compact.vocabulary import PAD, Vocabulary
+from rag_rec.evaluation.ranking import gains
 
 Floats = npt.NDArray[np.float64]
 ROWS = 64
 """Histories read at a time."""
 
 
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What a model says of every item of a history.
+
+    Attributes:
+        logs: log-probability, float64 [items of the history].
+        gains: NDCG@10 in the list of the likeliest items at that place, float64 [items of the history].
+    """
+
+    logs: Floats
+    gains: Floats
+
+
 def choices(
     model: LlamaForCausalLM, vocabulary: Vocabulary, people: Sequence[TokenSequence], context: int
-) -> list[Floats]:
-    """Log-probability of every item of each history, float64 [items of the history].
+) -> list[Choices]:
+    """What is said of every item of each history.
 
     Histories are read in windows of at most ``context`` items, each with the prefix and the item before it, as a
     training reads them.
@@ -34,14 +49,14 @@ def choices(
     windows = [(place, window) for place, person in enumerate(people) for window in _windows(person, context)]
     found: dict[int, Floats] = {}
     for rows, tokens in _padded([np.concatenate(parts) for _, parts in windows]):
-        logs = _token_log_probabilities(model, vocabulary, tokens)
-        for row, values in zip(rows.tolist(), logs, strict=True):
+        for row, values in zip(rows.tolist(), _tokens_said(model, vocabulary, tokens), strict=True):
             before, items = windows[row][1]
             found[row] = values[len(before) - 1 : len(before) - 1 + len(items)]
-    parts: list[list[Floats]] = [[] for _ in people]
+    parts: list[list[Floats]] = [[np.zeros((0, 2))] for _ in people]
     for row, (place, _) in enumerate(windows):
         parts[place].append(found[row])
-    return [np.concatenate([np.zeros(0), *each]) for each in parts]
+    whole = [np.concatenate(each) for each in parts]
+    return [Choices(each[:, 0], gains(each[:, 1].astype(np.int64))) for each in whole]
 
 
 def likelihoods(
@@ -49,7 +64,7 @@ def likelihoods(
 ) -> Floats:
     """Mean log-probability per item of whole histories, float64 [histories]; 0 for one without an item."""
     found = choices(model, vocabulary, people, context)
-    return np.array([each.sum() / max(1, len(each)) for each in found])
+    return np.array([each.logs.sum() / max(1, len(each.logs)) for each in found])
 
 
 def after(
@@ -90,10 +105,13 @@ def _last(model: LlamaForCausalLM, vocabulary: Vocabulary, tokens: Tensor, place
 
 
 @torch.no_grad()
-def _token_log_probabilities(model: LlamaForCausalLM, vocabulary: Vocabulary, tokens: Tensor) -> Floats:
-    """Of every token after the first, [rows, length - 1]; one that is no item counts as the first item."""
+def _tokens_said(model: LlamaForCausalLM, vocabulary: Vocabulary, tokens: Tensor) -> Floats:
+    """Log-probability and rank of every token after the first, [rows, length - 1, 2]; one that is no item counts as
+    the first item."""
     hidden = model.model(input_ids=tokens[:, :-1], use_cache=False).last_hidden_state
     head = model.lm_head.weight[vocabulary.first_item : vocabulary.first_spare]
     logs = functional.log_softmax(hidden @ head.T, dim=-1)
     targets = (tokens[:, 1:] - vocabulary.first_item).clamp(min=0)
-    return np.asarray(torch.gather(logs, 2, targets[:, :, None])[:, :, 0].double().numpy())
+    own = torch.gather(logs, 2, targets[:, :, None])
+    ahead = (logs > own).sum(dim=2)
+    return np.stack([own[:, :, 0].double().numpy(), ahead.double().numpy()], axis=2)

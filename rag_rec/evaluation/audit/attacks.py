@@ -22,7 +22,7 @@ from rag_rec.evaluation.membership import Attack, Floats, Mask
 LOWEST: Final = 0.2
 """Share of a person's choices that Min-K looks at: those that were least expected."""
 FALSE_ALARMS: Final = 0.01
-LIKELIHOOD, CALIBRATED, MIN_K, RMIA = "likelihood", "calibrated", "min-k", "rmia"
+LIKELIHOOD, CALIBRATED, MIN_K, LISTS, RMIA = "likelihood", "calibrated", "min-k", "lists", "rmia"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,19 @@ class Reading:
     Attributes:
         likelihood: mean log-probability of each person's choices in nats, float64 [people].
         lowest: the same of the least expected of them, see :func:`lowest_mean`, float64 [people].
+        listed: mean NDCG@10 of each person's choices in the lists of the likeliest items, float64 [people].
     """
 
     likelihood: Floats
     lowest: Floats
+    listed: Floats
+
+    @classmethod
+    def of(cls, logs: Sequence[Floats], gains: Sequence[Floats]) -> Reading:
+        """Of the log-probability and of the NDCG@10 of every choice, float64 [choices] of each person."""
+        means = (np.array([each.mean() for each in values]) for values in (logs, gains))
+        likelihood, listed = means
+        return cls(likelihood, lowest_mean(logs), listed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +96,18 @@ def scores(reading: Reading, references: References) -> Mapping[str, Floats]:
 
     ``likelihood`` and ``calibrated`` are those of :mod:`rag_rec.evaluation.membership`. ``min-k`` looks at the least
     expected choices only (Shi et al., "Detecting Pretraining Data from Large Language Models", ICLR 2024, arXiv
-    2310.16789). ``rmia`` is the ratio of the likelihood to that under references that did not see the person, in
-    RMIA's offline form with a = 1 (Zarifzadeh, Liu and Shokri, ICML 2024, arXiv 2312.03262, appendix B.2.2): the
-    constant that a smaller a adds is far above the probability of one item among thousands, and would leave the
-    likelihood alone. The population that its authors compare the ratio with orders people as the ratio itself does.
+    2310.16789). ``lists`` sees no probability, only the ten items that would be recommended at each place of a history:
+    how high the person's next choice stands in them. ``rmia`` is the ratio of the likelihood to that under references
+    that did not see the person, in RMIA's offline form with a = 1 (Zarifzadeh, Liu and Shokri, ICML 2024, arXiv
+    2312.03262, appendix B.2.2): the constant that a smaller a adds is far above the probability of one item among
+    thousands, and would leave the likelihood alone. The population that its authors compare the ratio with orders
+    people as the ratio itself does.
     """
     return {
         LIKELIHOOD: reading.likelihood,
         CALIBRATED: reading.likelihood - references.untrained,
         MIN_K: reading.lowest,
+        LISTS: reading.listed,
         RMIA: reading.likelihood - np.log(references.unseen()),
     }
 

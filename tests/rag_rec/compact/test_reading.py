@@ -34,18 +34,21 @@ def said(tokens: Sequence[int]) -> npt.NDArray[np.float64]:
 
 def test_every_choice_is_read_after_the_prefix_and_what_its_window_holds() -> None:
     found = choices(a_base(), VOCABULARY, PEOPLE, CONTEXT)
-    assert [len(each) for each in found] == [1, 9, 0, 4]
-    for each, logs in zip(PEOPLE, found, strict=True):
+    assert [len(each.logs) for each in found] == [len(each.gains) for each in found] == [1, 9, 0, 4]
+    for each, read in zip(PEOPLE, found, strict=True):
         for place, token in enumerate(each.items.tolist()):
             start = max(0, place // CONTEXT * CONTEXT - 1)
-            expected = said([*each.prefix, *each.items[start:place]])[token - VOCABULARY.first_item]
-            assert logs[place] == pytest.approx(expected, abs=1e-5)
+            expected = said([*each.prefix, *each.items[start:place]])
+            own = expected[token - VOCABULARY.first_item]
+            assert read.logs[place] == pytest.approx(own, abs=1e-5)
+            rank = int((expected > own + 1e-9).sum())
+            assert read.gains[place] == pytest.approx(1.0 / np.log2(rank + 2.0) if rank < 10 else 0.0)
 
 
 def test_likelihood_is_the_mean_of_a_persons_choices() -> None:
     means = likelihoods(a_base(), VOCABULARY, PEOPLE, CONTEXT)
     found = choices(a_base(), VOCABULARY, PEOPLE, CONTEXT)
-    assert means.tolist() == pytest.approx([found[0].mean(), found[1].mean(), 0.0, found[3].mean()])
+    assert means.tolist() == pytest.approx([found[0].logs.mean(), found[1].logs.mean(), 0.0, found[3].logs.mean()])
 
 
 def test_what_comes_next_follows_the_newest_items() -> None:

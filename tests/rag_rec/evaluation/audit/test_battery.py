@@ -31,7 +31,7 @@ def view(seed: int, remembers: float = 0.0, moved: float = 0.0) -> View:
     drift = {name: moved * draws.normal(size=said.shape) for name, said in SAID.items()}
     asked = {name: logs(said + noise[name] + drift[name]) for name, said in SAID.items()}
     states = {name: each + 0.1 * draws.normal(size=each.shape) for name, each in STATES.items()}
-    return View(Reading(likely, likely - 1.0), asked, states)
+    return View(Reading(likely, likely - 1.0, np.exp(likely)), asked, states)
 
 
 @pytest.fixture(scope="module")
