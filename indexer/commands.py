@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-import indexer.audit_commands  # noqa: F401 - a command of `rag-rec audit`
+import indexer.audit_commands
+import indexer.fairness_commands  # noqa: F401 - a command of `rag-rec audit`
 from indexer.adapter_commands import app as adapter_app
 from indexer.compact_commands import app as compact_app
 from indexer.datasets import DATASETS, fetch

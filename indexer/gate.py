@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from rag_rec.candidates.model import CandidateModel
 from rag_rec.candidates.query import CandidateList, Query
@@ -38,6 +39,8 @@ LEAST_USERS: Final = 50
 MOST_USERS: Final = 2 * ASKED
 """So many are asked at most: a model whose adapter leaves out everybody's newest choice, or none, has no fewer."""
 BATCH: Final = 64
+EVERY: Final = 10**6
+"""More candidates than there are, where no LLM bounds them."""
 UNHEALTHY: Final = frozenset({Reason.LOW_LABEL_MASS, Reason.MISSING_LABELS, Reason.NOT_A_NUMBER})
 """Failures of one answer; any other means that the LLM cannot be asked."""
 
@@ -77,11 +80,26 @@ class Question:
         return Query(rest, live.met(self.history), None, None, self.user, int(rest["time"][-1]))
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was said to the people asked.
+
+    Attributes:
+        questions: one for each person.
+        items: item numbers of the candidates, int64 [people, n]; -1 where there is none.
+        trials: what the candidate model and the LLM say of them.
+    """
+
+    questions: Sequence[Question]
+    items: npt.NDArray[np.int64]
+    trials: Trials
+
+
 class GateMeasurement:
-    """Measures one generator on the live state."""
+    """Measures one generator on the live state; None stands for the candidates' own order alone."""
 
     def __init__(
-        self, live: ServingState, store: Store, settings: Settings, model: LanguageModel, progress: Progress
+        self, live: ServingState, store: Store, settings: Settings, model: LanguageModel | None, progress: Progress
     ) -> None:
         self._live = live
         self._store = store
@@ -97,41 +115,48 @@ class GateMeasurement:
             NotReady: too few people have enough positives.
             GeneratorFailure: the LLM cannot be asked.
         """
+        return fit_gate(self.ask(sample).trials, self._settings.seed, digest, adapter)
+
+    def ask(self, sample: Sample) -> Asked:
+        """Ask both about the sample.
+
+        Raises:
+            NotReady: too few people have enough positives.
+            GeneratorFailure: the LLM cannot be asked.
+        """
         questions = self._questions(sample)
         if len(questions) < LEAST_USERS:
             raise NotReady(
                 f"Only {len(questions)} people can be asked, {LEAST_USERS} are needed to tell whether the LLM helps: "
                 "wait for more interactions, or train with a larger held-out share."
             )
-        trials = self._trials(questions, self._candidate_model(questions))
-        return fit_gate(trials, self._settings.seed, digest, adapter)
+        return self._asked(questions, self._candidate_model(questions))
 
-    def _trials(self, questions: list[Question], candidates: CandidateModel) -> Trials:
+    def _asked(self, questions: list[Question], candidates: CandidateModel) -> Asked:
         """What both say to every question; -inf where there is no candidate."""
         self._progress.stage("gate", len(questions))
-        width = min(self._settings.candidates, self._model.most_candidates)
+        width = min(self._settings.candidates, self._model.most_candidates if self._model else EVERY)
         scores = np.full((len(questions), width), -np.inf)
         opinions, answers = scores.copy(), np.full(len(questions), -1)
+        items = np.full((len(questions), width), -1)
         for start in range(0, len(questions), BATCH):
             batch = questions[start : start + BATCH]
             found = [candidates.candidates(question.query(self._live), width) for question in batch]
-            prompts = [self._prompt(question, each) for question, each in zip(batch, found, strict=True)]
-            for row, (question, each, opinion) in enumerate(zip(batch, found, self._ask(prompts), strict=True), start):
-                scores[row, : len(each)] = each.scores
+            said = self._said(batch, found)
+            for row, (question, each, opinion) in enumerate(zip(batch, found, said, strict=True), start):
+                scores[row, : len(each)], items[row, : len(each)] = each.scores, each.items
                 opinions[row, : len(each)] = each.scores if opinion is None else opinion
                 place = np.flatnonzero(each.items == question.answer)
                 answers[row] = place[0] if len(place) else -1
             self._progress.advance(len(batch))
-        return Trials(scores, opinions, answers)
+        return Asked(questions, items, Trials(scores, opinions, answers))
 
-    def _ask(self, prompts: Sequence[Prompt]) -> list[Floats | None]:
-        """The LLM's log-probabilities for each prompt; None where its answer cannot be relied on."""
-        try:
-            return [ranking.log_probabilities for ranking in self._model.rank_many(prompts)]
-        except GeneratorFailure as failure:
-            if failure.reason not in UNHEALTHY:
-                raise
-            return [None] if len(prompts) == 1 else [self._ask([prompt])[0] for prompt in prompts]
+    def _said(self, questions: Sequence[Question], found: Sequence[CandidateList]) -> list[Floats | None]:
+        """The LLM's log-probabilities of the candidates of each question; None where there is no answer, or no LLM."""
+        if self._model is None:
+            return [None] * len(questions)
+        model = self._model
+        return _ask(model, [self._prompt(model, *each) for each in zip(questions, found, strict=True)])
 
     def _questions(self, sample: Sample) -> list[Question]:
         asked = []
@@ -163,14 +188,24 @@ class GateMeasurement:
         statistics = Statistics.build(known.items(), count, dense=dense)
         return CandidateModel(statistics, live.items.vectors, None, None, live.reranker)
 
-    def _prompt(self, question: Question, found: CandidateList) -> Prompt:
+    def _prompt(self, model: LanguageModel, question: Question, found: CandidateList) -> Prompt:
         """The prompt that the service would write, had the newest positive not happened yet."""
         history, vectors = self._live.people.recall(question.user)
         before = np.isin(history["interaction"], question.history["interaction"])
         context = Context(question.person, question.user, history[before], question.positives, vectors[before])
-        strategy, cost = RecommendationRequest(question.person.id).strategy, self._model.evidence_cost
+        strategy, cost = RecommendationRequest(question.person.id).strategy, model.evidence_cost
         chosen = self._writer.choose(context, found, strategy, cost)
-        return self._writer.write(context, found, chosen, self._model.most_candidates)
+        return self._writer.write(context, found, chosen, model.most_candidates)
+
+
+def _ask(model: LanguageModel, prompts: Sequence[Prompt]) -> list[Floats | None]:
+    """The LLM's log-probabilities for each prompt; None where its answer cannot be relied on."""
+    try:
+        return [ranking.log_probabilities for ranking in model.rank_many(prompts)]
+    except GeneratorFailure as failure:
+        if failure.reason not in UNHEALTHY:
+            raise
+        return [None] if len(prompts) == 1 else [_ask(model, [prompt])[0] for prompt in prompts]
 
 
 def _hide_newest(person: User, user: int, history: History, positives: History) -> Question:

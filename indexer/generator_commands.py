@@ -63,12 +63,12 @@ def measure(settings: Settings, store: Store, progress: Progress, embedder: Embe
     with closing(open_generator(settings, target)) as model:
         model.backend.use_adapter(target.adapter)
         measurement = GateMeasurement(live, store, settings, model, progress)
-        measured = measurement.run(_sample(settings, target, store), target.digest, target.adapter_digest)
+        measured = measurement.run(sample_of(settings, target, store), target.digest, target.adapter_digest)
     measured.save(gate_path(settings.gates, target.digest, target.adapter_digest))
     return measured
 
 
-def _sample(settings: Settings, target: GeneratorSpec, store: Store) -> Sample:
+def sample_of(settings: Settings, target: GeneratorSpec, store: Store) -> Sample:
     """The people whose newest item the adapter was not trained on; everybody where there is no adapter."""
     if target.adapter is None:
         return Sample()

@@ -28,6 +28,7 @@ REFUSING = (
     "adapter retrain",
     "adapter unlearn",
     "audit adapter",
+    "audit fairness",
     "audit list",
     "backup FILE",
     "compact activate none",
