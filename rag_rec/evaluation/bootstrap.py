@@ -41,6 +41,7 @@ def interval_of(  # noqa: PLR0913 - what is resampled, and how
     resamples: int = RESAMPLES,
     *,
     paired: bool = False,
+    centred: bool = False,
 ) -> tuple[float, float]:
     """Bounds of the percentile bootstrap interval of a statistic of one or more samples.
 
@@ -51,6 +52,9 @@ def interval_of(  # noqa: PLR0913 - what is resampled, and how
         level: the share of intervals that are to cover the statistic.
         resamples: how often each sample is drawn from with replacement.
         paired: draw the same users from every sample; without it, from each apart.
+        centred: move the bounds by the bias of the resampling. A sample in which users occur twice has fewer different
+            ones, so that a share of the items that anybody is shown, or the evenness over items, is another on the
+            mean, by more than it varies; and so is the greatest of several differences.
     """
     if min(map(len, samples)) < 2:  # SciPy refuses what has no spread
         value = float(statistic(*samples, axis=-1))
@@ -67,5 +71,6 @@ def interval_of(  # noqa: PLR0913 - what is resampled, and how
         confidence_level=level,
         method="percentile",
         rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return float(found.low), float(found.high)
+    )
+    bias = float(found.bootstrap_distribution.mean() - statistic(*samples, axis=-1)) if centred else 0.0
+    return float(found.confidence_interval.low) - bias, float(found.confidence_interval.high) - bias

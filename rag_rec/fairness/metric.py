@@ -50,7 +50,7 @@ class Measured:
 
     Attributes:
         value: of the lists.
-        interval: a 95 % bootstrap interval over people.
+        interval: a 95 % bootstrap interval over people, less the bias of drawing some of them twice.
         fair: what it is where nobody is favoured.
         span: the least and the greatest that it can be.
         random: of lists of items drawn at random: a figure may be far from fair for want of people alone.
@@ -80,8 +80,16 @@ def measured(metric: Metric, served: Served, popularity: Counts, seed: int) -> M
         seed: of the interval and of the lists drawn at random.
     """
     drawn, best = _random(served, seed), _popular(served, popularity)
-    found = interval_of(partial(_each, metric, served), [_people(served)], seed)
-    return Measured(metric.of(served), found, metric.fair, metric.span, metric.of(drawn), metric.of(best))
+    low, high = interval_of(partial(_each, metric, served), [_people(served)], seed, centred=True)
+    least, greatest = metric.span
+    return Measured(
+        metric.of(served),
+        (max(low, least), min(high, greatest)),
+        metric.fair,
+        metric.span,
+        metric.of(drawn),
+        metric.of(best),
+    )
 
 
 def change(metric: Metric, before: Served, after: Served, seed: int) -> tuple[float, tuple[float, float]]:
@@ -95,7 +103,7 @@ def change(metric: Metric, before: Served, after: Served, seed: int) -> tuple[fl
         return np.abs(new - metric.fair) - np.abs(old - metric.fair)
 
     rows = _people(before)
-    return float(statistic(rows)), interval_of(statistic, [rows], seed)
+    return float(statistic(rows)), interval_of(statistic, [rows], seed, centred=True)
 
 
 def _people(served: Served) -> Floats:

@@ -56,6 +56,23 @@ def test_pairs_that_move_together_have_a_narrower_difference() -> None:
     assert together[1] - together[0] < 0.2 * (apart[1] - apart[0])
 
 
+def test_a_centred_interval_covers_what_twice_drawn_users_change() -> None:
+    """How many of a hundred items eighty users are shown, one each: the mean is known."""
+    draws, expected = np.random.default_rng(6), 1.0 - 0.99**80
+
+    def share(users: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64]:
+        shown = np.sort(np.moveaxis(users, axis, -1), axis=-1)
+        return np.asarray((1 + (np.diff(shown, axis=-1) > 0).sum(axis=-1)) / 100)
+
+    samples = [draws.integers(0, 100, 80).astype(np.float64) for _ in range(200)]
+    covered = {}
+    for centred in (True, False):
+        bounds = [interval_of(share, [each], seed, resamples=200, centred=centred) for seed, each in enumerate(samples)]
+        covered[centred] = np.mean([low <= expected <= high for low, high in bounds])
+    assert covered[True] > 0.9
+    assert covered[False] < 0.05
+
+
 def test_there_is_one_bootstrap() -> None:
     root = Path(__file__).parents[3]
     others = [

@@ -89,6 +89,7 @@ def test_a_figure_lies_within_its_span_and_its_interval_about_it(metric: Metric)
     for value in (found.value, found.fair, found.random, found.popular, *found.interval):
         assert least <= value <= greatest
     assert found.interval[0] < found.interval[1]
+    assert found.interval[0] <= found.value <= found.interval[1]
     assert found.gap == abs(found.value - found.fair)
 
 
