@@ -60,7 +60,10 @@ def report(settings: Settings, store: Store, progress: Progress, names: list[str
         GeneratorFailure: the LLM cannot be asked.
     """
     from indexer.fairness import FairnessReport  # noqa: PLC0415 - imports torch
+    from rag_rec.fairness.named import require_name  # noqa: PLC0415 - imports torch
 
+    for name in names:
+        require_name(name)  # before anything that takes long
     embedder = open_embedder(settings.embedding_model, settings.embedding_threads)
     progress.stage("load the index", 0)
     live = ServingState.load(Generations(settings.generations).current(), store, settings, embedder)

@@ -27,7 +27,7 @@ from rag_rec.fairness.metric import Metric
 from rag_rec.fairness.parity import AccuracyGap, CalibrationGap, ExposureGap
 
 Values = Sequence[AttributeValue | None]
-ACTIVITY: Final = "activity"
+ACTIVITY, EXPOSURE = "activity", "exposure"
 MOST_VALUES: Final = 6
 """Numbers with more different values than this are put into quarters."""
 
@@ -57,17 +57,30 @@ def named(name: str, world: World) -> Metric:
     Raises:
         InvalidInput: there is no such figure or attribute, or its groups cannot be compared.
     """
+    require_name(name)
     if name in _ITEM_SIDE:
         return _ITEM_SIDE[name](world)
+    what, kind, *rest = name.split(":")
+    if what == EXPOSURE:
+        return _unfairness(name, _of_items(kind, world), world)
+    items = _of_items(rest[0], world) if rest else bands(world.popularity)
+    return _PEOPLE_SIDE[kind](name, _of_people(what, world), items, world)
+
+
+def require_name(name: str) -> None:
+    """Refuse what is no name of a figure, whatever attributes there are.
+
+    Raises:
+        InvalidInput: it is none.
+    """
     what, *rest = name.split(":")
-    if what == "exposure" and len(rest) == 1:
-        return _unfairness(name, _of_items(rest[0], world), world)
-    if rest and rest[0] in _PEOPLE_SIDE and len(rest) <= (2 if rest[0] in _BY_ITEMS else 1):
-        items = _of_items(rest[1], world) if rest[1:] else bands(world.popularity)
-        return _PEOPLE_SIDE[rest[0]](name, _of_people(what, world), items, world)
+    most = {EXPOSURE: 1}.get(what, 2 if rest and rest[0] in _BY_ITEMS else 1)
+    known = what == EXPOSURE or (rest and rest[0] in _PEOPLE_SIDE)
+    if name in _ITEM_SIDE or (known and 1 <= len(rest) <= most):
+        return
     people = ", ".join(f"ATTRIBUTE:{kind}" for kind in _PEOPLE_SIDE)
     raise InvalidInput(
-        f"There is no figure of fairness named {name!r}: choose from {', '.join(_ITEM_SIDE)}, exposure:ATTRIBUTE, "
+        f"There is no figure of fairness named {name!r}: choose from {', '.join(_ITEM_SIDE)}, {EXPOSURE}:ATTRIBUTE, "
         f"{people}."
     )
 

@@ -112,4 +112,5 @@ def test_the_command_prints_every_figure_of_every_order(tmp_path: Path, monkeypa
     assert list(run()["figures"]) == ["popularity", "gini", "activity:ndcg"]
     found = run("--metric", "mgu", "--metric", "coverage", "--k", "3")
     assert (list(found["figures"]), found["length"], found["served"]) == (["mgu", "coverage"], 3, "candidates")
+    monkeypatch.setattr(indexer.fairness_commands, "open_embedder", None)  # a wrong name is refused at once
     assert "choose from popularity" in run("--metric", "beauty", code=1)["error"]["message"]
