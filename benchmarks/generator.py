@@ -29,11 +29,11 @@ from rag_rec.compact.base import BaseSettings
 from rag_rec.compact.training import AdapterSettings
 from rag_rec.evaluation import bootstrap
 from rag_rec.events.history import History
-from rag_rec.fairness.exposure import Gini, GroupUnfairness, Share, reference
+from rag_rec.fairness.exposure import Gini, GroupUnfairness, Share
 from rag_rec.fairness.groups import Groups, activity, bands, head
 from rag_rec.fairness.metric import Metric
 from rag_rec.fairness.parity import AccuracyGap
-from rag_rec.fairness.served import Served
+from rag_rec.fairness.served import Served, shares
 from rag_rec.recommend.fusion import Gate, Trials, fit_gate, gain_of
 
 N: Final = 50
@@ -168,7 +168,7 @@ def _fairness(run: Run, test: Asked, order: Numbers) -> Row:
         *_unfairness(bands(popularity), {"choices": served.chosen, "histories": histories}),
     ]
     metrics += [AccuracyGap(f"ndcg gap by {name}", each) for name, each in _people(run, known, users).items()]
-    share = Share("head share", head(popularity), float(reference(served.chosen, head(popularity))[0]))
+    share = Share("head share", head(popularity), float(shares(served.chosen, head(popularity))[0]))
     row: Row = {"head share of choices": round(share.fair, 4)}
     return row | {each.name: round(each.of(served), 4) for each in (share, *metrics)}
 
@@ -176,9 +176,9 @@ def _fairness(run: Run, test: Asked, order: Numbers) -> Row:
 def _unfairness(parts: Groups, references: dict[str, Numbers]) -> Iterator[Metric]:
     """MGU and DGU against the shares of each reference, whose item numbers stand once for each choice."""
     for name, chosen in references.items():
-        shares = reference(chosen, parts)
-        yield GroupUnfairness(f"mgu {name}", parts, shares)
-        yield GroupUnfairness(f"dgu {name}", parts, shares, spread=True)
+        reference = shares(chosen, parts)
+        yield GroupUnfairness(f"mgu {name}", parts, reference)
+        yield GroupUnfairness(f"dgu {name}", parts, reference, spread=True)
 
 
 def _people(run: Run, known: list[History], users: Numbers) -> dict[str, Groups]:

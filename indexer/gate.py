@@ -39,8 +39,6 @@ LEAST_USERS: Final = 50
 MOST_USERS: Final = 2 * ASKED
 """So many are asked at most: a model whose adapter leaves out everybody's newest choice, or none, has no fewer."""
 BATCH: Final = 64
-EVERY: Final = 10**6
-"""More candidates than there are, where no LLM bounds them."""
 UNHEALTHY: Final = frozenset({Reason.LOW_LABEL_MASS, Reason.MISSING_LABELS, Reason.NOT_A_NUMBER})
 """Failures of one answer; any other means that the LLM cannot be asked."""
 
@@ -135,7 +133,9 @@ class GateMeasurement:
     def _asked(self, questions: list[Question], candidates: CandidateModel) -> Asked:
         """What both say to every question; -inf where there is no candidate."""
         self._progress.stage("gate", len(questions))
-        width = min(self._settings.candidates, self._model.most_candidates if self._model else EVERY)
+        width = self._settings.candidates
+        if self._model is not None:
+            width = min(width, self._model.most_candidates)
         scores = np.full((len(questions), width), -np.inf)
         opinions, answers = scores.copy(), np.full(len(questions), -1)
         items = np.full((len(questions), width), -1)

@@ -75,14 +75,14 @@ class Influence:
             if set(waiting(builder.compact, builder.store)) != set(requests):  # their receipts would not say so
                 raise Busy("A person was forgotten meanwhile: run the same command again.")
             publisher, people = builder.publisher(place), remainder.learned()
-            sums = remainder.sums(publisher, told)
-            rest = sums.total(REST, remainder.deltas(), people, remainder.samples(people))
+            sums, samples = remainder.sums(publisher, told), remainder.samples(people)
+            rest = sums.total(REST, remainder.deltas(), people, samples)
             step, measured = Step.at(remainder, rest, self.damping, told).tried(len(requests), self.name)
             if measured.problem:
                 raise InvalidInput(f"The removal is refused, and nothing has changed: {measured.problem}; {RETRAIN}.")
             told.stage("remove", PRODUCTS)
             deltas = step.without(step.rest, step.windows)
-            total = sums.total(KEPT, deltas, people, remainder.samples(people))
+            total = sums.total(KEPT, deltas, people, samples)
             stop = Stop.summed(total, step.windows)
             digest = remainder.replace(publisher, deltas, stop, dict.fromkeys(requests, measured))
             sums.clear()

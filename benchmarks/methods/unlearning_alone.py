@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -20,10 +20,8 @@ from benchmarks.methods.unlearning_newton import WEIGHED, Start
 from benchmarks.methods.unlearning_series import Watched, Way, timed
 from rag_rec.compact.stop import Stop
 from rag_rec.evaluation.audit.attacks import FALSE_ALARMS
+from rag_rec.evaluation.audit.battery import MOST_ASKED
 from rag_rec.evaluation.bootstrap import interval
-
-MOST_ASKED: Final = 400
-"""People of a group whose next item is asked for, of each adapter."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rag_rec.fairness.groups import NONE, Counts, Groups, Numbers
+from rag_rec.fairness.groups import NONE, Counts, Groups
 from rag_rec.fairness.served import NO_ITEM, Floats, Served, shares
 from rag_rec.fairness.soft import places
 
@@ -180,11 +180,6 @@ def gini(exposure: Counts) -> float:
         return 0.0
     places = np.arange(1, len(ascending) + 1)
     return float((2 * places - len(ascending) - 1) @ ascending / (len(ascending) * total))
-
-
-def reference(chosen: Numbers, groups: Groups) -> Floats:
-    """The share of each group among what people chose, float64 [groups]; ``chosen`` are item numbers, once a choice."""
-    return shares(chosen, groups)
 
 
 def _apart(away: Floats, spread: bool) -> float:

@@ -100,9 +100,8 @@ def bands(popularity: Counts, groups: int = BANDS) -> Groups:
     return Groups(tuple(f"band {number + 1} of {groups}" for number in range(groups)), of)
 
 
-def activity(lengths: Counts, groups: int = ACTIVITIES) -> Groups:
-    """Groups of equally many people by the length of their history, the shortest first."""
-    of = np.argsort(np.argsort(lengths, kind="stable"), kind="stable") * groups // max(1, len(lengths))
-    return Groups(
-        tuple(f"quarter {number + 1}" if groups == 4 else f"part {number + 1}" for number in range(groups)), of
-    )
+def activity(lengths: Counts) -> Groups:
+    """Four groups of equally many people by the length of their history, the shortest first."""
+    names = tuple(f"quarter {number + 1}" for number in range(ACTIVITIES))
+    of = np.argsort(np.argsort(lengths, kind="stable"), kind="stable") * ACTIVITIES // max(1, len(lengths))
+    return Groups(names, of)

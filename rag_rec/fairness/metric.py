@@ -26,7 +26,7 @@ class Metric(Protocol):
 
     @property
     def fair(self) -> float:
-        """What the figure is where nobody is favoured; the further from it, the less fair."""
+        """The value of lists that favour no group; the further a figure is from it, the less fair it is."""
 
     @property
     def span(self) -> tuple[float, float]:
@@ -51,7 +51,7 @@ class Measured:
     Attributes:
         value: of the lists.
         interval: a 95 % bootstrap interval over people, less the bias of drawing some of them twice.
-        fair: what it is where nobody is favoured.
+        fair: the value of lists that favour no group.
         span: the least and the greatest that it can be.
         random: of lists of items drawn at random: a figure may be far from fair for want of people alone.
         popular: of the most popular items shown to everybody.

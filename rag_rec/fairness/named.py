@@ -21,10 +21,11 @@ import numpy as np
 
 from rag_rec.domain import AttributeValue
 from rag_rec.errors import InvalidInput
-from rag_rec.fairness.exposure import Coverage, Gini, GroupUnfairness, MeanPopularity, Share, TailShare, reference
+from rag_rec.fairness.exposure import Coverage, Gini, GroupUnfairness, MeanPopularity, Share, TailShare
 from rag_rec.fairness.groups import NONE, Counts, Groups, Numbers, activity, bands, head
 from rag_rec.fairness.metric import Metric
 from rag_rec.fairness.parity import AccuracyGap, CalibrationGap, ExposureGap
+from rag_rec.fairness.served import shares
 
 Values = Sequence[AttributeValue | None]
 ACTIVITY, EXPOSURE = "activity", "exposure"
@@ -140,7 +141,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _unfairness(name: str, groups: Groups, world: World, *, spread: bool = False, next_ones: bool = False) -> Metric:
     chosen = world.chosen if next_ones else np.concatenate([np.zeros(0, dtype=np.int64), *world.histories])
-    return GroupUnfairness(name, groups, reference(chosen, groups), spread)
+    return GroupUnfairness(name, groups, shares(chosen, groups), spread)
 
 
 def _by_bands(name: str, *, spread: bool = False, next_ones: bool = False) -> Callable[[World], Metric]:
@@ -149,16 +150,16 @@ def _by_bands(name: str, *, spread: bool = False, next_ones: bool = False) -> Ca
 
 def _share(world: World) -> Metric:
     groups = head(world.popularity)
-    return Share("popularity", groups, float(reference(world.chosen, groups)[0]))
+    return Share("popularity", groups, float(shares(world.chosen, groups)[0]))
 
 
 def _tail(world: World) -> Metric:
     groups = head(world.popularity)
-    return TailShare(groups, float(reference(world.chosen, groups)[1]))
+    return TailShare(groups, float(shares(world.chosen, groups)[1]))
 
 
 def _calibration(name: str, people: Groups, items: Groups, world: World) -> Metric:
-    histories = np.stack([reference(history, items) for history in world.histories])
+    histories = np.stack([shares(history, items) for history in world.histories])
     return CalibrationGap(name, people, items, histories)
 
 

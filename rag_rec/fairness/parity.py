@@ -1,7 +1,7 @@
 """The side of the people: whether groups of them are served equally well, and shown the same.
 
-With more than two groups a gap is that between the best and the worst. Where a group has nobody among the lists it is
-left out of the comparison.
+With more than two groups a gap is that between the best and the worst. A group without a person among the lists is left
+out of the comparison.
 """
 
 from __future__ import annotations

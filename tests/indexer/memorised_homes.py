@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,12 @@ def memorised_home(folder: Path, how: CompactSettings = BY_HEART, **changes: obj
     build(settings)
     build_compact(settings, how)
     return settings
+
+
+def copied(made: Settings, home: Path) -> Settings:
+    """The same system in a folder of its own, as it is."""
+    shutil.copytree(made.home, home)
+    return made.model_copy(update={"home": home})
 
 
 def interactions() -> list[Interaction]:

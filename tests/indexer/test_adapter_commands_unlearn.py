@@ -38,7 +38,10 @@ def state_of(settings: Settings, request: str) -> ForgetState:
     return record.state
 
 
-@pytest.mark.parametrize("policy", ["deadline", "strict"])
+POLICIES = pytest.mark.parametrize("policy", ["deadline", "strict"])
+
+
+@POLICIES
 def test_each_method_completes_the_requests_within_its_budget(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, policy: str
 ) -> None:
@@ -61,7 +64,11 @@ def test_each_method_completes_the_requests_within_its_budget(
     assert [each["suppressed"] for each in run("list")["adapters"]] == [0]
 
 
-def test_a_method_that_is_asked_for_takes_the_place_of_the_default(settings: Settings) -> None:
+@POLICIES
+def test_a_method_that_is_asked_for_takes_the_place_of_the_default(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    monkeypatch.setenv("RAGREC_ADAPTER_POLICY", policy)
     request = forget_in(settings, "user-2").request_id
     done = run("unlearn", "--method", "retrain", "--device", "cpu")
     assert (done["removal"], done["exact"], done["settled"]) == ("retrain", True, 1)
@@ -96,7 +103,11 @@ def test_a_reserve_is_kept_by_a_later_training(settings: Settings) -> None:
     assert run("retrain", "--reserve", "0.25", "--device", "cpu")["users"] == 85
 
 
-def test_shards_complete_the_requests_and_say_that_they_are_exact(settings: Settings) -> None:
+@POLICIES
+def test_shards_complete_the_requests_and_say_that_they_are_exact(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    monkeypatch.setenv("RAGREC_ADAPTER_POLICY", policy)
     error = run("retrain", "--reserve", "0", "--shards", "2", "--device", "cpu", code=1)["error"]
     assert (error["code"], "--reserve 0.05" in error["message"]) == ("invalid_input", True)
     request = forget_in(settings, "user-2").request_id

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -24,7 +23,7 @@ from rag_rec.progress.protocol import SILENT, Progress
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore
 from tests.indexer.compact_homes import StopAfter, Stopped, trained
-from tests.indexer.memorised_homes import BY_HEART, builder_of, memorised_home
+from tests.indexer.memorised_homes import BY_HEART, builder_of, copied, memorised_home
 from tests.rag_rec.forgetting.asking import forget_in
 
 EPOCHS = 4
@@ -37,8 +36,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture
 def settings(made: Settings, tmp_path: Path) -> Settings:
-    shutil.copytree(made.home, tmp_path / "home")
-    return made.model_copy(update={"home": tmp_path / "home"})
+    return copied(made, tmp_path / "home")
 
 
 @pytest.fixture
@@ -72,14 +70,13 @@ def equal(one: Deltas, other: Deltas) -> bool:
 
 
 def test_a_training_goes_on_after_the_last_epoch_that_it_finished(
-    settings: Settings, store: SqlStore, publisher: Publisher, epochs: list[int], tmp_path: Path
+    settings: Settings, store: SqlStore, publisher: Publisher, epochs: list[int]
 ) -> None:
     with pytest.raises(Stopped):
         run(settings, store, publisher, StopAfter("training", 60))
     epochs.clear()
     found = run(settings, store, publisher)
     assert epochs == [2, 3]  # the third had begun
-    shutil.copytree(settings.home, tmp_path / "again")
     publisher.adapters.discard_training()
     assert equal(run(settings, store, publisher), found)
 

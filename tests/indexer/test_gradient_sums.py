@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -26,7 +25,7 @@ from rag_rec.progress.protocol import SILENT, Progress
 from rag_rec.settings import Settings
 from rag_rec.store import SqlStore
 from tests.indexer.compact_homes import StopAfter, Stopped
-from tests.indexer.memorised_homes import builder_of, memorised_home
+from tests.indexer.memorised_homes import builder_of, copied, memorised_home
 from tests.rag_rec.forgetting.asking import forget_in
 
 STAGE = "a sum"
@@ -40,8 +39,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture
 def settings(made: Settings, tmp_path: Path) -> Settings:
-    shutil.copytree(made.home, tmp_path / "home")
-    return made.model_copy(update={"home": tmp_path / "home"})
+    return copied(made, tmp_path / "home")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -38,7 +37,7 @@ from rag_rec.store.records import Selection
 from tests.homes import ITEMS
 from tests.indexer.compact_homes import Stopped, build_compact, retrain, trained
 from tests.indexer.crashes import crash_at_lineage, crash_at_use
-from tests.indexer.memorised_homes import BY_HEART, builder_of, memorised_home
+from tests.indexer.memorised_homes import BY_HEART, builder_of, copied, memorised_home
 from tests.rag_rec.forgetting.asking import forget_in
 
 
@@ -51,11 +50,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture
 def settings(made: Settings, tmp_path: Path) -> Settings:
     return copied(made, tmp_path / "home")
-
-
-def copied(made: Settings, home: Path) -> Settings:
-    shutil.copytree(made.home, home)
-    return made.model_copy(update={"home": home})
 
 
 @pytest.fixture

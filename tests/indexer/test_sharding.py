@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import cache
@@ -36,7 +35,7 @@ from rag_rec.store.records import Selection
 from tests.homes import ITEMS, build, fill, settings_for
 from tests.indexer.compact_homes import QUICK, StopAfter, Stopped, build_compact, retrain, trained
 from tests.indexer.crashes import crash_at_lineage, crash_at_use
-from tests.indexer.memorised_homes import builder_of
+from tests.indexer.memorised_homes import builder_of, copied
 from tests.rag_rec.adapters.measuring import MEASURED
 from tests.rag_rec.forgetting.asking import forget_in
 
@@ -74,8 +73,7 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> Twin:
 
 @pytest.fixture
 def settings(made: Settings, tmp_path: Path) -> Settings:
-    shutil.copytree(made.home, tmp_path / "home")
-    return made.model_copy(update={"home": tmp_path / "home"})
+    return copied(made, tmp_path / "home")
 
 
 @pytest.fixture

@@ -42,8 +42,7 @@ class Reading:
     @classmethod
     def of(cls, logs: Sequence[Floats], gains: Sequence[Floats]) -> Reading:
         """Of the log-probability and of the NDCG@10 of every choice, float64 [choices] of each person."""
-        means = (np.array([each.mean() for each in values]) for values in (logs, gains))
-        likelihood, listed = means
+        likelihood, listed = (np.array([each.mean() for each in values]) for values in (logs, gains))
         return cls(likelihood, lowest_mean(logs), listed)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rag_rec.fairness.exposure import Coverage, Gini, GroupUnfairness, MeanPopularity, Share, TailShare, gini, reference
+from rag_rec.fairness.exposure import Coverage, Gini, GroupUnfairness, MeanPopularity, Share, TailShare, gini
 from rag_rec.fairness.groups import bands, head
-from rag_rec.fairness.served import Served
+from rag_rec.fairness.served import Served, shares
 
 POPULARITY = np.array([100, 90, 80, 70, 60, 50, 40, 30, 20, 10])
 """Items in the order of their number: the head is 0 and 1; the five bands are 0-1, 2-3, 4-5, 6-7, 8-9."""
@@ -18,8 +18,8 @@ HEAD_ALONE = Served.of(np.array([[0, 1], [0, 1], [1, 0], [1, 0]]), CHOSEN, ITEMS
 
 def unfairness(served: Served, chosen: np.ndarray[tuple[int], np.dtype[np.int64]]) -> tuple[float, float]:
     groups = bands(POPULARITY)
-    shares = reference(chosen, groups)
-    found = [GroupUnfairness(name, groups, shares, name == "dgu").of(served) for name in ("mgu", "dgu")]
+    expected = shares(chosen, groups)
+    found = [GroupUnfairness(name, groups, expected, name == "dgu").of(served) for name in ("mgu", "dgu")]
     return found[0], found[1]
 
 
@@ -43,10 +43,10 @@ def test_lists_that_follow_the_choices_are_fair() -> None:
 
 def test_the_worst_of_a_group_figure_is_reached_by_lists_of_one_group() -> None:
     groups = bands(POPULARITY)
-    shares = reference(CHOSEN, groups)
+    expected = shares(CHOSEN, groups)
     worst = Served.of(np.array([[6, 7]]), np.array([0]), ITEMS)  # the band that nobody chose
     for name in ("mgu", "dgu"):
-        metric = GroupUnfairness(name, groups, shares, name == "dgu")
+        metric = GroupUnfairness(name, groups, expected, name == "dgu")
         assert metric.of(worst) == pytest.approx(metric.span[1])
         assert metric.of(HEAD_ALONE) < metric.span[1]
 

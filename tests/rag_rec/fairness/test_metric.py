@@ -10,11 +10,11 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from rag_rec.fairness.exposure import Coverage, Gini, GroupUnfairness, MeanPopularity, Share, TailShare, reference
+from rag_rec.fairness.exposure import Coverage, Gini, GroupUnfairness, MeanPopularity, Share, TailShare
 from rag_rec.fairness.groups import Groups, bands, head
 from rag_rec.fairness.metric import Metric, change, measured
 from rag_rec.fairness.parity import AccuracyGap, CalibrationGap, ExposureGap
-from rag_rec.fairness.served import Floats, Served
+from rag_rec.fairness.served import Floats, Served, shares
 
 ITEMS, PEOPLE, LENGTH = 60, 600, 10
 DRAWS = np.random.default_rng(0)
@@ -24,14 +24,14 @@ GENDER = Groups.by(["m", "w"] * (PEOPLE // 2))
 CATEGORY = Groups.by([("Drama", "War", "Comedy")[item % 3] for item in range(ITEMS)])
 HISTORIES = DRAWS.dirichlet([4.0, 4.0, 1.0], PEOPLE)
 HEAD, BANDS = head(POPULARITY), bands(POPULARITY)
-OF_CHOICES = reference(CHOSEN, HEAD)
+OF_CHOICES = shares(CHOSEN, HEAD)
 METRICS: list[Metric] = [
     Share("popularity", HEAD, float(OF_CHOICES[0])),
     TailShare(HEAD, float(OF_CHOICES[1])),
     MeanPopularity(POPULARITY, float(POPULARITY[CHOSEN].mean())),
-    GroupUnfairness("mgu", BANDS, reference(CHOSEN, BANDS)),
-    GroupUnfairness("dgu", BANDS, reference(CHOSEN, BANDS), spread=True),
-    GroupUnfairness("category", CATEGORY, reference(CHOSEN, CATEGORY)),
+    GroupUnfairness("mgu", BANDS, shares(CHOSEN, BANDS)),
+    GroupUnfairness("dgu", BANDS, shares(CHOSEN, BANDS), spread=True),
+    GroupUnfairness("category", CATEGORY, shares(CHOSEN, CATEGORY)),
     Gini(),
     Coverage(),
     AccuracyGap("gender:ndcg", GENDER),
@@ -40,6 +40,8 @@ METRICS: list[Metric] = [
     CalibrationGap("gender:calibration", GENDER, CATEGORY, HISTORIES),
 ]
 NAMES = [metric.name for metric in METRICS]
+OF_LISTS = [metric for metric in METRICS if not isinstance(metric, AccuracyGap)]
+"""The others are of ranks."""
 
 
 def bent(strength: float, seed: int = 1) -> Floats:
@@ -65,6 +67,27 @@ def test_the_likeness_moves_with_the_figure(metric: Metric) -> None:
         figures.append(metric.of(served))
         soft.append(float(metric.soft(torch.softmax(torch.tensor(scores), dim=1), served)))
     assert spearmanr(figures, soft).statistic > 0.8
+
+
+def error_of(metric: Metric) -> float:
+    """How far the likeness is from the figure on the mean."""
+    away = []
+    for strength in np.linspace(0.0, 3.0, 16):
+        scores = bent(float(strength))
+        served = lists_of(scores)
+        likely = torch.softmax(torch.tensor(scores), dim=1)
+        away.append(abs(metric.of(served) - float(metric.soft(likely, served))))
+    return float(np.mean(away))
+
+
+@pytest.mark.parametrize("metric", OF_LISTS, ids=[metric.name for metric in OF_LISTS])
+def test_the_likeness_of_lists_is_nearer_than_that_of_probabilities(
+    metric: Metric, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near = error_of(metric)
+    for module in ("exposure", "parity"):
+        monkeypatch.setattr(f"rag_rec.fairness.{module}.places", lambda likely, length: length * likely)
+    assert near < 0.5 * error_of(metric)
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=NAMES)
