@@ -17,7 +17,8 @@ from rag_rec.generators.completions import Batch, Capability, most_bytes, read_a
 from rag_rec.generators.exchange import MOST_BYTES, Shape, bounded_client, content_of, in_time, read_shape
 from rag_rec.generators.failures import GeneratorFailure, Reason
 
-CONNECT_SECONDS = 1.0
+CONNECT_SECONDS = 4.0
+"""A first packet that got lost is sent again after one and after three seconds (RFC 6298), on loopback as well."""
 HEALTH_SECONDS = 1.0
 MANAGEMENT_SECONDS = 60.0
 PROBED = 8

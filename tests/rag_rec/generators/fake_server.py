@@ -15,7 +15,8 @@ import math
 import socket
 import struct
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum, auto
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -118,6 +119,16 @@ class FakeServer:
             self._thread.join()
         self._server.cut()
         self._server.server_close()
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """Fill the queue of connections, before it answers: further ones wait until it accepts some."""
+        with ExitStack() as stack:
+            for _ in range(2 * self._server.request_queue_size):
+                waiting = stack.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex(self._server.server_address)
+            yield
 
     def restart(self) -> None:
         """Forget the adapters, as a server that is started anew."""

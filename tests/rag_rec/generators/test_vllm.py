@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -135,6 +137,18 @@ class TestFailures:
         with pytest.raises(GeneratorFailure) as raised:
             read_labels(QUESTION, found, np.log(np.full(4, 0.25)), 0.5)
         assert raised.value.reason is reason
+
+    def test_a_server_whose_queue_was_full_is_not_absent(self, opened: Open) -> None:
+        """The first packet of the connection is dropped; it is sent again after a second, and answered."""
+        server = FakeServer(score=position_score)
+        begin = threading.Timer(0.3, server.__enter__)
+        with ExitStack() as stack:
+            stack.callback(server.stop)
+            stack.enter_context(server.full())
+            begin.start()
+            stack.callback(begin.join)
+            [found] = opened(server).label_log_probabilities([QUESTION], None)
+        assert np.array_equal(found, expected(QUESTION), equal_nan=True)
 
     @pytest.mark.parametrize("behaviour", [Behaviour.SLOW, Behaviour.HUNG])
     def test_late(self, opened: Open, behaviour: Behaviour) -> None:
