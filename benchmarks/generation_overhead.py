@@ -29,7 +29,7 @@ from rag_rec.generators.language_model import LanguageModel, RankingOptions
 from rag_rec.generators.passthrough import Passthrough
 from rag_rec.generators.protocol import Encoded, Encoder, Prompt
 from rag_rec.generators.spec import wanted
-from rag_rec.recommend.fusion import Gate
+from rag_rec.recommend.gate import Gate
 from rag_rec.recommend.opening import open_generator
 from rag_rec.recommend.source import FixedRanking
 from rag_rec.settings import Settings

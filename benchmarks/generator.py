@@ -34,7 +34,8 @@ from rag_rec.fairness.groups import Groups, activity, bands, head
 from rag_rec.fairness.metric import Metric
 from rag_rec.fairness.parity import AccuracyGap
 from rag_rec.fairness.served import Served, shares
-from rag_rec.recommend.fusion import Gate, Trials, fit_gate, gain_of
+from rag_rec.recommend.fusion import Trials, fit_gate, gain_of
+from rag_rec.recommend.gate import Gate
 
 N: Final = 50
 CONTEXT: Final = 128

@@ -35,7 +35,7 @@ from rag_rec.engine.tending import occupied
 from rag_rec.errors import Busy, CorruptIndex, InvalidInput, NotReady
 from rag_rec.index.generation import Generations
 from rag_rec.progress.protocol import Percent, Progress
-from rag_rec.recommend.fusion import discard_gates
+from rag_rec.recommend.gate import discard_gates
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.vectors.flat import FlatIndex

@@ -20,7 +20,8 @@ from rag_rec.fairness.metric import Measured, measured
 from rag_rec.fairness.named import Values, World, named
 from rag_rec.fairness.served import Served
 from rag_rec.index.serving_state import ServingState
-from rag_rec.recommend.fusion import Floats, Gate
+from rag_rec.recommend.fusion import Floats
+from rag_rec.recommend.gate import Gate
 
 CANDIDATES, LLM, FUSED = "candidates", "llm", "fused"
 PROVIDER: Final = "provider"

@@ -29,7 +29,8 @@ from rag_rec.generators.language_model import LanguageModel
 from rag_rec.generators.protocol import Prompt
 from rag_rec.index.serving_state import ServingState
 from rag_rec.progress.protocol import Progress
-from rag_rec.recommend.fusion import Floats, Gate, Trials, fit_gate
+from rag_rec.recommend.fusion import Floats, Trials, fit_gate
+from rag_rec.recommend.gate import Gate
 from rag_rec.recommend.prompting import Context, PromptWriter
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store

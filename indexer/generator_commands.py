@@ -18,7 +18,7 @@ from rag_rec.index.generation import Generations
 from rag_rec.index.serving_state import ServingState
 from rag_rec.progress.protocol import Progress
 from rag_rec.progress.shown import Shown
-from rag_rec.recommend.fusion import Gate, gate_path
+from rag_rec.recommend.gate import Gate, gate_path
 from rag_rec.recommend.opening import open_generator
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store

@@ -15,7 +15,8 @@ from rag_rec.compact.reading import Choices
 from rag_rec.evaluation.audit import battery
 from rag_rec.evaluation.audit.attacks import Reading, References
 from rag_rec.evaluation.audit.battery import Groups, View
-from rag_rec.recommend.fusion import Gate, Trials, fit_gate
+from rag_rec.recommend.fusion import Trials, fit_gate
+from rag_rec.recommend.gate import Gate
 
 
 class Battery(battery.Battery):

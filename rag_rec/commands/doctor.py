@@ -28,7 +28,7 @@ from rag_rec.index.generation import Generations
 from rag_rec.index.signed import check_generation, signature_of
 from rag_rec.index.tally import Tally
 from rag_rec.presence.awaited import awaited, named
-from rag_rec.recommend.fusion import Gate
+from rag_rec.recommend.gate import Gate
 from rag_rec.recommend.opening import load_gate, open_generator
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store

@@ -26,7 +26,7 @@ from rag_rec.generators.language_model import LanguageModel, RankingOptions
 from rag_rec.generators.passthrough import Passthrough
 from rag_rec.generators.protocol import Backend, Encoder, Generator
 from rag_rec.generators.spec import GeneratorSpec, wanted
-from rag_rec.recommend.fusion import UNGATED_WEIGHT, Gate, gate_path
+from rag_rec.recommend.gate import UNGATED_WEIGHT, Gate, gate_path
 from rag_rec.recommend.ranker import Ranker
 from rag_rec.recommend.source import FixedRanking, RankerSource, Unavailable, condition_of
 from rag_rec.settings import Settings

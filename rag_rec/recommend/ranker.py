@@ -12,7 +12,8 @@ from rag_rec.domain import GateState, Source
 from rag_rec.generators.failures import Reason
 from rag_rec.generators.fallback import FallbackPolicy
 from rag_rec.generators.protocol import EvidenceCost, Generator, Prompt, Ranking
-from rag_rec.recommend.fusion import Floats, Gate, fuse
+from rag_rec.recommend.fusion import Floats, fuse
+from rag_rec.recommend.gate import Gate
 
 NOT_MEASURED = "not_measured"
 """In provenance: there is an LLM, but no gate says that it helps."""

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from rag_rec.generators.condition import OFF, Condition, Standing, in_words
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.protocol import EvidenceCost, Generator, Prompt, Ranking
-from rag_rec.recommend.fusion import Gate
+from rag_rec.recommend.gate import Gate
 from rag_rec.recommend.ranker import Ranker
 
 

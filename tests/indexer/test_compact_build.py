@@ -24,7 +24,7 @@ from rag_rec.compact.vocabulary import BOS, Vocabulary
 from rag_rec.domain import Interaction, Item
 from rag_rec.errors import Busy, InvalidInput, NotReady
 from rag_rec.progress.protocol import Silent
-from rag_rec.recommend.fusion import Gate, gate_path
+from rag_rec.recommend.gate import Gate, gate_path
 from rag_rec.settings import Settings
 from rag_rec.store import open_store
 from tests.embedders import HashEmbedder

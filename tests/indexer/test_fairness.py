@@ -21,7 +21,8 @@ from rag_rec.engine.engine import Engine
 from rag_rec.errors import InvalidInput
 from rag_rec.fairness.served import NO_ITEM
 from rag_rec.progress.protocol import Silent
-from rag_rec.recommend.fusion import Gate, Trials
+from rag_rec.recommend.fusion import Trials
+from rag_rec.recommend.gate import Gate
 from rag_rec.settings import Settings
 from tests.embedders import HashEmbedder
 from tests.homes import ITEMS, build, fill, running, settings_for

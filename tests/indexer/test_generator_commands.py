@@ -13,7 +13,7 @@ import indexer.generator_commands
 from indexer.commands import app
 from indexer.gate import GateMeasurement, Sample
 from rag_rec.domain import Interaction
-from rag_rec.recommend.fusion import Gate, gate_path
+from rag_rec.recommend.gate import Gate, gate_path
 from rag_rec.settings import Settings
 from rag_rec.store import open_store
 from tests.embedders import HashEmbedder

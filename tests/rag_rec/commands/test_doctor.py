@@ -13,7 +13,7 @@ from rag_rec.domain import Interaction
 from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.generators.spec import wanted
 from rag_rec.home.opening import store_of
-from rag_rec.recommend.fusion import Gate, gate_path
+from rag_rec.recommend.gate import Gate, gate_path
 from rag_rec.settings import Settings
 from tests.homes import ITEMS, build, fill, settings_for
 from tests.indexer.compact_homes import LOG, build_compact

@@ -17,7 +17,7 @@ from rag_rec.generators.failures import Reason
 from rag_rec.generators.language_model import LanguageModel, RankingOptions
 from rag_rec.generators.letters import LetterEncoder
 from rag_rec.generators.vllm import VllmBackend
-from rag_rec.recommend.fusion import Gate
+from rag_rec.recommend.gate import Gate
 from rag_rec.recommend.source import FixedRanking
 from rag_rec.settings import Settings
 from tests.embedders import HashEmbedder

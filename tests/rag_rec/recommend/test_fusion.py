@@ -1,26 +1,13 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import log_softmax
 
-from rag_rec.errors import CorruptIndex
-from rag_rec.recommend.fusion import (
-    METRIC,
-    MOST_WEIGHT,
-    Gate,
-    Trials,
-    cautious_weight,
-    discard_gates,
-    fit_gate,
-    fuse,
-    gain_of,
-    gate_path,
-)
+from rag_rec.recommend.fusion import Trials, cautious_weight, fit_gate, fuse, gain_of
+from rag_rec.recommend.gate import MOST_WEIGHT
 
 scores = st.lists(st.floats(-20, 20), min_size=1, max_size=12)
 
@@ -132,33 +119,6 @@ def test_a_few_answers_that_moved_by_chance_do_not_open_the_gate() -> None:
         assert gate.use is opened
 
 
-def test_a_gate_of_an_earlier_version_is_judged_by_the_rule_of_this_one(tmp_path: Path) -> None:
-    """As written on ML-100K: open although the interval includes zero."""
-    path = gate_path(tmp_path, "m", "a")
-    written = (
-        '{"use": true, "weight": 2.764, "model": "m", "adapter": "a", "users": 96, "candidates": 0.1207, "llm": 0.0953,'
-        ' "fused": 0.1292, "gain": [-0.0075, 0.0245]}'
-    )
-    path.write_text(written)
-    gate = Gate.load(path)
-    assert gate is not None
-    assert (gate.use, gate.users, gate.weight) == (False, 96, 2.764)
-    path.write_text(written.replace("-0.0075", "0.0005"))
-    assert (found := Gate.load(path)) is not None and found.use
-    path.write_text('{"use": true, "weight": 1.0, "gain": null}')
-    assert (found := Gate.load(path)) is not None and not found.use
-
-
-def test_a_gate_says_in_words_what_was_measured() -> None:
-    gate = Gate(False, 2.0, "m", "a", 96, 0.1207, 0.0953, 0.1292, (-0.0075, 0.0245))
-    for part in ("closed", "NDCG@10", "0.1207", "+0.0085", "-0.0075 to +0.0245", "96 people"):
-        assert part in gate.words
-    assert gate.document()["decision"] == gate.words
-    state = gate.state
-    assert (state.open, state.metric, state.gain, state.people) == (False, METRIC, gate.gain, 96)
-    assert Gate(True, 1.0).words == "open: nothing was measured"
-
-
 def test_the_weight_is_the_likeliest_of_a_fine_grid() -> None:
     """The slow, obvious way: try every pair of scales."""
     few = trials(2.0, users=150)
@@ -185,16 +145,6 @@ def test_questions_with_few_candidates_are_judged_as_well() -> None:
     assert gate.fused is not None and 0 < gate.fused < 1
 
 
-def test_gates_of_what_is_gone_are_discarded(tmp_path: Path) -> None:
-    pairs: list[tuple[str, str | None]] = [("base", "old"), ("base", "new"), ("gone", None), ("base", None)]
-    for model, adapter in pairs:
-        Gate(use=True, weight=1.0, model=model, adapter=adapter).save(gate_path(tmp_path, model, adapter))
-    (tmp_path / "damaged.json").write_text("{")
-    discard_gates(tmp_path, ["gone"], ["new"])
-    assert [gate_path(tmp_path, *pair).exists() for pair in pairs] == [False, True, False, True]
-    discard_gates(tmp_path / "nowhere", ["gone"], [])
-
-
 def test_fused_trials_are_in_the_order_of_the_fusion_and_keep_their_gaps() -> None:
     few = trials(2.0, users=5)
     few.candidates[:, 15:] = few.llm[:, 15:] = -np.inf
@@ -203,29 +153,3 @@ def test_fused_trials_are_in_the_order_of_the_fusion_and_keep_their_gaps() -> No
         assert np.isneginf(fused[:, 15:]).all()
         for row, candidates, llm in zip(fused, few.candidates, few.llm, strict=True):
             assert np.allclose(log_softmax(row[:15]), fuse(candidates[:15], llm[:15], weight))
-
-
-def test_a_gate_survives_saving(tmp_path: Path) -> None:
-    gate = fit_gate(trials(2.0), seed=0, model="m")
-    path = gate_path(tmp_path / "gates", "m", None)
-    assert Gate.load(path) is None
-    gate.save(path)
-    assert Gate.load(path) == gate
-    assert gate_path(tmp_path, "m", None) != gate_path(tmp_path, "m", "a")
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        '{"use": true',
-        "1",
-        '{"use": true, "weight": null, "gain": null}',
-        '{"use": true, "weight": -1.0, "gain": null}',
-        '{"use": "no", "weight": 1.0, "gain": null}',
-    ],
-)
-def test_a_damaged_gate_says_what_to_do(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "gate.json"
-    path.write_text(content)
-    with pytest.raises(CorruptIndex, match="generator gate"):
-        Gate.load(path)

@@ -21,7 +21,7 @@ from rag_rec.generators.protocol import Prompt
 from rag_rec.generators.spec import wanted
 from rag_rec.home.opening import store_of
 from rag_rec.recommend import opening
-from rag_rec.recommend.fusion import Gate, gate_path
+from rag_rec.recommend.gate import Gate, gate_path
 from rag_rec.recommend.opening import OpenRanking, open_ranking
 from rag_rec.recommend.ranker import NOT_MEASURED, WITHHELD
 from rag_rec.recommend.source import RankerSource, Unavailable

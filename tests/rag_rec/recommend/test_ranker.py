@@ -10,7 +10,8 @@ from rag_rec.domain import Candidate, Item, Source, User
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.passthrough import Passthrough
 from rag_rec.generators.protocol import EvidenceCost, Prompt, Ranking
-from rag_rec.recommend.fusion import Floats, Gate, fuse
+from rag_rec.recommend.fusion import Floats, fuse
+from rag_rec.recommend.gate import Gate
 from rag_rec.recommend.ranker import BYPASSED, NOT_MEASURED, WITHHELD, Ranker
 
 USE = Gate(use=True, weight=1.0)
