@@ -9,22 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from indexer.gate import Asked
 from rag_rec.catalogue.table import Catalogue
 from rag_rec.errors import InvalidInput
+from rag_rec.fairness.control import PROVIDER, Control, Grouping
+from rag_rec.fairness.controlling import Order
+from rag_rec.fairness.groups import NONE
 from rag_rec.fairness.metric import Measured, measured
 from rag_rec.fairness.named import Values, World, named
-from rag_rec.fairness.served import Served
+from rag_rec.fairness.served import NO_ITEM, Served
 from rag_rec.index.serving_state import ServingState
+from rag_rec.recommend.exposure import groups_of
 from rag_rec.recommend.fusion import Floats
-from rag_rec.recommend.gate import Gate
+from rag_rec.recommend.gate import NOTHING, Gate
 
-CANDIDATES, LLM, FUSED = "candidates", "llm", "fused"
-PROVIDER: Final = "provider"
+CANDIDATES, LLM, FUSED, CONTROLLED = "candidates", "llm", "fused", "controlled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class FairnessReport:
         gate: of the LLM; None where there is none, or it was not measured.
         length: of a list.
         seed: of intervals, and of lists drawn at random.
+        control: holds groups of items back in the order that is served.
     """
 
     live: ServingState
@@ -44,6 +48,7 @@ class FairnessReport:
     gate: Gate | None
     length: int
     seed: int
+    control: Control | None = None
 
     def of(self, names: Sequence[str]) -> dict[str, Any]:
         """Every figure of every order, with its interval and what it could be.
@@ -53,11 +58,11 @@ class FairnessReport:
         """
         if not names:
             raise InvalidInput("No figure of fairness was named: give `--metric popularity`, or another one.")
-        world, orders = self._world(), self._orders()
+        world, orders = world_of(self.live, self.asked), self._orders()
         figures = [named(name, world) for name in dict.fromkeys(names)]
         return {
             "people": len(self.asked.questions),
-            "served": FUSED if self.gate is not None and self.gate.use else CANDIDATES,
+            "served": CONTROLLED if CONTROLLED in orders else self.used,
             "length": self.length,
             "accuracy": {name: round(float(served.gains.mean()), 4) for name, served in orders.items()},
             "figures": {
@@ -72,25 +77,45 @@ class FairnessReport:
     def _orders(self) -> dict[str, Served]:
         trials, gate = self.asked.trials, self.gate
         scores = {CANDIDATES: trials.candidates}
-        if gate is not None:
+        if gate is not None and gate.model != NOTHING:
             scores |= {LLM: trials.llm, FUSED: trials.fused(gate.weight)}
-        return {name: self._served(each) for name, each in scores.items()}
+        orders = {name: order_of(self.live, self.asked, each, self.length) for name, each in scores.items()}
+        served = {name: order.served() for name, order in orders.items()}
+        if self.control is None or self.control.idle:
+            return served
+        fused = self.used == FUSED
+        held = order_of(self.live, self.asked, scores[self.used], self.length, self.control.groupings)
+        return served | {CONTROLLED: held.served(self.control.held(fused=fused))}
 
-    def _served(self, scores: Floats) -> Served:
-        order = np.argsort(-scores, axis=1, kind="stable")[:, : self.length]
-        lists = np.take_along_axis(self.asked.items, order, axis=1)
-        chosen = np.array([question.answer for question in self.asked.questions], dtype=np.int64)
-        return Served.of(lists, chosen, len(self.live.items))
+    @property
+    def used(self) -> str:
+        """The order that is served, before groups of items are held back."""
+        return FUSED if self.gate is not None and self.gate.use else CANDIDATES
 
-    def _world(self) -> World:
-        questions, count = self.asked.questions, len(self.live.items)
-        histories = [question.positives["item"].astype(np.int64) for question in questions]
-        popularity = self.live.statistics.popularity.total[:count].astype(np.int64)
-        chosen = np.array([question.answer for question in questions], dtype=np.int64)
-        people = [question.person.attributes for question in questions]
-        names = sorted({name for each in people for name in each})
-        told = {name: [each.get(name) for each in people] for name in names}
-        return World(popularity, chosen, histories, _of_items(self.live.items.catalogue), told)
+
+def order_of(
+    live: ServingState, asked: Asked, scores: Floats, length: int, groupings: Sequence[Grouping] = ()
+) -> Order:
+    """An order of what was said to the people asked, with the group of each candidate in each kind of groups."""
+    known = asked.items != NO_ITEM
+    groups = np.full((len(groupings), *asked.items.shape), NONE)
+    for of, grouping in zip(groups, groupings, strict=True):
+        of[known] = groups_of(grouping, asked.items[known], live)
+    chosen = np.array([question.answer for question in asked.questions], dtype=np.int64)
+    everybody = np.arange(len(chosen))
+    return Order(asked.items, scores, groups, chosen, everybody, len(live.items), length)
+
+
+def world_of(live: ServingState, asked: Asked) -> World:
+    """What figures of fairness of the people asked are made from."""
+    questions, count = asked.questions, len(live.items)
+    histories = [question.positives["item"].astype(np.int64) for question in questions]
+    popularity = live.statistics.popularity.total[:count].astype(np.int64)
+    chosen = np.array([question.answer for question in questions], dtype=np.int64)
+    people = [question.person.attributes for question in questions]
+    names = sorted({name for each in people for name in each})
+    told = {name: [each.get(name) for each in people] for name in names}
+    return World(popularity, chosen, histories, _of_items(live.items.catalogue), told)
 
 
 def _of_items(catalogue: Catalogue) -> Mapping[str, Values]:

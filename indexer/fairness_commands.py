@@ -19,7 +19,8 @@ from rag_rec.index.generation import Generations
 from rag_rec.index.serving_state import ServingState
 from rag_rec.progress.protocol import Progress
 from rag_rec.progress.shown import Shown
-from rag_rec.recommend.opening import load_gate, open_generator
+from rag_rec.recommend.gate import load_control, load_gate
+from rag_rec.recommend.opening import open_generator
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 from rag_rec.vectors.embedding import open_embedder
@@ -69,14 +70,15 @@ def report(settings: Settings, store: Store, progress: Progress, names: list[str
     live = ServingState.load(Generations(settings.generations).current(), store, settings, embedder)
     target = wanted(settings)
     gate = None if target is None else load_gate(settings, target)
+    control = load_control(settings, gate)
     if target is None or gate is None:
         asked = GateMeasurement(live, store, settings, None, progress).ask(Sample())
-        return FairnessReport(live, asked, None, length, settings.seed).of(names)
+        return FairnessReport(live, asked, None, length, settings.seed, control).of(names)
     with closing(open_generator(settings, target)) as model:
         model.backend.use_adapter(target.adapter)
         measurement = GateMeasurement(live, store, settings, model, progress)
         asked = measurement.ask(sample_of(settings, target, store))
-    return FairnessReport(live, asked, gate, length, settings.seed).of(names)
+    return FairnessReport(live, asked, gate, length, settings.seed, control).of(names)
 
 
 def _words(document: Mapping[str, Any]) -> dict[str, Any]:

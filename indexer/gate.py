@@ -29,8 +29,7 @@ from rag_rec.generators.language_model import LanguageModel
 from rag_rec.generators.protocol import Prompt
 from rag_rec.index.serving_state import ServingState
 from rag_rec.progress.protocol import Progress
-from rag_rec.recommend.fusion import Floats, Trials, fit_gate
-from rag_rec.recommend.gate import Gate
+from rag_rec.recommend.fusion import Floats, Trials
 from rag_rec.recommend.prompting import Context, PromptWriter
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
@@ -106,15 +105,6 @@ class GateMeasurement:
         self._model = model
         self._progress = progress
         self._writer = PromptWriter(live, store, settings)
-
-    def run(self, sample: Sample, digest: str, adapter: str | None) -> Gate:
-        """Ask both about the sample, and decide.
-
-        Raises:
-            NotReady: too few people have enough positives.
-            GeneratorFailure: the LLM cannot be asked.
-        """
-        return fit_gate(self.ask(sample).trials, self._settings.seed, digest, adapter)
 
     def ask(self, sample: Sample) -> Asked:
         """Ask both about the sample.

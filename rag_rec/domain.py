@@ -124,7 +124,8 @@ class Provenance:
 
     ``model``, ``adapter`` and ``label_mass`` are those of the LLM where it took part. ``fallback`` says in a word why
     it did not although it was asked, or was not asked although there is one (:mod:`rag_rec.generators.failures`).
-    ``gate`` is None where there is no LLM, or it has not been measured.
+    ``gate`` is None where there is no LLM, or it has not been measured. ``held_back`` are the strengths by which the
+    exposure control holds groups of items back, by name; None where nothing is.
     """
 
     epoch: int
@@ -138,6 +139,7 @@ class Provenance:
     label_mass: float | None = None
     fallback: str | None = None
     gate: GateState | None = None
+    held_back: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

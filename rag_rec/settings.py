@@ -116,6 +116,18 @@ class Settings(BaseSettings):
         "token for item tokens.",
     )
 
+    fairness_figures: list[str] = Field(
+        default_factory=list,
+        description='Figures of fairness, such as ["popularity", "gender:ndcg"], by none of which an LLM may make the '
+        "order less fair, beyond noise.",
+    )
+    exposure_figures: list[str] = Field(
+        default_factory=list,
+        description='Figures of fairness, such as ["exposure:provider"], for which `rag-rec generator gate` learns how '
+        "far groups of items are held back in the final order.",
+    )
+    exposure_budget: float = Field(default=0.01, ge=0, lt=1, description="Share of NDCG that holding back may cost.")
+
     pseudonym_key: SecretStr | None = Field(
         default=None,
         description="Key of the pseudonyms in ledger, receipts and suppression list: 32 bytes in base64. It can never "

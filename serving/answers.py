@@ -67,6 +67,10 @@ class ProvenanceAnswer(Answer):
     label_mass: Annotated[float | None, Field(description="Probability the LLM gave to the candidates' labels.")]
     fallback: Annotated[str | None, Field(description="Why the LLM took no part, in a word, where there is one.")]
     gate: Annotated[GateAnswer | None, Field(description="Null: there is no LLM, or it has not been measured.")]
+    held_back: Annotated[
+        dict[str, float] | None,
+        Field(description="Groups of items that are held back in the order, and by how much. Null: none is."),
+    ]
 
 
 class RecommendationAnswer(Answer):

@@ -18,6 +18,7 @@ from rag_rec.domain import Candidate, Item, User
 from rag_rec.engine.system import signer_of
 from rag_rec.errors import NoSystem, RagRecError
 from rag_rec.events.rule import rules_document
+from rag_rec.fairness.control import Control
 from rag_rec.forgetting.ledger.comparison import compare, verified
 from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.generators.protocol import Backend, EvidenceLine, Prompt
@@ -28,8 +29,8 @@ from rag_rec.index.generation import Generations
 from rag_rec.index.signed import check_generation, signature_of
 from rag_rec.index.tally import Tally
 from rag_rec.presence.awaited import awaited, named
-from rag_rec.recommend.gate import Gate
-from rag_rec.recommend.opening import load_gate, open_generator
+from rag_rec.recommend.gate import Gate, load_control, load_gate
+from rag_rec.recommend.opening import open_generator
 from rag_rec.settings import Settings
 from rag_rec.store.protocol import Store
 
@@ -171,6 +172,8 @@ def _index(settings: Settings, store: Store) -> Iterator[Finding]:
 
 def _generator(settings: Settings, store: Store) -> Iterator[Finding]:
     target = wanted(settings)
+    if settings.exposure_figures:
+        yield _exposure(load_control(settings, None if target is None else load_gate(settings, target)))
     if target is None:
         text = "no LLM ranks: the candidates' order is the answer. `rag-rec compact build` makes one."
         yield Finding("generator", State.NOTE, text)
@@ -215,6 +218,19 @@ def _probe_prompt(items: list[Item]) -> Prompt:
     by_id = {item.id: item for item in items}
     evidence = [EvidenceLine(item.id, "like", 0) for item in items[:1]]
     return Prompt(User("nobody"), evidence, [Candidate(item.id, 0.0) for item in items], by_id.__getitem__)
+
+
+def _exposure(control: Control | None) -> Finding:
+    if control is None:
+        text = "nothing is held back: it was not learned for these figures how far. Run `rag-rec generator gate`."
+        return Finding("exposure", State.NOTE, text)
+    if control.idle:
+        text = "nothing is held back: no strength made the order fairer within RAGREC_EXPOSURE_BUDGET."
+        return Finding("exposure", State.NOTE, text)
+    held = ", ".join(f"{name} by {strength}" for name, strength in control.named(fused=False).items())
+    fused = ", ".join(f"{name} by {strength}" for name, strength in control.named(fused=True).items())
+    text = f"held back: {held or 'nothing'} in the candidates' order, {fused or 'nothing'} in the fused one"
+    return Finding("exposure", State.OK, text)
 
 
 def _gate(gate: Gate | None, settings: Settings) -> Finding:

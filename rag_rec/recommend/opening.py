@@ -20,13 +20,14 @@ from rag_rec.clock import now_ms
 from rag_rec.compact.vocabulary import FILE as VOCABULARY
 from rag_rec.compact.vocabulary import Vocabulary
 from rag_rec.errors import CorruptIndex, InvalidInput, NotReady, needs
+from rag_rec.fairness.control import Control
 from rag_rec.generators.condition import Condition, ConditionKeeper, Standing
 from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.language_model import LanguageModel, RankingOptions
 from rag_rec.generators.passthrough import Passthrough
 from rag_rec.generators.protocol import Backend, Encoder, Generator
 from rag_rec.generators.spec import GeneratorSpec, wanted
-from rag_rec.recommend.gate import UNGATED_WEIGHT, Gate, gate_path
+from rag_rec.recommend.gate import UNGATED_WEIGHT, Gate, load_control, load_gate
 from rag_rec.recommend.ranker import Ranker
 from rag_rec.recommend.source import FixedRanking, RankerSource, Unavailable, condition_of
 from rag_rec.settings import Settings
@@ -87,13 +88,6 @@ def _backend(settings: Settings, target: GeneratorSpec) -> Backend:
 
     folder = Path(target.model)
     return LocalBackend.open(folder if folder.is_dir() else target.model, device=settings.generator_device)
-
-
-def load_gate(settings: Settings, target: GeneratorSpec) -> Gate | None:
-    """What was measured of this model and adapter; where gates are turned off, a neutral one."""
-    if not settings.generator_gate:
-        return Gate(use=True, weight=UNGATED_WEIGHT)
-    return Gate.load(gate_path(settings.gates, target.digest, target.adapter_digest))
 
 
 class OpenRanking:
@@ -163,7 +157,9 @@ class OpenRanking:
             self._close_retired(time.monotonic() - self._timeout - GRACE_SECONDS)
             self._withhold()
             target = self._permitted(wanted(self._settings))
-            if target is not None and not self._has_just_failed(target):
+            if target is None:
+                self._take_up_control()
+            elif not self._has_just_failed(target):
                 self._take_up(target, load_gate(self._settings, target))
             self._look(target, wait)
 
@@ -186,7 +182,7 @@ class OpenRanking:
         follow it."""
         held = self._held
         if held is not None and not self._may_stay(held.backend.adapter):
-            self.current = Ranker(held, None, self._timeout, withheld=True)
+            self.current = Ranker(held, None, self._timeout, withheld=True, control=self.current.control)
 
     def _permitted(self, target: GeneratorSpec | None) -> GeneratorSpec | None:
         """What is wanted, without an adapter that may not rank."""
@@ -199,6 +195,12 @@ class OpenRanking:
 
     def _may_rank(self, adapter: str | None) -> bool:
         return adapter is None or self._policy.may_serve(adapter, self._clock())
+
+    def _take_up_control(self) -> None:
+        """Of the candidates' order, where there is no LLM."""
+        control = load_control(self._settings, None)
+        if self._held is None and control != self.current.control:
+            self.current = Ranker(Passthrough(), None, self._timeout, control=control)
 
     def _take_up(self, target: GeneratorSpec, gate: Gate | None) -> None:
         before, old = self.current, self._held
@@ -217,9 +219,9 @@ class OpenRanking:
         if old is not None and old is not model:
             self._retired.append((old, time.monotonic()))
         self._held, self._target, self._failed = model, target, None
-        current = self.current
-        if (model, gate, target.withheld) != (current.generator, current.gate, current.withheld):
-            self.current = self._ranker(model, gate, target)
+        current, ranker = self.current, self._ranker(model, gate, target)
+        if _parts(ranker) != _parts(current):
+            self.current = ranker
 
     def _note_failure(self, target: GeneratorSpec, gate: Gate | None, error: Exception) -> None:
         """Remember what could not be opened; it is logged once, however often it is tried again."""
@@ -232,7 +234,14 @@ class OpenRanking:
             log.warning("generator_not_replaced", reason=reason.value, kind=type(error).__name__)
 
     def _ranker(self, generator: Generator, gate: Gate | None, target: GeneratorSpec) -> Ranker:
-        return Ranker(generator, gate, self._timeout, withheld=target.withheld, problem=lambda: self._keeper.problem)
+        return Ranker(
+            generator,
+            gate,
+            self._timeout,
+            withheld=target.withheld,
+            problem=lambda: self._keeper.problem,
+            control=load_control(self._settings, gate),
+        )
 
     def _opened(self, target: GeneratorSpec) -> LanguageModel:
         """The model in use, or another one where another is wanted, with its adapter."""
@@ -269,6 +278,10 @@ class OpenRanking:
             retired[0].close()
 
 
+def _parts(ranker: Ranker) -> tuple[Generator, Gate | None, bool, Control | None]:
+    return ranker.generator, ranker.gate, ranker.withheld, ranker.control
+
+
 def _reason_of(error: Exception) -> Reason:
     """Why a generator could not be opened, in a word."""
     if isinstance(error, GeneratorFailure):
@@ -280,6 +293,6 @@ def _reason_of(error: Exception) -> Reason:
 
 def open_ranking(settings: Settings, store: Store) -> RankerSource:
     """The ranker that the settings ask for, with the adapter that the store's debts allow."""
-    if settings.generator == "passthrough":
+    if settings.generator == "passthrough" and not settings.exposure_figures:
         return FixedRanking(Passthrough(), None)
     return OpenRanking(settings, store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -17,11 +18,13 @@ from rag_rec.domain import (
     Recommendation,
     RecommendationRequest,
     RecommendedItem,
+    Source,
     User,
 )
 from rag_rec.errors import InvalidInput, RagRecError
 from rag_rec.events.history import empty_history
 from rag_rec.index.serving_state import ServingState
+from rag_rec.recommend.exposure import held_back
 from rag_rec.recommend.prompting import Context, PromptWriter, SelectedEvidence
 from rag_rec.recommend.ranker import Ranked, Ranker
 from rag_rec.recommend.reasons import cite
@@ -110,10 +113,19 @@ class Recommender:
     def _rank(self, context: Context, found: CandidateList, chosen: SelectedEvidence, deadline: float | None) -> Ranked:
         """Final scores of the candidates. An LLM is not asked about a stranger, of whom it can know nothing."""
         if not self._ranker.asks or not found.personal or not len(found):
-            return self._ranker.without(found.scores, personal=found.personal)
+            return self._controlled(found, self._ranker.without(found.scores, personal=found.personal))
         most = self._ranker.generator.most_candidates
         prompt = self._writer.write(context, found, chosen, most)
-        return self._ranker.rank(prompt, found.scores, deadline)
+        return self._controlled(found, self._ranker.rank(prompt, found.scores, deadline))
+
+    def _controlled(self, found: CandidateList, ranked: Ranked) -> Ranked:
+        """Hold back the groups that the operator named; not in the list of popular items, which is what it is."""
+        control = self._ranker.control
+        if control is None or ranked.source is Source.POPULARITY:
+            return ranked
+        named = control.named(fused=ranked.fused)
+        back = held_back(control, found.items.astype(np.int64), self._live, fused=ranked.fused)
+        return replace(ranked, scores=ranked.scores - back, held_back=named or None)
 
     def _answer(
         self,
@@ -152,6 +164,7 @@ class Recommender:
             label_mass=ranking.label_mass if ranking else None,
             fallback=ranked.fallback,
             gate=self._ranker.gate_state,
+            held_back=ranked.held_back,
         )
 
 

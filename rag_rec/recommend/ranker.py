@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import log_softmax
 
 from rag_rec.domain import GateState, Source
+from rag_rec.fairness.control import Control
 from rag_rec.generators.failures import Reason
 from rag_rec.generators.fallback import FallbackPolicy
 from rag_rec.generators.protocol import EvidenceCost, Generator, Prompt, Ranking
@@ -25,22 +26,31 @@ WITHHELD = "adapter_withheld"
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """Final scores of the candidates float64 [n], where they come from, and why the LLM took no part, if so."""
+    """Final scores of the candidates float64 [n], where they come from, and why the LLM took no part, if so.
+
+    ``held_back`` names the groups of items that are held back, with their strengths; None where none is.
+    """
 
     scores: Floats
     source: Source
     ranking: Ranking | None = None
     fallback: str | None = None
+    held_back: Mapping[str, float] | None = None
+
+    @property
+    def fused(self) -> bool:
+        """Whether the LLM had a say."""
+        return self.source in {Source.FUSED, Source.LLM}
 
 
 class Ranker:
     """A generator with its gate and its time limit. ``gate`` None stands for an LLM that was not measured.
 
     ``withheld`` says that its adapter may not rank, so that it has to answer without one or not at all. ``problem``
-    tells why the generator cannot be asked at present, if that is known.
+    tells why the generator cannot be asked at present, if that is known. ``control`` holds groups of items back.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the LLM, and what decides over its opinion
         self,
         generator: Generator,
         gate: Gate | None,
@@ -48,10 +58,12 @@ class Ranker:
         *,
         withheld: bool = False,
         problem: Callable[[], Reason | None] = lambda: None,
+        control: Control | None = None,
     ) -> None:
         self.generator = generator
         self.gate = gate
         self.withheld = withheld
+        self.control = control
         self._problem = problem
         self._ladder = FallbackPolicy(generator, timeout_seconds)
 

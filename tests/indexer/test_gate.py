@@ -16,7 +16,8 @@ from rag_rec.generators.failures import GeneratorFailure, Reason
 from rag_rec.generators.language_model import LanguageModel, RankingOptions
 from rag_rec.generators.protocol import Encoded, EvidenceCost, Prompt
 from rag_rec.progress.protocol import Silent
-from rag_rec.recommend.fusion import Floats
+from rag_rec.recommend.fusion import Floats, fit_gate
+from rag_rec.recommend.gate import Gate
 from tests.homes import ITEMS, running
 
 DAY = 86_400_000
@@ -107,9 +108,13 @@ def measure(
     return GateMeasurement(engine.live, engine.store, engine.settings, model, Silent()), encoder
 
 
+def decided(measurement: GateMeasurement, sample: Sample) -> Gate:
+    return fit_gate(measurement.ask(sample).trials, 0, "stride")
+
+
 def test_an_llm_that_knows_more_is_let_in(engine: Engine) -> None:
     measurement, _ = measure(engine, 8.0)
-    gate = measurement.run(Sample(), "stride", None)
+    gate = decided(measurement, Sample())
     assert gate.use
     assert gate.users == 96
     assert gate.fused is not None and gate.candidates is not None and gate.fused > gate.candidates + 0.05
@@ -118,12 +123,12 @@ def test_an_llm_that_knows_more_is_let_in(engine: Engine) -> None:
 
 def test_an_llm_that_misleads_is_kept_out(engine: Engine) -> None:
     measurement, _ = measure(engine, -8.0)
-    assert not measurement.run(Sample(), "stride", None).use
+    assert not decided(measurement, Sample()).use
 
 
 def test_nobody_is_shown_their_own_answer(engine: Engine) -> None:
     measurement, encoder = measure(engine, 8.0)
-    measurement.run(Sample(), "stride", None)
+    decided(measurement, Sample())
     assert len(encoder.seen) == 96
     assert {len(question.tokens) for question in encoder.seen} == {5}  # of six
     for question in encoder.seen:
@@ -132,14 +137,14 @@ def test_nobody_is_shown_their_own_answer(engine: Engine) -> None:
 
 def test_only_the_sample_is_asked(engine: Engine) -> None:
     measurement, encoder = measure(engine, 8.0)
-    gate = measurement.run(Sample(0.7, seed=1), "stride", None)
+    gate = decided(measurement, Sample(0.7, seed=1))
     assert 50 <= gate.users == len(encoder.seen) < 96
 
 
 def test_too_few_people_decide_nothing(engine: Engine) -> None:
     measurement, _ = measure(engine, 8.0)
     with pytest.raises(NotReady, match="50 are needed"):
-        measurement.run(Sample(0.1, seed=1), "stride", None)
+        decided(measurement, Sample(0.1, seed=1))
 
 
 def test_people_whose_newest_choice_may_have_been_learned_are_not_asked(tmp_path: Path) -> None:
@@ -150,17 +155,17 @@ def test_people_whose_newest_choice_may_have_been_learned_are_not_asked(tmp_path
     numbers = [found[0] for name in ("u0", "u1", "u2") if (found := engine.store.user(name))]
     changed, shortened = frozenset(numbers[:2]), frozenset(numbers[2:])
     try:
-        assert measure(engine, 8.0)[0].run(Sample(), "stride", None).users == 60
-        gate = measure(engine, 8.0)[0].run(Sample(changed=changed, shortened=shortened), "stride", None)
+        assert decided(measure(engine, 8.0)[0], Sample()).users == 60
+        gate = decided(measure(engine, 8.0)[0], Sample(changed=changed, shortened=shortened))
         assert gate.users == 58  # without u0 and u2
     finally:
         engine.close()
 
 
 def test_where_the_llm_has_no_answer_the_candidates_order_counts(engine: Engine) -> None:
-    sure = measure(engine, 8.0)[0].run(Sample(), "stride", None)
-    unsure = measure(engine, 8.0, UnsureOf(8.0, {0, 1, 2}))[0].run(Sample(), "stride", None)
-    never = measure(engine, 8.0, UnsureOf(8.0, set(range(COUNT))))[0].run(Sample(), "stride", None)
+    sure = decided(measure(engine, 8.0)[0], Sample())
+    unsure = decided(measure(engine, 8.0, UnsureOf(8.0, {0, 1, 2}))[0], Sample())
+    never = decided(measure(engine, 8.0, UnsureOf(8.0, set(range(COUNT))))[0], Sample())
     assert unsure.users == never.users == 96
     assert sure.llm is not None and unsure.llm is not None and never.llm is not None
     assert sure.llm > unsure.llm > never.llm
@@ -171,11 +176,11 @@ def test_where_the_llm_has_no_answer_the_candidates_order_counts(engine: Engine)
 def test_an_llm_that_cannot_be_asked_is_not_measured(engine: Engine) -> None:
     measurement, _ = measure(engine, 8.0, UnsureOf(8.0, {0}, Reason.ABSENT))
     with pytest.raises(GeneratorFailure):
-        measurement.run(Sample(), "stride", None)
+        decided(measurement, Sample())
 
 
 def test_no_more_candidates_than_labels_are_shown(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StrideEncoder, "most_candidates", 3)
     measurement, encoder = measure(engine, 8.0)
-    measurement.run(Sample(), "stride", None)
+    decided(measurement, Sample())
     assert {len(question.labels) for question in encoder.seen} == {3}

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 from typer.testing import CliRunner
 
 import indexer.generator_commands
 from indexer.commands import app
-from indexer.gate import GateMeasurement, Sample
+from indexer.gate import Asked, GateMeasurement, Sample
 from rag_rec.domain import Interaction
+from rag_rec.recommend.fusion import Trials
 from rag_rec.recommend.gate import Gate, gate_path
 from rag_rec.settings import Settings
 from rag_rec.store import open_store
@@ -60,11 +62,16 @@ def test_the_sample_is_what_the_adapter_has_not_learned(settings: Settings, monk
     forget_in(settings, "user-2")
     asked: list[Sample] = []
 
-    def noted(self: GateMeasurement, sample: Sample, digest: str, adapter: str | None) -> Gate:  # noqa: ARG001
+    def noted(self: GateMeasurement, sample: Sample) -> Asked:  # noqa: ARG001
         asked.append(sample)
-        return Gate(use=True, weight=2.0, model=digest, adapter=adapter)
+        nothing = np.zeros((0, 1))
+        return Asked([], nothing.astype(int), Trials(nothing, nothing, np.zeros(0, dtype=int)))
 
-    monkeypatch.setattr(GateMeasurement, "run", noted)
+    def decided(trials: Trials, seed: int, model: str, adapter: str | None) -> Gate:  # noqa: ARG001
+        return Gate(use=True, weight=2.0, model=model, adapter=adapter)
+
+    monkeypatch.setattr(GateMeasurement, "ask", noted)
+    monkeypatch.setattr(indexer.generator_commands, "fit_gate", decided)
     assert gate()["weight"] == 2.0
     assert asked == [Sample(0.4, 3, frozenset(numbers.values()), frozenset([numbers["user-2"]]))]
     kept = Gate.load(gate_path(settings.gates, built.base.digest, built.adapter.digest))

@@ -10,10 +10,11 @@ import pytest
 
 from rag_rec.commands.doctor import State, examine
 from rag_rec.domain import Interaction
+from rag_rec.fairness.control import Control, Grouping, Strengths
 from rag_rec.forgetting.ledger.file import LedgerFile
 from rag_rec.generators.spec import wanted
 from rag_rec.home.opening import store_of
-from rag_rec.recommend.gate import Gate, gate_path
+from rag_rec.recommend.gate import NOTHING, Gate, gate_path
 from rag_rec.settings import Settings
 from tests.homes import ITEMS, build, fill, settings_for
 from tests.indexer.compact_homes import LOG, build_compact
@@ -161,6 +162,20 @@ def test_pending_requests_are_told_with_their_nearest_deadline(tmp_path: Path) -
         later = replace(record, deadline=(time.time_ns() // 1_000_000) + 86_400_000)
         store.extend_ledger(lambda _: ([], [later]))
     assert states(settings)["forgetting"] is State.NOTE
+
+
+def test_an_exposure_control_is_told_or_that_it_was_not_learned(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path, exposure_figures=["popularity"])
+    fill(settings, LOG)
+    build(settings)
+    assert states(settings)["exposure"] is State.NOTE
+    assert "rag-rec generator gate" in detail(settings, "exposure")
+    for strength, state, told in ((0.5, State.OK, "popularity=head by 0.5"), (0.0, State.NOTE, "no strength")):
+        by = Strengths(Grouping("popularity", ("head", "tail"), (2.0,)), (0.0, 0.0), (strength, 0.0))
+        control = Control(("popularity",), 0.01, (by,), {})
+        Gate(False, 1.0, NOTHING, control=control).save(gate_path(settings.gates, NOTHING, None))
+        assert states(settings)["exposure"] is state
+        assert told in detail(settings, "exposure")
 
 
 def test_a_server_that_is_not_there_fails_the_check(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ def test_the_answer_is_the_engines(api: Api) -> None:
             "label_mass": None,
             "fallback": None,
             "gate": None,
+            "held_back": None,
         },
     }
     assert response.headers["cache-control"] == "no-store"
