@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from indexer.compact_build import CompactBuilder, alone
-from indexer.remainder import RETRAIN, Remainder
+from indexer.learned import RETRAIN
+from indexer.remainder import Remainder
 from indexer.trainer import KEPT
 from indexer.trial import Trial, stand_ins
 from rag_rec.adapters.measured import Measured

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from indexer.compact_build import CompactBuilder, alone
-from indexer.remainder import remaining
+from indexer.learned import remaining
 from rag_rec.adapters.removal import Removal
 from rag_rec.engine.tending import occupied
 from rag_rec.errors import InvalidInput

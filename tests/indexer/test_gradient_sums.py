@@ -170,7 +170,7 @@ class Heard(StopAfter):
 def test_a_removal_that_is_killed_does_not_read_those_who_remain_again(
     settings: Settings, store: SqlStore, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
-    monkeypatch.setattr("indexer.remainder.GradientSums", partial(GradientSums, seconds=0.0))
+    monkeypatch.setattr("indexer.learned.GradientSums", partial(GradientSums, seconds=0.0))
     forget_in(settings, "user-2")
     compact = AdapterStore(settings.compact)
     requests = waiting(compact, store)

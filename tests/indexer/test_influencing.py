@@ -283,7 +283,7 @@ def test_a_full_disk_changes_nothing(settings: Settings, store: SqlStore, monkey
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("indexer.remainder.write_stop", full)
+        patched.setattr("indexer.learned.write_stop", full)
         with pytest.raises(OSError, match="No space"):
             unlearn(settings, store)
     assert used(settings) == old
