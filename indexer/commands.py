@@ -15,6 +15,7 @@ import indexer.fairness_commands  # noqa: F401 - a command of `rag-rec audit`
 from indexer.adapter_commands import app as adapter_app
 from indexer.compact_commands import app as compact_app
 from indexer.datasets import DATASETS, fetch
+from indexer.debias_commands import app as debias_app
 from indexer.generator_commands import app as generator_app
 from indexer.index_commands import app as index_app
 from indexer.ingest import Ingest, Reading
@@ -42,6 +43,7 @@ app.add_typer(index_app, name="index")
 app.add_typer(compact_app, name="compact")
 app.add_typer(adapter_app, name="adapter")
 app.add_typer(generator_app, name="generator")
+app.add_typer(debias_app)
 
 
 class Format(StrEnum):

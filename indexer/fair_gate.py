@@ -16,12 +16,12 @@ import numpy as np
 from indexer.fairness import CANDIDATES, FUSED, order_of, world_of
 from indexer.gate import Asked
 from rag_rec.errors import InvalidInput
-from rag_rec.evaluation.bootstrap import interval
 from rag_rec.evaluation.ranking import DEPTH
 from rag_rec.fairness.control import POPULARITY, PROVIDER, Control, Grouping, Strengths, most_shown
 from rag_rec.fairness.controlling import Aim, Order, cross_fitted, learned
 from rag_rec.fairness.groups import Numbers
-from rag_rec.fairness.metric import Metric, change
+from rag_rec.fairness.judgement import judgement, rounded
+from rag_rec.fairness.metric import change
 from rag_rec.fairness.named import World, grouped, named
 from rag_rec.fairness.served import NO_ITEM, Floats, Served
 from rag_rec.index.serving_state import ServingState
@@ -64,7 +64,7 @@ class FairGate:
             return replace(gate, control=control)
         without, fused = (self._served(gate, control, name) for name in (CANDIDATES, FUSED))
         figures = [named(name, world) for name in dict.fromkeys(self.settings.fairness_figures)]
-        told = {each.name: _rounded(*change(each, without, fused, self.settings.seed)) for each in figures}
+        told = {each.name: rounded(*change(each, without, fused, self.settings.seed)) for each in figures}
         judged = replace(gate, control=control, fairness=told)
         return replace(judged, use=gate.use and not judged.unfair)
 
@@ -80,7 +80,7 @@ class FairGate:
         names = list(dict.fromkeys(self.settings.exposure_figures))
         aim = Aim([named(name, world) for name in names], self.settings.exposure_budget)
         shown = self.asked.items[self.asked.items != NO_ITEM]
-        groupings = list({_by(name): _grouping(name, world, shown) for name in names}.values())
+        groupings = list({_by(name): grouping_of(name, world, shown) for name in names}.values())
         found = {name: [np.zeros(len(each.names)) for each in groupings] for name in (CANDIDATES, FUSED)}
         judged: dict[str, Any] = {}
         for name in [CANDIDATES] if gate.model == NOTHING else found:
@@ -102,24 +102,6 @@ class FairGate:
         return found, judged | {"kept": kept}
 
 
-def judgement(figures: Sequence[Metric], before: Served, after: Served, seed: int) -> dict[str, Any]:
-    """What changed between two sets of lists of the same people: accuracy, its loss, and how far figures are from fair.
-
-    ``loss`` is a share of the accuracy before, with its interval; figures have the change of their distance from fair.
-    """
-    old, new = before.gains, after.gains
-    gaps = {each.name: [round(abs(each.of(lists) - each.fair), 6) for lists in (before, after)] for each in figures}
-    mean = max(1e-12, float(old.mean()))
-    low, high = interval(old - new, seed)
-    return {
-        "ndcg": [round(float(old.mean()), 6), round(float(new.mean()), 6)],
-        "loss": round(float((old - new).mean()) / mean, 6),
-        "loss_interval": [round(low / mean, 6), round(high / mean, 6)],
-        "gaps": gaps,
-        "figures": {each.name: _rounded(*change(each, before, after, seed)) for each in figures},
-    }
-
-
 def scores_of(trials: Trials, gate: Gate, name: str) -> Floats:
     """The scores of an order by its name."""
     return trials.fused(gate.weight) if name == FUSED else trials.candidates
@@ -135,7 +117,17 @@ def _by(name: str) -> tuple[str, bool]:
     return POPULARITY, name not in OF_THE_HEAD
 
 
-def _grouping(name: str, world: World, shown: Numbers) -> Grouping:
+def grouping_of(name: str, world: World, shown: Numbers) -> Grouping:
+    """The groups that are held back for a figure.
+
+    Args:
+        name: of the figure.
+        world: what it is made from.
+        shown: item numbers of candidates; where there are many groups, those that are there most have a strength.
+
+    Raises:
+        InvalidInput: the groups are of numbers.
+    """
     by, whole = _by(name)
     if by == POPULARITY:
         return Grouping.by_popularity(world.popularity, whole=whole)
@@ -146,7 +138,3 @@ def _grouping(name: str, world: World, shown: Numbers) -> Grouping:
             f"{PROVIDER!r} or {POPULARITY!r}."
         )
     return Grouping(by, most_shown(grouped(values), shown))
-
-
-def _rounded(value: float, bounds: tuple[float, float]) -> tuple[float, float, float]:
-    return round(value, 6), round(bounds[0], 6), round(bounds[1], 6)

@@ -86,11 +86,13 @@ class Asked:
         questions: one for each person.
         items: item numbers of the candidates, int64 [people, n]; -1 where there is none.
         trials: what the candidate model and the LLM say of them.
+        prompts: what the LLM was asked, one for each person; none without an LLM.
     """
 
     questions: Sequence[Question]
     items: npt.NDArray[np.int64]
     trials: Trials
+    prompts: Sequence[Prompt] = ()
 
 
 class GateMeasurement:
@@ -129,25 +131,25 @@ class GateMeasurement:
             width = min(width, self._model.most_candidates)
         scores = np.full((len(questions), width), -np.inf)
         opinions, answers = scores.copy(), np.full(len(questions), -1)
-        items = np.full((len(questions), width), -1)
+        items, prompts = np.full((len(questions), width), -1), list[Prompt]()
         for start in range(0, len(questions), BATCH):
             batch = questions[start : start + BATCH]
             found = [candidates.candidates(question.query(self._live), width) for question in batch]
-            said = self._said(batch, found)
+            written = [] if self._model is None else self._prompts(self._model, batch, found)
+            said = [None] * len(batch) if self._model is None else _ask(self._model, written)
+            prompts += written
             for row, (question, each, opinion) in enumerate(zip(batch, found, said, strict=True), start):
                 scores[row, : len(each)], items[row, : len(each)] = each.scores, each.items
                 opinions[row, : len(each)] = each.scores if opinion is None else opinion
                 place = np.flatnonzero(each.items == question.answer)
                 answers[row] = place[0] if len(place) else -1
             self._progress.advance(len(batch))
-        return Asked(questions, items, Trials(scores, opinions, answers))
+        return Asked(questions, items, Trials(scores, opinions, answers), prompts)
 
-    def _said(self, questions: Sequence[Question], found: Sequence[CandidateList]) -> list[Floats | None]:
-        """The LLM's log-probabilities of the candidates of each question; None where there is no answer, or no LLM."""
-        if self._model is None:
-            return [None] * len(questions)
-        model = self._model
-        return _ask(model, [self._prompt(model, *each) for each in zip(questions, found, strict=True)])
+    def _prompts(
+        self, model: LanguageModel, questions: Sequence[Question], found: Sequence[CandidateList]
+    ) -> list[Prompt]:
+        return [self._prompt(model, *each) for each in zip(questions, found, strict=True)]
 
     def _questions(self, sample: Sample) -> list[Question]:
         asked = []

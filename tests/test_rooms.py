@@ -26,7 +26,7 @@ FLOORS = (
     ("index",),
     ("adapters",),
     ("compact", "places"),
-    ("forgetting", "generators"),
+    ("debias", "forgetting", "generators"),
     ("copies", "explain", "recommend"),
     ("proof",),
     ("engine",),

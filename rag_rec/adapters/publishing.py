@@ -119,7 +119,7 @@ def activate(store: Store, compact: AdapterStore, chosen: InUse, place: str | No
         CorruptIndex: a file is missing or does not match its digest.
     """
     with compact.writing():
-        if chosen.adapter is not None and _saw_forgotten(store, compact, chosen.adapter):
+        if chosen.adapter is not None and saw_forgotten(store, compact, chosen.adapter):
             raise InvalidInput(
                 "This adapter saw a forgotten person since: run `rag-rec adapter retrain`, or activate `none`."
             )
@@ -138,6 +138,7 @@ def removed_at(store: Store, epoch: int) -> int | None:
     return max(removals, default=None)
 
 
-def _saw_forgotten(store: Store, compact: AdapterStore, adapter: str) -> bool:
+def saw_forgotten(store: Store, compact: AdapterStore, adapter: str) -> bool:
+    """Whether an adapter saw, or may have seen, a person who was forgotten since."""
     doubtful = adapter in unrecorded(store, compact) and outdated(store, compact, adapter)
     return doubtful or adapter in owing(store)

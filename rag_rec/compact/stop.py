@@ -28,7 +28,7 @@ from rag_rec.artifacts.private import make_private_folder, write_durably
 from rag_rec.compact.adapter import Deltas
 from rag_rec.compact.base import Base
 from rag_rec.compact.likelihood import Likelihood
-from rag_rec.compact.sequences import TokenSequence, Windows
+from rag_rec.compact.sequences import NO_TARGET, Tokens, TokenSequence, Windows
 from rag_rec.compact.training import AdapterSettings
 from rag_rec.compact.vocabulary import PAD
 from rag_rec.errors import CorruptIndex, InvalidInput
@@ -92,8 +92,8 @@ def require_whole_softmax(known: int, settings: AdapterSettings) -> None:
     """
     if known > settings.sampled_above:
         raise InvalidInput(
-            f"A removal by influence needs the whole softmax, and trainings of more than {settings.sampled_above} "
-            "tokens estimate it: train without a reserve, and remove people by `rag-rec adapter retrain`."
+            f"This needs a training with the whole softmax, and trainings of more than {settings.sampled_above} tokens "
+            "estimate it: train without a reserve, and remove people by `rag-rec adapter retrain`."
         )
 
 
@@ -116,6 +116,27 @@ def samples_of(
     pieces = [piece for person in people for piece in _pieces(person, settings.context)]
     batches = Windows(pieces, settings.context, windows, PAD, settings.seed).batches(0)
     return Likelihood(base.model, known).samples(batches)
+
+
+def owners_of(people: Sequence[TokenSequence], settings: AdapterSettings, windows: int = WINDOWS) -> Tokens:
+    """Whose each choice of :func:`samples_of` is, by the place of the person, in the same order, int64 [choices]."""
+    return _marked(people, [np.full_like(each.items, place) for place, each in enumerate(people)], settings, windows)
+
+
+def places_of(people: Sequence[TokenSequence], settings: AdapterSettings, windows: int = WINDOWS) -> Tokens:
+    """Where each choice of :func:`samples_of` stands in the person's sequence, in the same order, int64 [choices]."""
+    return _marked(people, [np.arange(len(each.items)) for each in people], settings, windows)
+
+
+def _marked(
+    people: Sequence[TokenSequence], marks: Sequence[Tokens], settings: AdapterSettings, windows: int
+) -> Tokens:
+    """The mark of each choice. How people are cut and put in batches goes by the lengths of their sequences alone, so
+    that sequences of marks come out in the same places."""
+    marked = [TokenSequence(each.prefix, mark) for each, mark in zip(people, marks, strict=True)]
+    pieces = [piece for each in marked for piece in _pieces(each, settings.context)]
+    batches = Windows(pieces, settings.context, windows, PAD, settings.seed).batches(0)
+    return np.concatenate([batch.targets[batch.targets != NO_TARGET] for batch in batches])
 
 
 def drawn_of(samples: Sequence[Samples], small: Sequence[Samples]) -> Drawn:

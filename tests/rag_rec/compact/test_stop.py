@@ -12,7 +12,17 @@ from rag_rec.compact.adapter import Deltas, trained_weights
 from rag_rec.compact.base import Base
 from rag_rec.compact.projection import TextProjection
 from rag_rec.compact.sequences import TokenSequence
-from rag_rec.compact.stop import FILE, Stop, read_stop, samples_of, shorter, usual_damping, write_stop
+from rag_rec.compact.stop import (
+    FILE,
+    Stop,
+    owners_of,
+    places_of,
+    read_stop,
+    samples_of,
+    shorter,
+    usual_damping,
+    write_stop,
+)
 from rag_rec.compact.training import AdapterSettings
 from rag_rec.compact.vocabulary import Vocabulary
 from rag_rec.domain import Item
@@ -103,3 +113,13 @@ def test_fewer_windows_go_less_far_and_alike_whether_they_left_at_once_or_one_by
     assert norm(at_once) == pytest.approx((60 / 90) ** 0.4 * norm(deltas))
     assert norm(add(at_once, one_by_one, -1.0)) < 1e-6 * norm(deltas)
     assert norm(add(shorter(deltas, 91, 90), deltas, -1.0)) == 0.0
+
+
+def test_owners_are_those_whose_choices_the_samples_are() -> None:
+    """Each choice of a person is one target; in windows that are shuffled, and put together by length."""
+    everybody = people(60)
+    samples = samples_of(base(), everybody, KNOWN, SETTINGS)
+    targets = torch.cat([batch.targets for batch in samples]).numpy()
+    owners, places = owners_of(everybody, SETTINGS), places_of(everybody, SETTINGS)
+    assert targets.tolist() == [everybody[owner].items[place] for owner, place in zip(owners, places, strict=True)]
+    assert len(set(zip(owners.tolist(), places.tolist(), strict=True))) == sum(len(each.items) for each in everybody)

@@ -35,6 +35,7 @@ REFUSING = (
     "compact build",
     "compact list",
     "consent ada",
+    "debias --dry-run",
     "drill",
     "drill --backup PEOPLE",
     "export ada",
