@@ -56,7 +56,7 @@ from rag_rec.settings import Settings
 from rag_rec.vectors.embedding import open_embedder
 
 DATASETS: Final = ("ml-100k", "ml-1m")
-BUDGET, MOST = 0.01, 0.1
+BUDGET, MOST = 0.01, 0.03
 HALF: Final = 0.5
 """Of the choices of the head, the share that a re-weighted training leaves out."""
 EVERYTHING: Final = "everything"
@@ -175,13 +175,14 @@ def main() -> None:
     parser.add_argument("--retrainings", type=int, default=0, help="seeds of each training that is compared")
     parser.add_argument("--budget", type=float, default=BUDGET)
     parser.add_argument("--most", type=float, default=MOST)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     home, rows = prepared(arguments.dataset), list[Row]()
     tables = earlier("debias")
     trainings = Trainings(home, range(1, arguments.retrainings + 1), arguments.workers)
     with opened(home) as builder:
-        field = Field(builder, arguments.budget, arguments.most)
+        field = Field(builder, arguments.budget, arguments.most, arguments.rounds)
         for name in arguments.metrics:
             for row in rows_of(field, name, trainings):
                 rows.append(row)

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from demo.behaviour import Cause
 from demo.claims import check
+from demo.debiasing import Debiasing
 from demo.forgetting import Forgetting
 from demo.narration import Narration
 from demo.parameters import WorldParameters
@@ -68,6 +69,7 @@ class Story:
         with RunningService(self._commands, self._log) as service, self._apis(service) as (application, privacy):
             hero = protagonist(world)
             self._recommend(application, hero, world)
+            self._result["debias"] = Debiasing(application, self._commands, self._tell, world).run()
             self._learn(application, hero, world)
             self._forget(application, privacy, hero)
             self._rebuild(application, world)

@@ -40,11 +40,13 @@ class Field:
         builder: of the system.
         budget: the largest loss of NDCG, as a share.
         most: the largest share of the choices that may go.
+        rounds: of mask, removal and line search.
     """
 
     builder: CompactBuilder
     budget: float
     most: float
+    rounds: int = 1
 
     @cached_property
     def learned(self) -> Learned:
@@ -89,7 +91,7 @@ class Field:
     def debiased(self, figure: Metric) -> Found:
         """As the command does it."""
         nobody = np.zeros(len(self.people), dtype=np.bool_)
-        limits, wanted = Limits(self.most, self.budget), Wanted([figure], [1.0])
+        limits, wanted = Limits(self.most, self.budget, self.rounds), Wanted([figure], [1.0])
         search = self.ground.search(wanted, limits, self.halves[0], self.before, nobody)
         return search.run(self.at, self.learned.deltas())
 

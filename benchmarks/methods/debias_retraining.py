@@ -55,6 +55,7 @@ def retrained(learned: Learned, people: Sequence[TokenSequence], gone: Flags, se
         flags[owner].items[place] = 0
     windows = [Windows(each, settings.context, settings.batch, PAD, seed) for each in (people, flags)]
     base = copy.deepcopy(learned.base.model)
+    base.set_attn_implementation("sdpa")  # as a training has it; the solves need another one
     training = AdapterTraining(base, KeptTargets(windows[0], windows[1]), learned.known, settings, torch.device("cpu"))
     for _ in range(settings.epochs):
         training.epoch(lambda _: None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 import numpy as np
 import torch
@@ -15,8 +14,6 @@ from rag_rec.fairness.controlling import Order
 from rag_rec.fairness.groups import Numbers
 from rag_rec.fairness.metric import Metric
 from rag_rec.fairness.served import NO_ITEM, Floats, Served
-
-ACCURACY: Final = "accuracy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +83,21 @@ class Wanted:
         return sum(parts) / sum(self.weights)
 
     def slopes(self, order: FusedOrder, opinions: Tensor) -> dict[str, Tensor]:
-        """The derivatives by the opinions [people, n] of how far each smooth figure is from fair, by the name of the
-        figure; and of the accuracy, by :data:`ACCURACY`."""
+        """The derivatives by the opinions [people, n] of how far each smooth figure of an order is from fair, by the
+        name of the figure."""
         served = order.served(opinions)
         found = {}
         for each in self.figures:
             given = opinions.detach().clone().requires_grad_(True)
             towards = 1.0 if each.of(served) >= each.fair else -1.0
             found[each.name] = _slope(towards * each.soft(order.likely(given), served), given)
-        given = opinions.detach().clone().requires_grad_(True)
-        return found | {ACCURACY: _slope(accuracy(order, given), given)}
+        return found
+
+
+def accuracy_slope(order: FusedOrder, opinions: Tensor) -> Tensor:
+    """The derivatives of :func:`accuracy` by the opinions [people, n]."""
+    given = opinions.detach().clone().requires_grad_(True)
+    return _slope(accuracy(order, given), given)
 
 
 def accuracy(order: FusedOrder, opinions: Tensor) -> Tensor:

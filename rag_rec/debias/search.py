@@ -6,8 +6,7 @@ choices were not learned. A round that makes nothing fairer on them within the b
 
 What is made fairer is what the generator says, by itself. Were it the served order, in which the candidates weigh more,
 the generator would be bent as far as to make up for their unfairness, and be good for nothing else. The served order
-has a say over what may be lost: a step has to keep the accuracy of both, and how likely the generator finds what
-people chose.
+decides over what may be lost: a step has to keep its NDCG, and how likely it makes what people chose.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Final
 
 import numpy as np
@@ -23,13 +23,13 @@ from torch import Tensor
 from rag_rec.compact.adapter import Deltas
 from rag_rec.debias.linear import Linear
 from rag_rec.debias.mask import Flags, Mask, Scores, mask, path
-from rag_rec.debias.order import ACCURACY, FusedOrder, Wanted, accuracy
+from rag_rec.debias.order import FusedOrder, Wanted, accuracy, accuracy_slope
 from rag_rec.debias.questions import Questions
 from rag_rec.errors import InvalidInput
 from rag_rec.fairness.controlling import Aim
 from rag_rec.fairness.groups import Numbers
 from rag_rec.fairness.served import Served
-from rag_rec.influence.vectors import Vector, add, dot, scaled, zeros
+from rag_rec.influence.vectors import Vector, add, dot, scaled
 
 LENGTHS: Final = (0.25, 0.5, 1.0, 2.0)
 """Of a step: the theory has 1, from which it is wrong by as much as the loss is not quadratic."""
@@ -118,11 +118,12 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The lists at some differences: those that are served, and those of the generator alone with their accuracy."""
+    """The lists at some differences: those that are served, with how likely they make what people chose, in nats, and
+    those of the generator alone."""
 
     served: Served
-    alone: Served
     accuracy: float
+    alone: Served
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +178,13 @@ class Search:
     def _round(
         self, linear: Linear, deltas: Deltas, gone: Flags, first: Shown, before: Mapping[str, float]
     ) -> tuple[Mask, Round, dict[str, Tensor]]:
-        slopes = self.wanted.slopes(self.alone, self.questions.opinions(deltas))
+        opinions = self.questions.opinions(deltas)
+        slopes = self.wanted.slopes(self.alone, opinions)
         gradients = {name: self.questions.back(deltas, slope) for name, slope in slopes.items()}
-        scores = self._scores(linear, gradients, gone, before)
+        towards = self._towards(gradients, before)
+        kept = self.questions.back(deltas, accuracy_slope(self.order, opinions))
+        unfairness, loss = linear.scores(towards), linear.scores(scaled(kept, -1.0))
+        scores = Scores(unfairness, loss, self.person, self.protected | gone, self.limits.tied)
         samples, budget = len(gone), self.limits.budget
         most = max(1, math.ceil(self.limits.most * samples / self.limits.rounds))
         found = mask(scores, most, budget, self.limits.price)
@@ -195,16 +200,12 @@ class Search:
         gaps, gain = self.wanted.gaps(shown.alone), float(shown.alone.gains.mean())
         return found, Round(found.count, length, told, gaps, gain, tuple(points)), moved
 
-    def _scores(
-        self, linear: Linear, gradients: Mapping[str, Vector], gone: Flags, before: Mapping[str, float]
-    ) -> Scores:
-        towards = zeros(gradients[ACCURACY])
-        total = sum(self.wanted.weights)
+    def _towards(self, gradients: Mapping[str, Vector], before: Mapping[str, float]) -> dict[str, Tensor]:
+        """The gradient of what is made small, see :meth:`rag_rec.debias.order.Wanted.value`."""
+        total, parts = sum(self.wanted.weights), list[dict[str, Tensor]]()
         for figure, weight in zip(self.wanted.figures, self.wanted.weights, strict=True):
-            share = weight / total / (before[figure.name] or 1.0)
-            towards = add(towards, gradients[figure.name], share)
-        unfairness, loss = linear.scores(towards), linear.scores(scaled(gradients[ACCURACY], -1.0))
-        return Scores(unfairness, loss, self.person, self.protected | gone, self.limits.tied)
+            parts.append(scaled(gradients[figure.name], weight / total / (before[figure.name] or 1.0)))
+        return reduce(add, parts)
 
     def _longest(
         self, deltas: Deltas, step: Vector, first: Shown, before: Mapping[str, float]
@@ -217,13 +218,12 @@ class Search:
             moved = self.fits(add(deltas, step, length))
             shown = self._shown(moved)
             value = self.wanted.value(self.wanted.gaps(shown.alone), before)
-            pairs = ((first.alone.gains, shown.alone.gains), (first.served.gains, shown.served.gains))
             kept = first.accuracy - shown.accuracy <= self.limits.budget
-            if value < best - SLACK and kept and all(aim.affordable(old, new) for old, new in pairs):
+            if value < best - SLACK and kept and aim.affordable(first.served.gains, shown.served.gains):
                 best, found = value, (length, moved)
         return found
 
     def _shown(self, deltas: Vector) -> Shown:
         opinions = self.questions.opinions(deltas)
-        told = float(accuracy(self.alone, opinions))
-        return Shown(self.order.served(opinions), self.alone.served(opinions), told)
+        told = float(accuracy(self.order, opinions))
+        return Shown(self.order.served(opinions), told, self.alone.served(opinions))

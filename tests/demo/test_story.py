@@ -32,12 +32,14 @@ def test_whole_demonstration(tmp_path: Path) -> None:
     assert result["proof"]["equal"]
     assert result["rebuild"]["failed"] == 0
     assert result["compact"]["adapter"]
+    assert "nothing has changed" in result["debias"]["refused"] or "people can be asked" in result["debias"]["refused"]
     for title in (
         "Ingest",
         "Build",
         "Train the LLM",
         "Serve",
         "Recommend",
+        "Debias",
         "Learn",
         "Forget",
         "Unlearn",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rag_rec.debias.order import ACCURACY, FusedOrder, Wanted
+from rag_rec.debias.order import FusedOrder, Wanted, accuracy, accuracy_slope
 from rag_rec.fairness.controlling import Order
 from rag_rec.fairness.exposure import Share
 from rag_rec.fairness.groups import Groups, head
@@ -48,7 +48,7 @@ def test_what_is_likely_is_a_distribution_whose_best_are_the_lists() -> None:
 
 def test_slopes_are_the_differences_of_the_smooth_figures() -> None:
     slopes = WANTED.slopes(ORDER, OPINIONS)
-    assert set(slopes) == {"popularity", "gender:dp", ACCURACY}
+    assert set(slopes) == {"popularity", "gender:dp"}
     step = torch.nan_to_num(torch.randn(PEOPLE, WIDTH, generator=torch.Generator().manual_seed(0)).double())
     width = 1e-5
     served = ORDER.served(OPINIONS)
@@ -59,10 +59,13 @@ def test_slopes_are_the_differences_of_the_smooth_figures() -> None:
 
 
 def test_the_slope_of_the_accuracy_goes_towards_the_answers() -> None:
-    slope = WANTED.slopes(ORDER, OPINIONS)[ACCURACY]
+    slope = accuracy_slope(ORDER, OPINIONS)
     answers = torch.as_tensor(CHOSEN[:, None] == CANDIDATES)
     assert bool((slope[answers] > 0).all())
     assert bool((slope[~answers] <= 0).all())
+    likely = ORDER.likely(OPINIONS)
+    by_hand = [float(torch.log(likely[person, CHOSEN[person]])) for person in range(PEOPLE)]
+    assert float(accuracy(ORDER, OPINIONS)) == pytest.approx(np.mean(by_hand))
 
 
 def test_the_value_is_the_weighted_mean_of_what_is_left_of_each_gap() -> None:
