@@ -163,7 +163,7 @@ def _words(document: Mapping[str, Any]) -> dict[str, Any]:
             "from fair before": gaps[0],
             "after": gaps[1],
             "change": f"{change[0]:+.4f} ({change[1]:+.4f} to {change[2]:+.4f})",
-            "predicted": document["predicted"][name] if order == "served" else "",
+            "predicted": document["predicted"][name] if order == "llm" else "",
         }
         for order in ("served", "llm")
         for (name, gaps), change in zip(

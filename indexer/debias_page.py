@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
-WIDTH, ROW, LEFT = 640, 22, 220
+WIDTH, ROW, LEFT, BEHIND = 760, 22, 210, 280
 COLOURS: Final = {
     "before": "#8a8f98",
     "after": "#1f6feb",
@@ -28,9 +28,9 @@ def page(document: Mapping[str, Any]) -> str:
         _decision(document),
         "<h2>How far from fair</h2>",
         "<p>The lists that are served, fused, on people on whom nothing was chosen; then those of the LLM alone. "
-        "Shorter is fairer. Predicted is to first order, of the people who were searched on.</p>",
-        _gaps(document, "served", predicted=True),
-        _gaps(document, "llm", predicted=False),
+        "Shorter is fairer. Predicted is to first order, of the LLM on the people who were searched on.</p>",
+        _gaps(document, "served", predicted=False),
+        _gaps(document, "llm", predicted=True),
         "<h2>Accuracy</h2>",
         _accuracy(document),
         "<h2>What went</h2>",
@@ -60,22 +60,24 @@ def _gaps(document: Mapping[str, Any], order: str, *, predicted: bool) -> str:
     rows, found = [], document[order]
     for name, (before, after) in found["gaps"].items():
         change, low, high = found["figures"][name]
-        rows.append((f"{name} before", before, "before"))
-        rows.append((f"after, {change:+.4f} ({low:+.4f} to {high:+.4f})", after, "after"))
+        rows.append((f"{name}, before", before, "before", ""))
+        rows.append((f"{name}, after", after, "after", f"{change:+.4f} ({low:+.4f} to {high:+.4f})"))
         if predicted:
-            rows.append(("predicted", max(0.0, before + document["predicted"][name]), "predicted"))
+            rows.append((f"{name}, predicted", max(0.0, before + document["predicted"][name]), "predicted", ""))
     return f"<h3>{'Served' if order == 'served' else 'The LLM alone'}</h3>" + _bars(rows)
 
 
-def _bars(rows: Sequence[tuple[str, float, str]]) -> str:
-    most = max((value for _, value, _ in rows), default=0.0) or 1.0
-    room, lines = WIDTH - LEFT - 80, []
-    for place, (name, value, kind) in enumerate(rows):
+def _bars(rows: Sequence[tuple[str, float, str, str]]) -> str:
+    """Bars with a name before them, and the value and a remark behind."""
+    most = max((value for _, value, _, _ in rows), default=0.0) or 1.0
+    room, lines = WIDTH - LEFT - BEHIND, []
+    for place, (name, value, kind, remark) in enumerate(rows):
         top, length = place * ROW, room * value / most
+        told = f"{value:.4f}, {remark}" if remark else f"{value:.4f}"
         lines.append(
             f'<text x="{LEFT - 8}" y="{top + 15}" text-anchor="end">{escape(name)}</text>'
             f'<rect x="{LEFT}" y="{top + 3}" width="{length:.1f}" height="{ROW - 6}" fill="{COLOURS[kind]}"/>'
-            f'<text x="{LEFT + length + 6:.1f}" y="{top + 15}">{value:g}</text>'
+            f'<text x="{LEFT + length + 6:.1f}" y="{top + 15}">{escape(told)}</text>'
         )
     return _svg(len(rows) * ROW + 4, lines)
 
@@ -97,7 +99,7 @@ def _masked(masked: Mapping[str, Any]) -> str:
         "people. They are not forgotten: the choices stay in the store.</p>"
     )
     rows = [
-        (f"{kind}: {group}", each["masked"] / max(1, each["all"]), "masked")
+        (f"{kind}: {group}", each["masked"] / max(1, each["all"]), "masked", f"{each['masked']} of {each['all']}")
         for kind, groups in masked["by"].items()
         for group, each in groups.items()
     ]
@@ -113,21 +115,19 @@ def _path(points: Sequence[Mapping[str, float]]) -> str:
 
 
 def _curve(points: Sequence[Mapping[str, float]]) -> str:
-    """Unfairness by the number of choices that go."""
-    most = max((each["share"] for each in points), default=0.0) or 1.0
+    """Unfairness by the share of the choices that may go; the shares lie at equal distances."""
     deepest = min(min((each["unfairness"] for each in points), default=0.0), -1e-9)
-    height, room = 180, WIDTH - LEFT
-    places = [
-        (LEFT / 2 + room * each["share"] / most, 10 + (height - 30) * each["unfairness"] / deepest) for each in points
-    ]
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in [(LEFT / 2, 10.0), *places])
+    height, step = 200, (WIDTH - 120) / max(1, len(points))
+    places = [(60 + step * n, 15 + (height - 60) * each["unfairness"] / deepest) for n, each in enumerate(points, 1)]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in [(60.0, 15.0), *places])
     marks = [
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{COLOURS["after"]}"/>'
+        f'<text x="{x:.1f}" y="{y + 20:.1f}" text-anchor="middle">{each["unfairness"]:+.3f}</text>'
         f'<text x="{x:.1f}" y="{height}" text-anchor="middle">{each["share"]:.0%}</text>'
         for (x, y), each in zip(places, points, strict=True)
     ]
     drawn = f'<polyline points="{line}" fill="none" stroke="{COLOURS["after"]}" stroke-width="2"/>'
-    axis = f'<line x1="{LEFT / 2}" y1="10" x2="{WIDTH - 60}" y2="10" stroke="{COLOURS["before"]}"/>'
+    axis = f'<line x1="60" y1="15" x2="{WIDTH - 40}" y2="15" stroke="{COLOURS["before"]}"/>'
     return _svg(height + 8, [axis, drawn, *marks])
 
 

@@ -117,14 +117,10 @@ class Settings(BaseSettings):
     )
 
     fairness_figures: list[str] = Field(
-        default_factory=list,
-        description='Figures of fairness, such as ["popularity", "gender:ndcg"], by none of which an LLM may make the '
-        "order less fair, beyond noise.",
+        default_factory=list, description="Figures of fairness by none of which an LLM may make the order less fair."
     )
     exposure_figures: list[str] = Field(
-        default_factory=list,
-        description='Figures of fairness, such as ["exposure:provider"], for which `rag-rec generator gate` learns how '
-        "far groups of items are held back in the final order.",
+        default_factory=list, description='Figures of fairness, such as ["popularity"], for which items are held back.'
     )
     exposure_budget: float = Field(default=0.01, ge=0, lt=1, description="Share of NDCG that holding back may cost.")
 

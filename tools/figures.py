@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = tuple(ROOT / "docs" / f"{name}.md" for name in ("benchmarks", "forgetting", "unlearning"))
+PAGES = tuple(ROOT / "docs" / f"{name}.md" for name in ("benchmarks", "forgetting", "unlearning", "debiasing"))
 RESULTS = ROOT / "benchmarks" / "results"
 MARKED = re.compile(r"(<!-- figures: (\w+)\.json -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 HEADER = {"commit", "hardware", "command", "seed", "rows", "runs"}
