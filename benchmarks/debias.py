@@ -180,13 +180,15 @@ def main() -> None:
     arguments = parser.parse_args()
     home, rows = prepared(arguments.dataset), list[Row]()
     tables = earlier("debias")
+    usual = arguments.budget == BUDGET
+    table = arguments.dataset if usual else f"{arguments.dataset}, budget {arguments.budget:.0%}"
     trainings = Trainings(home, range(1, arguments.retrainings + 1), arguments.workers)
     with opened(home) as builder:
         field = Field(builder, arguments.budget, arguments.most, arguments.rounds)
         for name in arguments.metrics:
             for row in rows_of(field, name, trainings):
                 rows.append(row)
-                write_results("debias", rows, SEED, {**tables, arguments.dataset: rows})
+                write_results("debias", rows, SEED, {**tables, table: rows})
 
 
 if __name__ == "__main__":
