@@ -17,7 +17,7 @@ COLOURS: Final = {
 STYLE: Final = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1f2328}"
     "table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .75rem;border-bottom:1px solid #d1d9e0;"
-    "text-align:left}svg text{font:12px system-ui,sans-serif;fill:#1f2328}.no{color:#cf222e}.yes{color:#1a7f37}"
+    "text-align:left}.no{color:#cf222e}.yes{color:#1a7f37}"
 )
 
 
@@ -152,4 +152,7 @@ def _table(names: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def _svg(height: float, parts: Sequence[str]) -> str:
-    return f'<svg viewBox="0 0 {WIDTH} {height:g}" width="{WIDTH}" role="img">{"".join(parts)}</svg>'
+    """A picture that can also stand alone, in a file of its own."""
+    drawn = f'xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}" width="{WIDTH}" role="img"'
+    paper = '<rect width="100%" height="100%" fill="#fff"/>'
+    return f'<svg {drawn} font-family="sans-serif" font-size="12">{paper}{"".join(parts)}</svg>'
