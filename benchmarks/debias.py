@@ -5,7 +5,7 @@ says of the LLM. ``gap`` is how far a figure of fairness is from fair in the ser
 LLM alone, and losses are shares of NDCG@10, all with 95 % intervals over people.
 
 - ``control``: groups of items are held back in the fused order; nothing is removed.
-- ``fudlr``: mask, removal and line search, as ``rag-rec debias``; ``fudlr+control``: both.
+- ``fudlr``: mask, removal and line search, the search of ``rag-rec debias``; ``fudlr+control``: both.
 - ``greedy-influence``: the same number of choices, those that help most to first order, whatever they cost.
 - ``random-mask``: as many choices drawn at random. Both take one step of the theory.
 - ``retrain-without``, ``retrain-random``: trainings without the choices that were masked, or as many at random, each

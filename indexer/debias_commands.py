@@ -23,6 +23,7 @@ from rag_rec.vectors.embedding import open_embedder
 
 if TYPE_CHECKING:
     from indexer.debiasing import Request
+    from rag_rec.debias.search import Limits
 
 app = typer.Typer()
 
@@ -39,6 +40,10 @@ Budget = Annotated[
 ]
 Most = Annotated[str, typer.Option("--most", help="The largest share of the learned choices that may go, such as 10%.")]
 Rounds = Annotated[int, typer.Option(min=1, max=10, help="Rounds of mask, removal and line search.")]
+Sparsity = Annotated[
+    float,
+    typer.Option(help="What share of the gap every hundredth of the choices has to take at least: fewer go for more."),
+]
 Protect = Annotated[
     list[str],
     typer.Option(help="People whose choices may not go, such as gender=F; may be given several times."),
@@ -59,6 +64,7 @@ def debias(  # noqa: PLR0913 - one parameter for each option
     budget_ndcg: Budget = "1%",
     most: Most = "10%",
     rounds: Rounds = 3,
+    sparsity: Sparsity = 0.0,
     protect: Protect = NOBODY,
     tied: Tied = False,
     dry_run: DryRun = False,
@@ -75,10 +81,12 @@ def debias(  # noqa: PLR0913 - one parameter for each option
         from indexer.compact_build import CompactBuilder  # noqa: PLC0415 - imports torch
         from indexer.debiasing import Debiasing  # noqa: PLC0415 - imports torch
         from indexer.retraining import settings_in_use  # noqa: PLC0415 - imports torch
+        from rag_rec.debias.search import Limits  # noqa: PLC0415 - imports torch
 
     settings = Settings()
     check_system(settings)
-    request = _request(metric, most, budget_ndcg, rounds, tied, protect)
+    limits = Limits(_share(most, "--most"), _share(budget_ndcg, "--budget-ndcg"), rounds, tied, sparsity)
+    request = _request(metric, limits, protect)
     if report is not None:
         _require_folder(report)
     with closing(existing_store_of(settings)) as store, Shown("debias") as shown:
@@ -93,12 +101,9 @@ def debias(  # noqa: PLR0913 - one parameter for each option
     return Answer(document, _words(document))
 
 
-def _request(  # noqa: PLR0913 - one for each option
-    metric: Sequence[str], most: str, budget: str, rounds: int, tied: bool, protect: Sequence[str]
-) -> Request:
+def _request(metric: Sequence[str], limits: Limits, protect: Sequence[str]) -> Request:
     """What is asked for, refused before anything that takes long."""
     from indexer.debiasing import Request  # noqa: PLC0415 - imports torch
-    from rag_rec.debias.search import Limits  # noqa: PLC0415 - imports torch
     from rag_rec.fairness.named import require_name  # noqa: PLC0415 - imports torch
 
     weighed = [each.partition("@") for each in dict.fromkeys(metric)]
@@ -112,7 +117,6 @@ def _request(  # noqa: PLR0913 - one for each option
     rules = [each.partition("=") for each in protect]
     if any(not name or not value for name, _, value in rules):
         raise InvalidInput("People are protected by an attribute and a value, such as `--protect gender=F`.")
-    limits = Limits(_share(most, "--most"), _share(budget, "--budget-ndcg"), rounds, tied)
     weights = [_weight(weight) if marked else 1.0 for _, marked, weight in weighed]
     return Request(names, weights, limits, [(name, value) for name, _, value in rules])
 

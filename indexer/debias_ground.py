@@ -32,7 +32,7 @@ from rag_rec.generators.item_tokens import ItemTokenEncoder
 from rag_rec.generators.spec import GeneratorSpec, wanted
 from rag_rec.index.serving_state import ServingState
 from rag_rec.influence.kronecker import PASSES
-from rag_rec.influence.newton import Newton
+from rag_rec.influence.newton import PRODUCTS, Newton
 from rag_rec.influence.vectors import Vector
 from rag_rec.progress.protocol import Progress
 from rag_rec.recommend.fusion import Trials, cautious_weight
@@ -163,7 +163,8 @@ class Ground:
         damping = usual_damping(self.learned.settings, windows)
 
         def at(deltas: Vector) -> Linear:
-            told.stage("scores", 3 * len(samples))  # of the figures, of the accuracy, and the pull of what goes
+            steps = len(samples) + PRODUCTS  # three times: for the figures, for the accuracy, and for what goes
+            told.stage("scores", 3 * steps)
             return Linear(deltas, samples, newton, damping, told)
 
         return at

@@ -25,14 +25,14 @@ from indexer.trainer import KEPT
 from rag_rec.adapters.publishing import Publisher, saw_forgotten
 from rag_rec.compact.adapter import Deltas
 from rag_rec.compact.sequences import TokenSequence
-from rag_rec.compact.stop import Stop, owners_of, read_stop, windows_of
+from rag_rec.compact.stop import Stop, read_stop, windows_of
 from rag_rec.debias.masked import attributes_named, masked_counts, profiles, protected
 from rag_rec.debias.order import Wanted
 from rag_rec.debias.search import Found, Limits
 from rag_rec.debias.verdict import Verdict
 from rag_rec.engine.tending import occupied
 from rag_rec.errors import InvalidInput
-from rag_rec.fairness.groups import head
+from rag_rec.fairness.groups import Numbers, head
 from rag_rec.fairness.judgement import judgement
 from rag_rec.fairness.metric import Metric
 from rag_rec.fairness.named import named
@@ -120,7 +120,7 @@ class Debiasing:
             "served": verdict.judged,
             "llm": judgement(figures, old_alone, new_alone, seed),
             "predicted": {name: round(value, 6) for name, value in found.predicted.items()},
-            "masked": self._masked(ground, people, found),
+            "masked": self._masked(ground, people, search.person, found),
             "rounds": [asdict(each) for each in found.rounds],
             "gate": dict(gate.document()),
         }
@@ -132,12 +132,13 @@ class Debiasing:
         gate = fit_gate(asked.trials, builder.settings.seed, target.digest)
         return FairGate(ground.live, asked, builder.settings, builder.progress).of(gate)
 
-    def _masked(self, ground: Ground, people: Sequence[TokenSequence], found: Found) -> Mapping[str, Any]:
+    def _masked(
+        self, ground: Ground, people: Sequence[TokenSequence], owners: Numbers, found: Found
+    ) -> Mapping[str, Any]:
         learned, first = ground.learned, ground.learned.base.vocabulary.first_item
         items = np.concatenate([batch.targets.numpy() for batch in learned.samples(people)]) - first
         popularity = ground.live.statistics.popularity.total
         names = attributes_named(self.request.figures)
-        owners = owners_of(people, learned.settings)
         return masked_counts(found.rows, owners, items, head(popularity), self._profiles(learned), names)
 
     def _profiles(self, learned: Learned) -> list[Any]:

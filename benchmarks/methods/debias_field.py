@@ -89,10 +89,10 @@ class Field:
         return named(name, world_of(self.ground.live, self.ground.asked))
 
     def debiased(self, figure: Metric) -> Found:
-        """As the command does it."""
-        nobody = np.zeros(len(self.people), dtype=np.bool_)
+        """By the search of the command, with the limits of this comparison."""
+        protected = np.zeros(len(self.people), dtype=np.bool_)
         limits, wanted = Limits(self.most, self.budget, self.rounds), Wanted([figure], [1.0])
-        search = self.ground.search(wanted, limits, self.halves[0], self.before, nobody)
+        search = self.ground.search(wanted, limits, self.halves[0], self.before, protected)
         return search.run(self.at, self.learned.deltas())
 
     def without(self, rows: Flags) -> Deltas:

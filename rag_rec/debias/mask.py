@@ -6,10 +6,10 @@ To first order figures change by sums over what goes, so that the best mask solv
     so that    sum_i m_i c_i <= loss                 c_i: what it does to the loss of accuracy
                sum_i m_i <= most                     0 <= m_i <= 1
 
-For a multiplier of the loss the solution is the ``most`` smallest of ``a + multiplier * c`` below the price, and the
-loss falls as the multiplier grows: so it is found by halving. A mask that is learned by descent on a sigmoid goes to
-the same corner more slowly (a test holds one against the other). The bias does not show in it: any figure with scores
-will do, and several add up.
+A mask takes a sample whole or not, and so may miss a part of one. For a multiplier of the loss the solution is the
+``most`` smallest of ``a + multiplier * c`` that lie below the price taken off, and the loss falls as the multiplier
+grows: so it is found by halving. A mask that is learned by descent on a sigmoid goes to the same corner more slowly (a
+test holds one against the other). The bias does not show in it: any figure with scores will do, and several add up.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Mask:
 
 
 def mask(scores: Scores, most: int, loss: float, price: float = 0.0) -> Mask:
-    """The best mask.
+    """The best mask, to within one sample; where people are tied, a good one.
 
     Args:
         scores: of the samples.

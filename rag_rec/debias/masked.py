@@ -1,4 +1,4 @@
-"""Whose choices may not be masked, and of whom they were that went, in numbers."""
+"""People whose choices may not be masked, and counts of the choices that were."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def protected(people: Sequence[Attributes], rules: Sequence[tuple[str, str]]) ->
         rules: names of attributes and values.
 
     Raises:
-        InvalidInput: nobody has such a value, so that nobody would be protected by it.
+        InvalidInput: no person has such a value, so that the rule protects none.
     """
     found = np.zeros(len(people), dtype=np.bool_)
     for name, value in rules:
         has = np.array([value in _values(each.get(name)) for each in people], dtype=np.bool_)
         if not has.any():
-            raise InvalidInput(f"No person has {name}={value}: nobody would be protected by it.")
+            raise InvalidInput(f"No person has {name}={value}: the rule would protect none.")
         found |= has
     return found
 

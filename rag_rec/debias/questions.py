@@ -63,7 +63,7 @@ class Questions:
             InvalidInput: there is no prompt.
         """
         if not prompts:
-            raise InvalidInput("There is nobody to ask: give at least one prompt.")
+            raise InvalidInput("There is no person to ask: give at least one prompt.")
         starts = range(0, len(prompts), TOGETHER)
         batches = Likelihood(base.model, known).samples(_packed(prompts[start : start + TOGETHER]) for start in starts)
         return cls(batches, np.where(labels < known, labels, NO_LABEL), instead)

@@ -47,14 +47,14 @@ class Limits:
         budget: the largest loss of NDCG, as a share; and by how many nats the answers may be less likely.
         rounds: the most rounds; each masks an equal part of what may go.
         tied: whether a person goes with all samples or with none.
-        price: see :func:`rag_rec.debias.mask.mask`.
+        sparsity: what share of the unfairness every hundredth of the samples has to take at least, to first order.
     """
 
     most: float = 0.1
     budget: float = 0.01
     rounds: int = 3
     tied: bool = False
-    price: float = 0.0
+    sparsity: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse limits that leave nothing to do."""
@@ -62,6 +62,8 @@ class Limits:
             raise InvalidInput(f"The share that may be removed is {self.most}; it must be above 0 and below 1.")
         if not 0.0 <= self.budget < 1.0:
             raise InvalidInput(f"The accuracy budget is {self.budget}; it must be at least 0 and below 1.")
+        if not 0.0 <= self.sparsity < math.inf:
+            raise InvalidInput(f"The sparsity is {self.sparsity}; it must be at least 0.")
         if self.rounds < 1:
             raise InvalidInput(f"rounds is {self.rounds}; it must be at least 1.")
 
@@ -187,11 +189,12 @@ class Search:
         scores = Scores(unfairness, loss, self.person, self.protected | gone, self.limits.tied)
         samples, budget = len(gone), self.limits.budget
         most = max(1, math.ceil(self.limits.most * samples / self.limits.rounds))
-        found = mask(scores, most, budget, self.limits.price)
+        price = 100.0 * self.limits.sparsity / samples
+        found = mask(scores, most, budget, price)
         step = linear.step(found.rows)
         length, moved = self._longest(deltas, step, first, before)
         counts = [max(1, int(share * samples)) for share in SHARES]
-        others = path(scores, counts, budget, self.limits.price)
+        others = path(scores, counts, budget, price)
         points = [
             Point(share, each.count, each.unfairness, each.loss) for share, each in zip(SHARES, others, strict=True)
         ]

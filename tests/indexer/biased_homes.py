@@ -1,4 +1,4 @@
-"""A system whose adapter learned a bias that nobody asked for: hits were put between choices that follow a rule."""
+"""A system whose adapter learned a bias: hits were put between choices that follow a rule."""
 
 from __future__ import annotations
 

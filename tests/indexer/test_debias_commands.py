@@ -79,6 +79,7 @@ def test_what_is_refused_is_an_error_with_a_report(
         (("--budget-ndcg", "100%"), "below 100%"),
         (("--budget-ndcg", "nan"), "below 100%"),
         (("--most", "0"), "above 0"),
+        (("--sparsity", "-1"), "at least 0"),
         (("--protect", "gender"), "--protect gender=F"),
         (("--report", "/nowhere/report"), "make it first"),
     ],

@@ -1,4 +1,4 @@
-"""A debiasing of a whole system whose adapter learned hits that nobody asked for."""
+"""A debiasing of a whole system whose adapter learned a bias towards hits."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def diverging(patch: pytest.MonkeyPatch) -> Request:
 CANNOT: Sequence[tuple[Callable[[pytest.MonkeyPatch], Request], type[RagRecError], str]] = [
     (no_figure, InvalidInput, "choose from activity, gender"),
     (one_group, InvalidInput, "choose from genre, provider"),
-    (nobody, InvalidInput, "nobody would be protected"),
+    (nobody, InvalidInput, "the rule would protect none"),
     (too_few, NotReady, "people can be asked"),
     (diverging, InvalidInput, "diverged"),
 ]

@@ -63,7 +63,7 @@ def at() -> Linear:
 
 @pytest.mark.parametrize("figure", [head_share, parity, loss])
 def test_scores_tell_what_a_training_without_the_samples_would_change(at: Linear, figure: object) -> None:
-    """Groups of samples left out, as Basu et al. and others measure influence; each training is exact."""
+    """Groups of samples are left out; each training is exact."""
     assert callable(figure)
     found = at.scores(slope(figure, EVERYTHING))
     draws, before = np.random.default_rng(0), float(figure(EVERYTHING))

@@ -70,8 +70,8 @@ def test_back_is_the_derivative_of_the_opinions() -> None:
     assert dot(questions.back(DELTAS, slopes), direction) == pytest.approx(by_hand, rel=2e-2)
 
 
-def test_nobody_to_ask_is_refused() -> None:
+def test_no_prompt_is_refused() -> None:
     base: Any = SimpleNamespace(model=a_base())
-    with pytest.raises(InvalidInput, match="nobody to ask"):
+    with pytest.raises(InvalidInput, match="no person to ask"):
         Questions.of(base, KNOWN, [], np.zeros((0, 3), dtype=np.int64), np.zeros((0, 3)))
     assert len(asked()) == PEOPLE

@@ -110,6 +110,11 @@ def test_the_path_goes_further_the_more_may_go() -> None:
     assert unfairness[0] < 0.0
 
 
+def test_fewer_go_where_each_has_to_help_more() -> None:
+    free, dear = (run(search(Limits(sparsity=sparsity))).rounds[0] for sparsity in (0.0, 1e3))
+    assert free.count > dear.count == 0
+
+
 def test_what_is_fair_already_is_told() -> None:
     served = ORDER.served(Asked().opinions(BEGIN))
     fair = Share("popularity", HEAD, POPULARITY.of(served))
@@ -118,7 +123,13 @@ def test_what_is_fair_already_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limits", "message"), [({"most": 0.0}, "above 0"), ({"budget": 1.0}, "below 1"), ({"rounds": 0}, "at least 1")]
+    ("limits", "message"),
+    [
+        ({"most": 0.0}, "above 0"),
+        ({"budget": 1.0}, "below 1"),
+        ({"rounds": 0}, "at least 1"),
+        ({"sparsity": -1.0}, "at least 0"),
+    ],
 )
 def test_limits_that_leave_nothing_to_do_are_refused(limits: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):

@@ -18,7 +18,7 @@ CATEGORY = Groups.by([("Drama", "War", "Comedy")[item % 3] for item in range(ITE
 
 
 def order(pull: float = 2.0, groups: Groups = HEAD, seed: int = 0) -> Order:
-    """People choose what they like; scores know it, and add a pull towards the first group, which nobody asked for."""
+    """People choose what they like; scores know it, and add a pull towards the first group beyond it."""
     draws = np.random.default_rng(seed)
     items = np.stack([draws.permutation(ITEMS)[:WIDTH] for _ in range(PEOPLE)])
     likes = draws.normal(size=items.shape)
@@ -33,7 +33,7 @@ def aim(found: Order, budget: float = 0.05) -> Aim:
     return Aim([Share("popularity", HEAD, float(shares(found.chosen, HEAD)[0]))], budget)
 
 
-def test_a_pull_that_nobody_asked_for_is_taken_back() -> None:
+def test_a_pull_beyond_what_people_like_is_taken_back() -> None:
     found = order()
     [strengths] = learned(found, aim(found), [2])
     assert strengths[0] == pytest.approx(2.0, abs=0.5)
@@ -75,7 +75,7 @@ def test_the_search_finds_what_a_grid_finds() -> None:
     assert figure.of(found.served([strengths])) <= best + 0.01
 
 
-def test_equal_people_make_no_list_longer_and_nothing_is_shown_that_is_not_there() -> None:
+def test_a_list_is_not_filled_up_with_what_is_not_there() -> None:
     few = order()
     few.scores[:, 3:], few.items[:, 3:] = -np.inf, NO_ITEM
     lists = few.served([np.array([1.0, 0.0])]).lists
